@@ -102,7 +102,7 @@ pub enum Error {
     /// No model passes the hard filters.
     #[error("no eligible model ({} rejected)", rejections.len())]
     NoEligibleModel {
-        /// Every model with the first filter it failed.
+        /// Every filter that some model did not pass, model by model.
         rejections: Vec<crate::market::Rejection>,
     },
     /// A second outcome for one decision.

@@ -2,6 +2,23 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod error;
+pub mod hmm_core;
+mod inference;
+mod kernel;
+mod learning;
 pub mod market;
+mod model;
+#[cfg(feature = "serde")]
+mod raw;
 
 pub use error::{Error, Result};
+pub use hmm_core::HiddenMarkovModel;
+pub use inference::{FilterState, Path, Posterior};
+pub use kernel::{Kernel, Lattice, Workspace};
+pub use learning::{BaumWelch, FitSummary, Learn};
+pub use market::{Config, MarketMaker, PerformanceRequirements, RoutingRequest, UserPreferences};
+pub use model::{
+    Categorical, CategoricalPrior, CategoricalStats, Emission, GaussianDiag, GaussianDiagStats, Hmm, Initial,
+    Observations, Rows, SymbolTable, Transitions, VarianceFloor,
+};
+pub use rand_core;

@@ -1,5 +1,59 @@
 //! The market maker: prices, quotes and routing.
+//!
+//! [`MarketMaker`] puts the parts together; each part can be used alone:
+//! - regimes: [`RegimeModel`], [`RegimeFilter`];
+//! - price dynamics: [`PhaseSpace`], [`Potential`], [`TodaWells`], and the integrators [`Verlet`], [`Yoshida4`], [`Suzuki4`];
+//! - trade in integers: [`Curve`], [`ConstantProduct`], [`Pool`], [`Quote`];
+//! - learning: [`Featuriser`], [`HashedText`], [`BayesianLinear`];
+//! - node selection: [`RoundRobin`], [`StakeWeighted`], [`Performance`].
 
-/// Why a model was not eligible.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Rejection {}
+mod adapter;
+mod catalogue;
+mod config;
+mod cooldown;
+mod curve;
+mod decision_log;
+mod eligibility;
+mod features;
+mod free_energy;
+mod hamiltonian;
+mod integrator;
+mod likelihood;
+mod linear;
+mod market_maker;
+mod pool;
+mod price_dynamics;
+mod quote;
+mod regime;
+mod request;
+mod router;
+mod routing;
+mod selection;
+mod service;
+#[cfg(feature = "serde")]
+mod wire;
+
+pub use adapter::TenantAdapter;
+pub use catalogue::{ModelSpec, Precision, default_catalogue};
+pub use config::Config;
+pub use cooldown::{CooldownPolicy, ServiceState};
+pub use curve::{ConstantProduct, Curve, Invariant, Reserves};
+pub use eligibility::{Rejection, RejectionReason};
+pub use features::{Featuriser, HashedText};
+pub use free_energy::Efe;
+pub use hamiltonian::{PhaseSpace, Potential, TodaWells};
+pub use integrator::{Integrator, Suzuki4, Verlet, Yoshida4};
+pub use linear::BayesianLinear;
+pub use market_maker::{MarketMaker, MarketMakerBuilder, QuoteRequest};
+pub use pool::{Pool, QuoteDetails, QuoteTerms, Receipt, Side};
+pub use price_dynamics::{EnergyReport, Load};
+pub use quote::{Mid, Millis, Quote};
+pub use regime::{Regime, RegimeFilter, RegimeModel};
+pub use request::{
+    Candidate, DecisionId, Outcome, PerformanceRequirements, RouteOptions, RoutingDecision, RoutingRequest, Status,
+    UserPreferences,
+};
+pub use selection::{Node, NodeId, NodeSelector, Performance, RoundRobin, StakeWeighted};
+pub use service::ServiceReport;
+#[cfg(feature = "serde")]
+pub use wire::{RouteAnswer, RouteCall, RouteCallPreferences};

@@ -1,0 +1,67 @@
+//! Decoding: the best path, and the best state at each step.
+
+use super::forward_backward::{blocks, check_all};
+use crate::kernel::{Chain, Workspace, viterbi};
+use crate::model::{Emission, Hmm, Observations};
+use crate::{Error, Result};
+
+/// A path through the states and its probability together with the observations.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Path {
+    /// The state at every step.
+    pub states: Vec<usize>,
+    /// ln P(states, observations).
+    pub log_prob: f64,
+}
+
+impl<E: Emission> Hmm<E> {
+    /// The most likely path (Viterbi 1967). Among equally likely predecessors, at every step the lowest index wins.
+    ///
+    /// O(T S^2) time, O(T S) space.
+    ///
+    /// # Errors
+    ///
+    /// The family's error for a bad observation; [`Error::ImpossibleSequence`] for a sequence of probability 0.
+    pub fn viterbi<'a, Q: Observations<E::Obs<'a>>>(&self, observations: Q) -> Result<Path> {
+        let mut path = Path::default();
+        self.viterbi_with(&mut Workspace::new(), observations, &mut path)?;
+        Ok(path)
+    }
+
+    /// [`viterbi`](Self::viterbi) in the memory of `workspace` and into `out`, whose memory the workspace takes in
+    /// exchange.
+    ///
+    /// # Errors
+    ///
+    /// As for [`viterbi`](Self::viterbi); `out` is then unchanged.
+    pub fn viterbi_with<'a, Q>(&self, workspace: &mut Workspace, observations: Q, out: &mut Path) -> Result<()>
+    where
+        Q: Observations<E::Obs<'a>>,
+    {
+        check_all(self, &observations)?;
+        let chain = Chain::of(self);
+        let Workspace { weights, backward, lattice, path, .. } = workspace;
+        lattice.clear();
+        lattice.reserve(observations.len() * self.n_states());
+        for range in blocks(observations.len()) {
+            weights.fill_logs(self, &observations, range);
+            let block = weights.log_block(self.emission().table());
+            viterbi::forward(chain, backward, block, lattice)?;
+        }
+        out.log_prob = viterbi::trace_back(chain, lattice, path)
+            .map_err(|position| Error::ImpossibleSequence { sequence: 0, position })?;
+        std::mem::swap(&mut out.states, path);
+        Ok(())
+    }
+
+    /// The most likely state of each step by itself, lowest index first. Such a path makes the fewest errors on
+    /// average, yet may have probability 0 as a whole.
+    ///
+    /// # Errors
+    ///
+    /// As for [`posterior`](Self::posterior).
+    pub fn posterior_decode<'a, Q: Observations<E::Obs<'a>>>(&self, observations: Q) -> Result<Vec<usize>> {
+        let posterior = self.posterior(observations)?;
+        Ok(posterior.gamma.steps().map(|row| viterbi::largest(row.iter().copied()).0).collect())
+    }
+}

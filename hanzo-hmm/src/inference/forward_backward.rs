@@ -1,0 +1,330 @@
+//! Likelihoods and posteriors.
+
+use crate::kernel::arith::{LN2_HIGH, LN2_LOW, Sum};
+use crate::kernel::{Chain, Kernel, Lattice, Workspace, log, scaled};
+use crate::model::{Emission, Hmm, Observations};
+use crate::{Error, Result};
+
+/// Posterior distributions of the states, given the whole sequence.
+///
+/// ```
+/// use hanzo_hmm::{Categorical, Hmm, Initial, Transitions};
+///
+/// let hmm = Hmm::new(
+///     Initial::Free(vec![0.5, 0.5]),
+///     Transitions::new(vec![vec![0.7, 0.3], vec![0.3, 0.7]])?,
+///     Categorical::new(vec![vec![0.9, 0.1], vec![0.2, 0.8]])?,
+/// )?;
+/// let posterior = hmm.posterior(&[0, 0, 1, 0, 0])?;
+/// assert!((posterior.gamma[(0, 2)] - 0.3075).abs() < 5e-5);
+/// assert!((posterior.log_likelihood - 0.0343037005_f64.ln()).abs() < 1e-12);
+/// # Ok::<(), hanzo_hmm::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Posterior {
+    /// P(state at t given all observations), `T x S`.
+    pub gamma: Lattice,
+    /// ln P(observations).
+    pub log_likelihood: f64,
+}
+
+impl<E: Emission> Hmm<E> {
+    /// ln P(observations), `-inf` for an impossible sequence and 0 for an empty one. O(T S^2) time, O(S) space.
+    ///
+    /// # Errors
+    ///
+    /// The family's error for a bad observation.
+    pub fn log_likelihood<'a, Q: Observations<E::Obs<'a>>>(&self, observations: Q) -> Result<f64> {
+        self.log_likelihood_with(&mut Workspace::new(), observations)
+    }
+
+    /// [`log_likelihood`](Self::log_likelihood) in the memory of `workspace`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`log_likelihood`](Self::log_likelihood).
+    pub fn log_likelihood_with<'a, Q>(&self, workspace: &mut Workspace, observations: Q) -> Result<f64>
+    where
+        Q: Observations<E::Obs<'a>>,
+    {
+        check_all(self, &observations)?;
+        if workspace.kernel == Kernel::Auto
+            && let Ok(value) = scaled_log_likelihood(self, workspace, &observations)
+        {
+            return Ok(value);
+        }
+        let Workspace { weights, log_carry, .. } = workspace;
+        log_carry.begin();
+        for range in blocks(observations.len()) {
+            weights.fill_logs(self, &observations, range);
+            let block = weights.log_block(self.emission().table());
+            if log::forward(Chain::of(self), log_carry, block, |_| {}).is_err() {
+                return Ok(f64::NEG_INFINITY);
+            }
+        }
+        Ok(log_carry.log_likelihood())
+    }
+
+    /// ln p(observation at t given those before t) of every step, 0 for a missing one; they add up to the
+    /// log-likelihood. Its negative is an anomaly score.
+    ///
+    /// # Errors
+    ///
+    /// The family's error for a bad observation; [`Error::ImpossibleSequence`] where the condition has probability 0.
+    pub fn log_predictive<'a, Q: Observations<E::Obs<'a>>>(&self, observations: Q) -> Result<Vec<f64>> {
+        check_all(self, &observations)?;
+        let mut filter = self.filter();
+        let partial = observations.is_partial();
+        (0..observations.len())
+            .map(|t| match observations.get(t) {
+                Some(o) if partial => self.update_partial(&mut filter, o),
+                o => self.update(&mut filter, o),
+            })
+            .collect()
+    }
+
+    /// ln of [`backward`](Self::backward).
+    ///
+    /// # Errors
+    ///
+    /// The family's error for a bad observation.
+    pub fn backward_log<'a, Q: Observations<E::Obs<'a>>>(&self, observations: Q) -> Result<Lattice> {
+        check_all(self, &observations)?;
+        let mut workspace = Workspace::new();
+        workspace.weights.fill_logs(self, &observations, 0..observations.len());
+        let block = workspace.weights.log_block(self.emission().table());
+        log::backward(Chain::of(self), &mut workspace.log_carry, block, &mut workspace.backward);
+        let mut lattice = Lattice::default();
+        lattice.swap(&mut workspace.backward, self.n_states());
+        Ok(lattice)
+    }
+
+    /// beta: P(observations after t given the state at t), 1 at the last step. Values are not scaled: they underflow to
+    /// 0 (or, for densities, overflow to infinity) on long sequences, where [`backward_log`](Self::backward_log) does not.
+    ///
+    /// # Errors
+    ///
+    /// The family's error for a bad observation.
+    pub fn backward<'a, Q: Observations<E::Obs<'a>>>(&self, observations: Q) -> Result<Lattice> {
+        let logs = self.backward_log(observations)?;
+        let mut values: Vec<f64> = logs.as_slice().iter().map(|l| l.exp()).collect();
+        let mut lattice = Lattice::default();
+        lattice.swap(&mut values, self.n_states());
+        Ok(lattice)
+    }
+
+    /// The posterior distribution of the state at every step. O(T S^2) time, O(T S) space.
+    ///
+    /// # Errors
+    ///
+    /// The family's error for a bad observation; [`Error::ImpossibleSequence`] for a sequence of probability 0.
+    pub fn posterior<'a, Q: Observations<E::Obs<'a>>>(&self, observations: Q) -> Result<Posterior> {
+        let mut posterior = Posterior::default();
+        self.posterior_with(&mut Workspace::new(), observations, &mut posterior)?;
+        Ok(posterior)
+    }
+
+    /// [`posterior`](Self::posterior) in the memory of `workspace` and into `out`, whose memory the workspace takes in
+    /// exchange.
+    ///
+    /// # Errors
+    ///
+    /// As for [`posterior`](Self::posterior); `out` is then unchanged.
+    pub fn posterior_with<'a, Q>(&self, workspace: &mut Workspace, observations: Q, out: &mut Posterior) -> Result<()>
+    where
+        Q: Observations<E::Obs<'a>>,
+    {
+        check_all(self, &observations)?;
+        out.log_likelihood = smooth(self, workspace, &observations, None)?;
+        out.gamma.swap(&mut workspace.lattice, self.n_states());
+        Ok(())
+    }
+
+    /// Akaike's criterion of the model for these sequences, `2 k - 2 ln P`; smaller is better.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoData`] when no step is observed; the family's error for a bad observation.
+    pub fn aic<'a, Q: Observations<E::Obs<'a>>>(&self, sequences: &[Q]) -> Result<f64> {
+        let (log_likelihood, _) = self.total(sequences)?;
+        Ok(2.0 * self.n_free_parameters() as f64 - 2.0 * log_likelihood)
+    }
+
+    /// The Bayesian criterion of the model for these sequences, `k ln N - 2 ln P` with N observed steps.
+    ///
+    /// # Errors
+    ///
+    /// As for [`aic`](Self::aic).
+    pub fn bic<'a, Q: Observations<E::Obs<'a>>>(&self, sequences: &[Q]) -> Result<f64> {
+        let (log_likelihood, observed) = self.total(sequences)?;
+        Ok(self.n_free_parameters() as f64 * (observed as f64).ln() - 2.0 * log_likelihood)
+    }
+
+    /// Log-likelihood and number of observed steps of all sequences.
+    fn total<'a, Q: Observations<E::Obs<'a>>>(&self, sequences: &[Q]) -> Result<(f64, usize)> {
+        let mut workspace = Workspace::new();
+        let mut sum = 0.0;
+        for sequence in sequences {
+            sum += self.log_likelihood_with(&mut workspace, sequence)?;
+        }
+        match observed(sequences) {
+            0 => Err(Error::NoData),
+            n => Ok((sum, n)),
+        }
+    }
+}
+
+/// Expected transitions of a sequence, asked for with its posteriors.
+#[derive(Debug, Clone)]
+pub(crate) struct Expected {
+    /// Sum over t of xi, `S x S`.
+    pub(crate) transitions: Vec<f64>,
+    pairs: Vec<f64>,
+}
+
+impl Expected {
+    pub(crate) fn new(n_states: usize) -> Self {
+        Self { transitions: vec![0.0; n_states * n_states], pairs: vec![0.0; n_states * n_states] }
+    }
+}
+
+/// Leaves the posteriors of a checked sequence in the workspace's lattice, adds its expected transitions to `expected`
+/// and returns its log-likelihood.
+pub(crate) fn smooth<'a, E, Q>(
+    model: &Hmm<E>,
+    workspace: &mut Workspace,
+    observations: &Q,
+    expected: Option<&mut Expected>,
+) -> Result<f64>
+where
+    E: Emission,
+    Q: Observations<E::Obs<'a>>,
+{
+    let mut expected = expected;
+    if workspace.kernel == Kernel::Auto
+        && let Ok(value) = scaled_smooth(model, workspace, observations, expected.as_deref_mut())
+    {
+        return Ok(value);
+    }
+    let chain = Chain::of(model);
+    let Workspace { weights, log_carry, lattice, backward, .. } = workspace;
+    weights.fill_logs(model, observations, 0..observations.len());
+    let block = weights.log_block(model.emission().table());
+    lattice.clear();
+    log_carry.begin();
+    log::forward(chain, log_carry, block, |values| lattice.extend_from_slice(values))
+        .map_err(|log::Dead(position)| Error::ImpossibleSequence { sequence: 0, position })?;
+    let log_likelihood = log_carry.log_likelihood();
+    log::backward(chain, log_carry, block, backward);
+    if let Some(expected) = expected {
+        let counts = &mut expected.transitions;
+        log::expected_transitions(chain, block, lattice, backward, log_likelihood, counts);
+    }
+    log::posteriors(lattice, backward, model.n_states());
+    Ok(log_likelihood)
+}
+
+/// Checks every observation.
+pub(crate) fn check_all<'a, E, Q>(model: &Hmm<E>, observations: &Q) -> Result<()>
+where
+    E: Emission,
+    Q: Observations<E::Obs<'a>>,
+{
+    let partial = observations.is_partial();
+    (0..observations.len()).try_for_each(|t| match observations.get(t) {
+        Some(o) => model.emission().check(o, t, partial),
+        None => Ok(()),
+    })
+}
+
+/// Steps with an observation.
+pub(crate) fn observed<O, Q: Observations<O>>(sequences: &[Q]) -> usize {
+    sequences.iter().map(|s| (0..s.len()).filter(|&t| s.get(t).is_some()).count()).sum()
+}
+
+fn scaled_log_likelihood<'a, E, Q>(
+    model: &Hmm<E>,
+    workspace: &mut Workspace,
+    observations: &Q,
+) -> Result<f64, scaled::Lost>
+where
+    E: Emission,
+    Q: Observations<E::Obs<'a>>,
+{
+    let chain = Chain::of(model);
+    let Workspace { weights, carry, .. } = workspace;
+    weights.begin();
+    carry.begin(chain);
+    for range in blocks(observations.len()) {
+        weights.fill(model, observations, range)?;
+        scaled::forward(chain, carry, weights.block(model.emission().table()), |_, _| {})?;
+    }
+    Ok(scaled_value(workspace, observations.len()))
+}
+
+fn scaled_smooth<'a, E, Q>(
+    model: &Hmm<E>,
+    workspace: &mut Workspace,
+    observations: &Q,
+    expected: Option<&mut Expected>,
+) -> Result<f64, scaled::Lost>
+where
+    E: Emission,
+    Q: Observations<E::Obs<'a>>,
+{
+    let chain = Chain::of(model);
+    let n_states = model.n_states();
+    let Workspace { weights, carry, lattice, exponents, backward, .. } = &mut *workspace;
+    weights.begin();
+    carry.begin(chain);
+    weights.fill(model, observations, 0..observations.len())?;
+    let block = weights.block(model.emission().table());
+    lattice.resize(observations.len() * n_states, 0.0);
+    exponents.resize(observations.len(), 0);
+    let mut places = lattice.chunks_exact_mut(n_states).zip(exponents.iter_mut());
+    scaled::forward(chain, carry, block, |values, exponent| {
+        if let Some((place, place_exponent)) = places.next() {
+            place.copy_from_slice(values);
+            *place_exponent = exponent;
+        }
+    })?;
+    match expected {
+        None => scaled::backward(chain, block, lattice, exponents, backward, None)?,
+        Some(expected) => {
+            expected.pairs.fill(0.0);
+            scaled::backward(chain, block, lattice, exponents, backward, Some(&mut expected.pairs))?;
+            let pairs = expected.pairs.iter().zip(chain.transitions.probabilities());
+            for (count, (pair, p)) in expected.transitions.iter_mut().zip(pairs) {
+                // Sums of impossible transitions are meaningless, and may be large.
+                if *p > 0.0 {
+                    *count += pair * p;
+                }
+            }
+        }
+    }
+    Ok(scaled_value(workspace, observations.len()))
+}
+
+/// The log-likelihood after the last block.
+fn scaled_value(workspace: &Workspace, steps: usize) -> f64 {
+    let Workspace { weights, carry, .. } = workspace;
+    if steps == 0 {
+        return 0.0;
+    }
+    let mass: f64 = carry.values().iter().sum();
+    let exponent = (weights.exponent() + carry.exponent()) as f64;
+    // ln 2 in two parts, because one rounded product of a large exponent would cost a digit.
+    let mut sum = Sum::default();
+    for term in [mass.ln(), exponent * LN2_HIGH, exponent * LN2_LOW, weights.shift()] {
+        sum.add(term);
+    }
+    sum.value()
+}
+
+/// Runs of steps that are processed together, in memory that does not grow with the sequence.
+pub(crate) fn blocks(steps: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    (0..steps).step_by(BLOCK).map(move |start| start..steps.min(start + BLOCK))
+}
+
+/// A multiple of every rescaling period.
+const BLOCK: usize = 256;

@@ -1,0 +1,380 @@
+//! Forward and backward recursions on scaled probabilities.
+//!
+//! Values are kept in range by exact powers of two. A dense model refills every state at each step, so a minority
+//! state may underflow. Elsewhere an upper bound of the mass that underflow may have taken is carried along, and a
+//! sequence for which it becomes visible is left to the log kernel, as is one whose likelihood is not the same at all
+//! steps of the backward pass.
+
+use super::arith::{exponent, mul_add, pow2};
+use super::width::{Width, with_width};
+use super::{Block, Chain};
+use crate::Result;
+use crate::model::{Shape, SparseRows};
+
+/// The scaled kernel cannot tell; the log kernel can.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Lost;
+
+/// The forward recursion between two blocks of steps.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Carry {
+    values: Vec<f64>,
+    memory: Vec<f64>,
+    started: bool,
+    /// The true values are `values * 2^exponent`, times the shifts of the emissions.
+    exponent: i64,
+    /// Sum of the values, and upper bound of the mass lost so far over it (both only for guarded models).
+    mass: f64,
+    lost: f64,
+}
+
+impl Carry {
+    /// Ready for the first step of a sequence.
+    pub(crate) fn begin(&mut self, chain: Chain<'_>) {
+        self.values.clear();
+        self.values.extend_from_slice(chain.initial);
+        self.memory.resize(chain.n_states() * 2, 0.0);
+        self.started = false;
+        self.exponent = 0;
+        self.mass = 1.0;
+        self.lost = 0.0;
+    }
+
+    /// Forward values of the last step, without their power of two.
+    pub(crate) fn values(&self) -> &[f64] {
+        &self.values
+    }
+
+    pub(crate) fn exponent(&self) -> i64 {
+        self.exponent
+    }
+}
+
+/// Runs the forward recursion over a block; `sink` gets the values of each step and their exponent.
+pub(crate) fn forward(
+    chain: Chain<'_>,
+    carry: &mut Carry,
+    block: Block<'_>,
+    sink: impl FnMut(&[f64], i64),
+) -> Result<(), Lost> {
+    with_width!(chain.n_states(), w => forward_at(w, chain, carry, block, sink))
+}
+
+#[inline(always)]
+fn forward_at<W: Width>(
+    w: W,
+    chain: Chain<'_>,
+    carry: &mut Carry,
+    block: Block<'_>,
+    mut sink: impl FnMut(&[f64], i64),
+) -> Result<(), Lost> {
+    let (low, high) = carry.memory.split_at_mut(chain.n_states());
+    low.copy_from_slice(&carry.values);
+    let mut now = w.row(low).ok_or(Lost)?;
+    let mut next = w.row(high).ok_or(Lost)?;
+    let matrix = w.matrix(chain.transitions.probabilities()).ok_or(Lost)?;
+    let table = w.table(block.table);
+    let mut index = block.index;
+    let mut guard = Guard { mass: carry.mass, lost: carry.lost, exponent: carry.exponent };
+    if let (false, Some((&first, rest))) = (carry.started, index.split_first()) {
+        let weights = w.get(table, first).ok_or(Lost)?;
+        for (a, weight) in now.as_mut().iter_mut().zip(weights) {
+            *a *= weight;
+        }
+        guard.settle(now.as_mut(), weights, block.possible.first().copied())?;
+        sink(now.as_ref(), guard.exponent);
+        carry.started = true;
+        index = rest;
+    }
+    match chain.transitions.shape() {
+        Shape::Dense { period } => {
+            for steps in index.chunks(*period) {
+                let Some((&last, before)) = steps.split_last() else { break };
+                for &k in before {
+                    let weights = w.get(table, k).ok_or(Lost)?;
+                    w.product(&now, matrix, &mut next);
+                    multiply(now.as_mut(), next.as_ref(), weights);
+                    sink(now.as_ref(), guard.exponent);
+                }
+                let weights = w.get(table, last).ok_or(Lost)?;
+                w.product(&now, matrix, &mut next);
+                multiply(now.as_mut(), next.as_ref(), weights);
+                guard.exponent += rescale(now.as_mut())?;
+                sink(now.as_ref(), guard.exponent);
+            }
+        }
+        Shape::Guarded { sparse, .. } => {
+            let possible = block.possible.iter().skip(block.index.len() - index.len());
+            for (&k, &possible) in index.iter().zip(possible) {
+                let weights = w.get(table, k).ok_or(Lost)?;
+                match sparse {
+                    Some(rows) => scatter(rows, now.as_ref(), next.as_mut()),
+                    None => w.product(&now, matrix, &mut next),
+                }
+                multiply(now.as_mut(), next.as_ref(), weights);
+                guard.settle(now.as_mut(), weights, Some(possible))?;
+                sink(now.as_ref(), guard.exponent);
+            }
+        }
+    }
+    carry.values.copy_from_slice(now.as_ref());
+    (carry.mass, carry.lost, carry.exponent) = (guard.mass, guard.lost, guard.exponent);
+    Ok(())
+}
+
+/// Turns the forward values of a whole sequence into posteriors, in place, by the backward recursion.
+///
+/// `xi`, when asked for, grows by the sums over t of `alpha_t(i) W_t(j)`; times `A_ij` they are the expected
+/// transitions. 3 `S^2` multiply-adds a step with it, 2 without.
+pub(crate) fn backward(
+    chain: Chain<'_>,
+    block: Block<'_>,
+    alpha: &mut [f64],
+    exponents: &[i64],
+    memory: &mut Vec<f64>,
+    xi: Option<&mut [f64]>,
+) -> Result<(), Lost> {
+    memory.clear();
+    memory.resize(chain.n_states() * (2 + 2 * XI_BLOCK), 0.0);
+    with_width!(chain.n_states(), w => backward_at(w, chain, block, alpha, exponents, memory, xi))
+}
+
+#[inline(always)]
+fn backward_at<W: Width>(
+    w: W,
+    chain: Chain<'_>,
+    block: Block<'_>,
+    alpha: &mut [f64],
+    exponents: &[i64],
+    memory: &mut [f64],
+    mut xi: Option<&mut [f64]>,
+) -> Result<(), Lost> {
+    let n_states = chain.n_states();
+    let table = w.table(block.table);
+    let transposed = w.matrix(chain.transitions.transposed()).ok_or(Lost)?;
+    let (period, sparse) = match chain.transitions.shape() {
+        Shape::Dense { period } => (*period, None),
+        Shape::Guarded { sparse, .. } => (1, sparse.as_ref()),
+    };
+    let mut rows = alpha.chunks_exact_mut(n_states).zip(exponents).zip(block.index).rev();
+    let Some(((last, &last_exponent), &last_symbol)) = rows.next() else { return Ok(()) };
+    let likelihood: f64 = last.iter().sum();
+    if !(likelihood >= SMALLEST_MASS && likelihood.is_finite()) {
+        return Err(Lost);
+    }
+    scale(last, likelihood.recip());
+
+    let (vectors, pairs) = memory.split_at_mut(2 * n_states);
+    let (low, high) = vectors.split_at_mut(n_states);
+    low.fill(1.0);
+    let mut beta = w.row(low).ok_or(Lost)?;
+    let mut weighted = w.row(high).ok_or(Lost)?;
+    let (mut beta_exponent, mut since, mut symbol, mut filled) = (0_i64, 0, last_symbol, 0);
+    for ((alpha, &alpha_exponent), &own_symbol) in rows {
+        let weights = w.get(table, symbol).ok_or(Lost)?;
+        symbol = own_symbol;
+        multiply(weighted.as_mut(), beta.as_ref(), weights);
+        match sparse {
+            Some(rows) => gather(rows, weighted.as_ref(), beta.as_mut()),
+            None => w.product(&weighted, transposed, &mut beta),
+        }
+        let sum = dot(alpha, beta.as_ref());
+        // The likelihood is the same at every step, or digits were lost.
+        let exponent = alpha_exponent + beta_exponent - last_exponent;
+        let ratio = sum * pow2(i32::try_from(exponent).unwrap_or(i32::MAX)) / likelihood;
+        if !(sum >= SMALLEST_MASS && (ratio - 1.0).abs() <= CONSISTENT) {
+            return Err(Lost);
+        }
+        let inverse = sum.recip();
+        if let Some(xi) = xi.as_deref_mut() {
+            let (alphas, others) = pairs.split_at_mut(XI_BLOCK * n_states);
+            alphas[filled * n_states..][..n_states].copy_from_slice(alpha);
+            for (out, v) in others[filled * n_states..][..n_states].iter_mut().zip(weighted.as_ref()) {
+                *out = v * inverse;
+            }
+            filled += 1;
+            if filled == XI_BLOCK {
+                add_outer(xi, alphas, others, n_states);
+                filled = 0;
+            }
+        }
+        for (a, b) in alpha.iter_mut().zip(beta.as_ref()) {
+            *a *= b * inverse;
+        }
+        since += 1;
+        if since == period {
+            beta_exponent += rescale(beta.as_mut())?;
+            since = 0;
+        }
+    }
+    if let Some(xi) = xi {
+        let (alphas, others) = pairs.split_at_mut(XI_BLOCK * n_states);
+        alphas[filled * n_states..].fill(0.0);
+        add_outer(xi, alphas, others, n_states);
+    }
+    Ok(())
+}
+
+/// Running bound of the mass that underflow took, and the exponent.
+struct Guard {
+    mass: f64,
+    lost: f64,
+    exponent: i64,
+}
+
+impl Guard {
+    /// Checks and rescales the values of a step; `possible` is the number of states the chain can be in, `None` where a
+    /// lost state would be refilled.
+    #[inline(always)]
+    fn settle(&mut self, values: &mut [f64], weights: &[f64], possible: Option<usize>) -> Result<(), Lost> {
+        let mass: f64 = values.iter().sum();
+        if !(mass >= SMALLEST_MASS && mass.is_finite()) {
+            return Err(Lost);
+        }
+        if let Some(possible) = possible {
+            let kept = values.iter().filter(|a| **a >= SMALLEST_VALUE).count();
+            let gone = possible.saturating_sub(kept);
+            if gone > 0 || self.lost > 0.0 {
+                let growth = weights.iter().copied().fold(0.0, f64::max) * self.mass / mass;
+                let lost = self.lost * growth + gone as f64 * (SMALLEST_VALUE / mass);
+                if lost > VISIBLE || lost.is_nan() {
+                    return Err(Lost);
+                }
+                // Never back to zero: what is lost may grow again.
+                self.lost = lost.max(SMALLEST_BOUND);
+            }
+        }
+        let shift = exponent(mass);
+        let factor = pow2(-shift);
+        scale(values, factor);
+        self.mass = mass * factor;
+        self.exponent += i64::from(shift);
+        Ok(())
+    }
+}
+
+/// Divides by the power of two of the maximum and returns its exponent.
+#[inline(always)]
+fn rescale(values: &mut [f64]) -> Result<i64, Lost> {
+    let max = values.iter().copied().fold(0.0, |max, v| if v > max { v } else { max });
+    if !(max >= SMALLEST_MASS && max.is_finite()) {
+        return Err(Lost);
+    }
+    let shift = exponent(max);
+    scale(values, pow2(-shift));
+    Ok(i64::from(shift))
+}
+
+#[inline(always)]
+fn scale(values: &mut [f64], factor: f64) {
+    for value in values {
+        *value *= factor;
+    }
+}
+
+#[inline(always)]
+fn multiply(out: &mut [f64], a: &[f64], b: &[f64]) {
+    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+        *out = a * b;
+    }
+}
+
+/// A dot product in four interleaved sums.
+#[inline(always)]
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let (a4, a_rest) = a.as_chunks::<4>();
+    let (b4, b_rest) = b.as_chunks::<4>();
+    let mut sums = [0.0; 4];
+    for (a, b) in a4.iter().zip(b4) {
+        for k in 0..4 {
+            sums[k] = mul_add(a[k], b[k], sums[k]);
+        }
+    }
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    (sums[0] + sums[2]) + (sums[1] + sums[3]) + rest
+}
+
+/// `y = x A` over the non-zero entries.
+fn scatter(rows: &SparseRows, x: &[f64], y: &mut [f64]) {
+    y.fill(0.0);
+    for (row, &x) in rows.rows().zip(x) {
+        if x > 0.0 {
+            for &(j, p) in row {
+                y[j] = mul_add(x, p, y[j]);
+            }
+        }
+    }
+}
+
+/// `y = A x` over the non-zero entries.
+fn gather(rows: &SparseRows, x: &[f64], y: &mut [f64]) {
+    for (y, row) in y.iter_mut().zip(rows.rows()) {
+        *y = row.iter().fold(0.0, |sum, &(j, p)| mul_add(p, x[j], sum));
+    }
+}
+
+/// `xi_ij += sum over k of a_k(i) b_k(j)`.
+#[inline(always)]
+fn add_outer(xi: &mut [f64], a: &[f64], b: &[f64], n_states: usize) {
+    for (i, row) in xi.chunks_exact_mut(n_states).enumerate() {
+        let mut factors = [0.0; XI_BLOCK];
+        for (factor, a) in factors.iter_mut().zip(a.chunks_exact(n_states)) {
+            *factor = a[i];
+        }
+        let mut start = 0;
+        while n_states - start >= 16 {
+            add_outer_columns::<16>(row, &factors, b, start);
+            start += 16;
+        }
+        while n_states - start >= 4 {
+            add_outer_columns::<4>(row, &factors, b, start);
+            start += 4;
+        }
+        while start < n_states {
+            add_outer_columns::<1>(row, &factors, b, start);
+            start += 1;
+        }
+    }
+}
+
+/// The columns `start..start + B` of a row, whose sums stay in registers.
+#[inline(always)]
+fn add_outer_columns<const B: usize>(row: &mut [f64], factors: &[f64; XI_BLOCK], b: &[f64], start: usize) {
+    let n_states = row.len();
+    let Some(out) = row.get_mut(start..).and_then(|row| row.first_chunk_mut::<B>()) else { return };
+    let mut sums = *out;
+    for (factor, b) in factors.iter().zip(b.chunks_exact(n_states)) {
+        if let Some(b) = b.get(start..).and_then(|b| b.first_chunk::<B>()) {
+            for (sum, b) in sums.iter_mut().zip(b) {
+                *sum = mul_add(*factor, *b, *sum);
+            }
+        }
+    }
+    *out = sums;
+}
+
+/// Steps whose outer products are added together.
+const XI_BLOCK: usize = 8;
+/// Smallest sum of a step, 2^-900: below, values have lost digits to subnormal numbers.
+const SMALLEST_MASS: f64 = 1.183_052_186_166_774_7e-271;
+/// A value below 2^-960 counts as lost.
+const SMALLEST_VALUE: f64 = 1.026_134_200_324_594_1e-289;
+/// Smallest positive bound of the lost mass, 2^-1000.
+const SMALLEST_BOUND: f64 = 9.332_636_185_032_189e-302;
+/// Lost mass that might show in a result, 2^-60.
+const VISIBLE: f64 = 8.673_617_379_884_035e-19;
+/// Largest relative deviation of the likelihood between the steps of the backward pass.
+const CONSISTENT: f64 = 1e-9;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_are_the_stated_powers() {
+        assert_eq!(SMALLEST_MASS, pow2(-900));
+        assert_eq!(SMALLEST_VALUE, pow2(-960));
+        assert_eq!(SMALLEST_BOUND, pow2(-1000));
+        assert_eq!(VISIBLE, pow2(-60));
+    }
+}

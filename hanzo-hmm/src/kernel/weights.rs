@@ -1,0 +1,217 @@
+//! Emission probabilities of the steps of a sequence, in the form that the kernels read.
+
+use std::ops::Range;
+
+use super::Chain;
+use super::arith::{Sum, exp_nonpositive};
+use super::scaled::Lost;
+use crate::Result;
+use crate::model::{Emission, Hmm, Observations, Shape, SymbolTable};
+
+/// Weights (or logs) of a run of steps: step `t` reads row `index[t]` of `table`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Block<'a> {
+    pub(crate) table: &'a [f64],
+    pub(crate) index: &'a [usize],
+    /// How many states are possible at each step; empty for a dense model.
+    pub(crate) possible: &'a [usize],
+}
+
+/// The emission side of a run of steps.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Weights {
+    rows: Vec<f64>,
+    index: Vec<usize>,
+    possible: Vec<usize>,
+    /// Whether the index points into the family's own table.
+    tabulated: bool,
+    exponent: i64,
+    shift: Sum,
+    live: Live,
+}
+
+impl Weights {
+    /// Forgets the sequence before.
+    pub(crate) fn begin(&mut self) {
+        self.exponent = 0;
+        self.shift = Sum::default();
+        self.live.started = false;
+    }
+
+    /// Sum of the shifts of all steps since [`begin`](Self::begin), in nats, except for powers of two.
+    pub(crate) fn shift(&self) -> f64 {
+        self.shift.value()
+    }
+
+    /// Sum of the powers of two of all steps since [`begin`](Self::begin).
+    pub(crate) fn exponent(&self) -> i64 {
+        self.exponent
+    }
+
+    /// The weights of the last [`fill`](Self::fill).
+    pub(crate) fn block<'a>(&'a self, table: Option<&'a SymbolTable>) -> Block<'a> {
+        let table = table.filter(|_| self.tabulated).map_or(self.rows.as_slice(), SymbolTable::scaled);
+        Block { table, index: &self.index, possible: &self.possible }
+    }
+
+    /// The logs of the last [`fill_logs`](Self::fill_logs).
+    pub(crate) fn log_block<'a>(&'a self, table: Option<&'a SymbolTable>) -> Block<'a> {
+        let table = table.map_or(self.rows.as_slice(), SymbolTable::logs);
+        Block { table, index: &self.index, possible: &[] }
+    }
+
+    /// Reads the log-probabilities of the steps in `range`, already checked.
+    pub(crate) fn fill_logs<'a, E, Q>(&mut self, model: &Hmm<E>, sequence: &Q, range: Range<usize>)
+    where
+        E: Emission,
+        Q: Observations<E::Obs<'a>>,
+    {
+        self.possible.clear();
+        match model.emission().table() {
+            Some(table) => self.read_symbols(model.emission(), table, sequence, range),
+            None => self.read_logs(model, sequence, range),
+        }
+    }
+
+    /// Reads the weights of the steps in `range`, already checked; ranges come in order from 0.
+    ///
+    /// Weights are probabilities over a shift of each step: a power of two for tables, and else the largest
+    /// log-probability among the states that the chain can be in. States it cannot be in have weight 0.
+    pub(crate) fn fill<'a, E, Q>(&mut self, model: &Hmm<E>, sequence: &Q, range: Range<usize>) -> Result<(), Lost>
+    where
+        E: Emission,
+        Q: Observations<E::Obs<'a>>,
+    {
+        self.possible.clear();
+        let chain = Chain::of(model);
+        let dense = matches!(chain.transitions.shape(), Shape::Dense { .. });
+        if let Some(table) = model.emission().table() {
+            self.read_symbols(model.emission(), table, sequence, range);
+            self.exponent += self.index.iter().map(|&k| i64::from(table.exponents()[k])).sum::<i64>();
+            self.tabulated = dense;
+            return if dense { Ok(()) } else { self.mask_symbols(chain, table) };
+        }
+        self.read_logs(model, sequence, range);
+        self.tabulated = false;
+        let n_states = chain.n_states();
+        for row in self.rows.chunks_exact_mut(n_states) {
+            if !dense || !self.live.started {
+                self.possible.push(self.live.advance(chain, row, f64::NEG_INFINITY));
+            }
+            let max = row.iter().copied().fold(f64::NEG_INFINITY, |max, l| if l > max { l } else { max });
+            if !max.is_finite() {
+                return Err(Lost);
+            }
+            self.shift.add(max);
+            for l in row {
+                *l -= max;
+            }
+        }
+        for l in &mut self.rows {
+            *l = exp_nonpositive(*l);
+        }
+        if dense {
+            self.possible.clear();
+        }
+        Ok(())
+    }
+
+    fn read_symbols<'a, E, Q>(&mut self, emission: &E, table: &SymbolTable, sequence: &Q, range: Range<usize>)
+    where
+        E: Emission,
+        Q: Observations<E::Obs<'a>>,
+    {
+        let missing = table.n_symbols();
+        self.index.clear();
+        self.index.extend(range.map(|t| match sequence.get(t) {
+            // A symbol beyond the table, which a foreign family might return, must not be read.
+            Some(o) => emission.symbol(o).min(missing),
+            None => missing,
+        }));
+    }
+
+    fn read_logs<'a, E, Q>(&mut self, model: &Hmm<E>, sequence: &Q, range: Range<usize>)
+    where
+        E: Emission,
+        Q: Observations<E::Obs<'a>>,
+    {
+        let n_states = model.n_states();
+        self.index.clear();
+        self.index.extend(0..range.len());
+        self.rows.resize(range.len() * n_states, 0.0);
+        for (row, t) in self.rows.chunks_exact_mut(n_states).zip(range) {
+            match sequence.get(t) {
+                Some(o) => model.emission().log_prob_into(o, row),
+                None => row.fill(0.0),
+            }
+        }
+    }
+
+    /// Copies the table's rows, with zeros for the states that are out of reach.
+    fn mask_symbols(&mut self, chain: Chain<'_>, table: &SymbolTable) -> Result<(), Lost> {
+        let n_states = chain.n_states();
+        self.rows.resize(self.index.len() * n_states, 0.0);
+        for (t, (row, k)) in self.rows.chunks_exact_mut(n_states).zip(&mut self.index).enumerate() {
+            row.copy_from_slice(&table.scaled()[*k * n_states..][..n_states]);
+            *k = t;
+            let possible = self.live.advance(chain, row, 0.0);
+            if possible == 0 {
+                return Err(Lost);
+            }
+            self.possible.push(possible);
+        }
+        Ok(())
+    }
+}
+
+/// The states that the chain can be in, by the zeros of the model alone.
+#[derive(Debug, Clone, Default)]
+struct Live {
+    started: bool,
+    now: Vec<u64>,
+    /// The set whose successors `reach` holds.
+    known: Vec<u64>,
+    reach: Vec<u64>,
+}
+
+impl Live {
+    /// Moves on by one step with these emissions, where `zero` is impossible; writes it to the states out of reach and
+    /// returns how many states are possible.
+    fn advance(&mut self, chain: Chain<'_>, row: &mut [f64], zero: f64) -> usize {
+        let words = chain.n_states().div_ceil(64);
+        if !self.started {
+            self.started = true;
+            self.known.clear();
+            self.reach.clear();
+            self.reach.resize(words, 0);
+            self.now.clear();
+            self.now.resize(words, 0);
+            for (j, _) in chain.initial.iter().enumerate().filter(|(_, p)| **p > 0.0) {
+                self.reach[j / 64] |= 1 << (j % 64);
+            }
+        } else if self.known != self.now {
+            self.known.clone_from(&self.now);
+            self.reach.fill(0);
+            if let Shape::Guarded { successors, .. } = chain.transitions.shape() {
+                for (i, row) in successors.chunks_exact(words).enumerate() {
+                    if self.now[i / 64] >> (i % 64) & 1 == 1 {
+                        self.reach.iter_mut().zip(row).for_each(|(reach, bits)| *reach |= bits);
+                    }
+                }
+            }
+        }
+        let mut possible = 0;
+        for ((values, now), reach) in row.chunks_mut(64).zip(&mut self.now).zip(&self.reach) {
+            *now = 0;
+            for (j, value) in values.iter_mut().enumerate() {
+                if reach >> j & 1 == 1 && *value > zero {
+                    *now |= 1 << j;
+                } else {
+                    *value = zero;
+                }
+            }
+            possible += now.count_ones() as usize;
+        }
+        possible
+    }
+}

@@ -1,0 +1,207 @@
+//! Configuration of a market maker.
+
+use super::catalogue::{self, ModelSpec, Precision, default_catalogue};
+use super::cooldown::CooldownPolicy;
+use super::curve::ConstantProduct;
+use super::free_energy::Preferences;
+use super::pool::{Pool, QuoteTerms};
+use super::regime::{Regime, RegimeModel};
+use crate::{Error, Result};
+
+/// Declares the fields of [`Config`] once: the struct, its defaults, its setters, and the form that is read before it is checked.
+macro_rules! config {
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $default:expr;)*) => {
+        /// Settings of a market maker, with defaults for all of them.
+        ///
+        /// Setters can be chained; the whole is checked when a market maker is built from it, and when it is
+        /// deserialised. Eight keys (`num_regimes` to `adapter_cache_size`) are those of the `[hllm]` table; unknown keys are refused.
+        ///
+        /// ```
+        /// use hanzo_hmm::{Config, MarketMaker};
+        ///
+        /// let market = MarketMaker::builder(Config::default().gamma(32.0).hard_quality(true)).build()?;
+        /// assert_eq!(market.prices().len(), 6);
+        /// assert!(MarketMaker::builder(Config::default().quantization_bits(2)).build().is_err());
+        /// # Ok::<(), hanzo_hmm::Error>(())
+        /// ```
+        #[derive(Debug, Clone, PartialEq)]
+        #[cfg_attr(
+            feature = "serde",
+            derive(serde::Serialize, serde::Deserialize),
+            serde(try_from = "Unchecked")
+        )]
+        pub struct Config {
+            $(pub(super) $name: $type,)*
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Self { $($name: $default,)* }
+            }
+        }
+
+        impl Config {
+            $(
+                $(#[$doc])*
+                #[must_use]
+                pub fn $name(mut self, $name: $type) -> Self {
+                    self.$name = $name;
+                    self
+                }
+            )*
+        }
+
+        #[cfg(feature = "serde")]
+        #[derive(serde::Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        struct Unchecked {
+            $($name: $type,)*
+        }
+
+        #[cfg(feature = "serde")]
+        impl Default for Unchecked {
+            fn default() -> Self {
+                let Config { $($name,)* } = Config::default();
+                Self { $($name,)* }
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl TryFrom<Unchecked> for Config {
+            type Error = Error;
+
+            fn try_from(raw: Unchecked) -> Result<Self> {
+                let config = Self { $($name: raw.$name,)* };
+                config.check()?;
+                Ok(config)
+            }
+        }
+    };
+}
+
+config! {
+    /// Number of regimes; this version has 4. Default 4.
+    num_regimes: usize = Regime::COUNT;
+    /// Lead in probability by which another regime takes over as the reported one, in [0, 1]. Default 0.15.
+    transition_threshold: f64 = 0.15;
+    /// Factor on the potential energy of prices, positive. Default 1.
+    energy_scale: f64 = 1.0;
+    /// Bits a weight of quantised tenant adapters; only 1 exists. Default 1.
+    quantization_bits: u32 = 1;
+    /// Free energies within this many nats of the least count as equal, and the cheapest model is taken. Default 0.01.
+    efe_precision: f64 = 0.01;
+    /// Where the caller keeps its data; the crate stores nothing. Default `./hllm_storage.db`.
+    db_path: String = "./hllm_storage.db".to_owned();
+    /// Length of an embedding, where [`embeddings`](Self::embeddings) are on. Default 768.
+    vector_dim: usize = 768;
+    /// Tenants whose adapters a caller's [`TenantAdapter`](crate::market::TenantAdapter) should keep at hand. Default 100.
+    adapter_cache_size: usize = 100;
+    /// The models. Default: [`default_catalogue`] with 4-bit weights.
+    models: Vec<ModelSpec> = default_catalogue(Precision::FourBit);
+    /// Whether requests carry embeddings, which are appended to their features. Default no.
+    embeddings: bool = false;
+    /// Buckets of the hashed text features, a power of two up to 65,536. Default 256.
+    buckets: usize = 256;
+    /// Precision of the choice: `q(u)` is proportional to `E(u) exp(-gamma G(u))`. Default 16.
+    gamma: f64 = 16.0;
+    /// Nats that a good answer is worth against a bad one. Default 10, to be calibrated.
+    quality_weight: f64 = 10.0;
+    /// Nats that meeting the asked quality is worth against missing it. Default 2, a guess.
+    threshold_weight: f64 = 2.0;
+    /// Nats a unit of latency cost. Default 1, to be calibrated.
+    latency_weight: f64 = 1.0;
+    /// Quality that one dollar is worth. Default 200, to be calibrated.
+    usd_weight: f64 = 200.0;
+    /// Weight of the information to be gained about a model. Default 4, to be calibrated.
+    novelty_weight: f64 = 4.0;
+    /// Nats of habit for a preferred model. Default 0.5, to be calibrated.
+    preference_bonus: f64 = 0.5;
+    /// Whether the quality threshold of a request is a hard filter. Default no.
+    hard_quality: bool = false;
+    /// Latency limit in milliseconds for requests that name none; it only sets the scale of the latency bins. Default 2,000.
+    default_latency_ms: u64 = 2_000;
+    /// Outcomes later than this many decisions teach quality, but no longer regime and health. Default 256.
+    max_lag: u64 = 256;
+    /// Decisions kept for their outcome; one that waits keeps its features (2 kB by default). Default 65,536.
+    max_decisions: usize = 65_536;
+    /// Tenants that may be known. Default 65,536.
+    max_tenants: usize = 65_536;
+    /// Largest part of what a model has learned that may come from one tenant; never less than an equal share among the
+    /// tenants heard so far. 1 turns the cap off. Default 0.05.
+    tenant_cap: f64 = 0.05;
+    /// When a failing model is taken out of service.
+    cooldown: CooldownPolicy = CooldownPolicy::default();
+    /// Swap fee of the pools in basis points. Default 30.
+    fee_bps: u32 = 30;
+    /// Life of a quote in milliseconds. Default 2,000.
+    quote_life_ms: u64 = 2_000;
+    /// Slippage in basis points that a quote allows. Default 50.
+    slippage_bps: u32 = 50;
+    /// Base units of money in a dollar. Default 10^9.
+    base_units_per_usd: u64 = 1_000_000_000;
+    /// Tokens in each pool at the start, with their value at the catalogue price on the other side. Default 10^9.
+    pool_tokens: u64 = 1_000_000_000;
+}
+
+impl Config {
+    /// The path given as `db_path`, for the caller's own storage.
+    pub fn storage_path(&self) -> &str {
+        &self.db_path
+    }
+
+    /// The size given as `adapter_cache_size`, for the caller's own adapters.
+    pub fn adapters_cached(&self) -> usize {
+        self.adapter_cache_size
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let require = |holds: bool, field| if holds { Ok(()) } else { Err(Error::InvalidConfig { field }) };
+        let weight = |value: f64| (0.0..=MAX_WEIGHT).contains(&value);
+        require(self.num_regimes == Regime::COUNT, "num_regimes")?;
+        require(self.quantization_bits == 1, "quantization_bits")?;
+        require(self.energy_scale > 0.0 && self.energy_scale <= MAX_WEIGHT, "energy_scale")?;
+        require(weight(self.efe_precision), "efe_precision")?;
+        require((1..=MAX_EMBEDDING).contains(&self.vector_dim), "vector_dim")?;
+        require(self.adapter_cache_size > 0, "adapter_cache_size")?;
+        require(self.gamma > 0.0 && weight(self.gamma), "gamma")?;
+        require(weight(self.quality_weight), "quality_weight")?;
+        require(weight(self.threshold_weight), "threshold_weight")?;
+        require(weight(self.latency_weight), "latency_weight")?;
+        require(weight(self.usd_weight), "usd_weight")?;
+        require(weight(self.novelty_weight), "novelty_weight")?;
+        require(weight(self.preference_bonus), "preference_bonus")?;
+        require(self.default_latency_ms > 0, "default_latency_ms")?;
+        require(self.max_decisions > 0, "max_decisions")?;
+        require(self.max_tenants > 0, "max_tenants")?;
+        require(self.tenant_cap > 0.0 && self.tenant_cap <= 1.0, "tenant_cap")?;
+        require(self.cooldown.failures > 0, "cooldown")?;
+        require(self.base_units_per_usd > 0, "base_units_per_usd")?;
+        require(self.pool_tokens > 0, "pool_tokens")?;
+        catalogue::check(&self.models)?;
+        self.curve()?;
+        self.empty_pool([1; 32])?;
+        RegimeModel::standard(self.transition_threshold)?;
+        Ok(())
+    }
+
+    pub(super) fn empty_pool(&self, model: [u8; 32]) -> Result<Pool> {
+        Pool::new(model, self.curve()?, QuoteTerms { life_ms: self.quote_life_ms, slippage_bps: self.slippage_bps })
+    }
+
+    pub(super) fn preferences(&self) -> Preferences {
+        Preferences {
+            quality: self.quality_weight,
+            threshold: self.threshold_weight,
+            latency: self.latency_weight,
+            usd: self.usd_weight,
+            novelty: self.novelty_weight,
+        }
+    }
+
+    fn curve(&self) -> Result<ConstantProduct> {
+        ConstantProduct::new(self.fee_bps, 10_000).map_err(|_| Error::InvalidConfig { field: "fee_bps" })
+    }
+}
+
+const MAX_WEIGHT: f64 = 1e6;
+const MAX_EMBEDDING: usize = 16_384;

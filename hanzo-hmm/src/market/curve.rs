@@ -1,0 +1,265 @@
+//! Invariant curves over integer reserves.
+//!
+//! Amounts are `u128`; every intermediate is exact (a product of two amounts and a fee needs at most 276 bits).
+//! Rounding always favours the reserves: what the trader gets is floored, what the trader pays is rounded up.
+
+use std::fmt;
+
+use ruint::aliases::{U256, U320};
+
+use crate::{Error, Result};
+
+/// The two sides of a pool as one trade sees them.
+///
+/// A plain pair: which side is the input is the caller's choice, trade by trade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Reserves {
+    /// Reserve of what the trader pays in.
+    pub input: u128,
+    /// Reserve of what the trader takes out.
+    pub output: u128,
+}
+
+impl Reserves {
+    /// The pair (`input`, `output`).
+    pub fn new(input: u128, output: u128) -> Self {
+        Self { input, output }
+    }
+
+    /// The same reserves for a trade in the other direction.
+    #[must_use]
+    pub fn flipped(self) -> Self {
+        Self::new(self.output, self.input)
+    }
+}
+
+/// The exact value of a curve's invariant, a 256-bit integer.
+///
+/// Comparable and printable; no arithmetic is offered on it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Invariant(U256);
+
+impl Invariant {
+    /// The product of two amounts.
+    pub fn product(a: u128, b: u128) -> Self {
+        Self(U256::from(a) * U256::from(b))
+    }
+
+    /// Big-endian bytes.
+    pub fn to_be_bytes(&self) -> [u8; 32] {
+        self.0.to_be_bytes()
+    }
+
+    /// The largest integer whose square is not above the invariant.
+    ///
+    /// For a product of two amounts this is their geometric mean, which the first mint of a pool issues as shares.
+    pub fn isqrt(&self) -> u128 {
+        // Bit by bit from the top: (root + bit)^2 never needs more than 256 bits.
+        let mut root = 0u128;
+        for shift in (0..128).rev() {
+            let trial = root | (1u128 << shift);
+            if U256::from(trial) * U256::from(trial) <= self.0 {
+                root = trial;
+            }
+        }
+        root
+    }
+}
+
+impl fmt::Debug for Invariant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Invariant({})", self.0)
+    }
+}
+
+impl fmt::Display for Invariant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// A rule that prices one reserve in units of the other.
+///
+/// # Guarantees
+/// An implementation must keep, for every reserve and amount it accepts:
+/// - applying a trade never lowers [`invariant`](Self::invariant);
+/// - `amount_out(amount_in(dy)) >= dy`: paying the asked price buys at least what was asked for;
+/// - both methods are pure: the same arguments give the same result.
+pub trait Curve {
+    /// What `dx` paid into `r.input` takes out of `r.output`, rounded down; may be 0.
+    ///
+    /// # Errors
+    /// `ZeroAmount` for `dx = 0`, `InsufficientLiquidity` for an empty reserve, `Overflow` when the input reserve would leave `u128`.
+    fn amount_out(&self, r: &Reserves, dx: u128) -> Result<u128>;
+
+    /// What has to be paid into `r.input` to take `dy` out of `r.output`, rounded up.
+    ///
+    /// # Errors
+    /// `ZeroAmount` for `dy = 0`, `InsufficientLiquidity` for an empty reserve or `dy >= r.output`,
+    /// `Overflow` when the input reserve would leave `u128`.
+    fn amount_in(&self, r: &Reserves, dy: u128) -> Result<u128>;
+
+    /// The quantity that trades never lower.
+    fn invariant(&self, r: &Reserves) -> Invariant;
+
+    /// The part of a payment that is fee, rounded down.
+    fn fee_of(&self, paid: u128) -> u128;
+}
+
+/// The constant-product curve `x * y = K` with a fee on the input that stays in the reserves.
+///
+/// With fee `f` of `D`:
+/// `out = floor(dx (D - f) y / (x D + dx (D - f)))` and `in = floor(x dy D / ((y - dy)(D - f))) + 1` (Uniswap v2).
+///
+/// ```
+/// use hanzo_hmm::market::{ConstantProduct, Curve, Reserves};
+///
+/// let curve = ConstantProduct::new(3, 1_000)?;
+/// let reserves = Reserves::new(1_000_000, 1_000_000);
+/// assert_eq!(curve.amount_out(&reserves, 9_999)?, 9_870);
+/// assert_eq!(curve.amount_in(&reserves, 9_870)?, 9_999);
+/// # Ok::<(), hanzo_hmm::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConstantProduct {
+    fee: u32,
+    denominator: u32,
+}
+
+impl ConstantProduct {
+    /// A curve that keeps `fee` of every `denominator` units paid in.
+    ///
+    /// # Errors
+    /// `InvalidConfig` unless `fee < denominator <= 1_000_000`.
+    pub fn new(fee: u32, denominator: u32) -> Result<Self> {
+        if denominator == 0 || denominator > MAX_DENOMINATOR {
+            return Err(Error::InvalidConfig { field: "fee_denominator" });
+        }
+        if fee >= denominator {
+            return Err(Error::InvalidConfig { field: "fee" });
+        }
+        Ok(Self { fee, denominator })
+    }
+
+    /// Numerator of the fee.
+    pub fn fee(&self) -> u32 {
+        self.fee
+    }
+
+    /// Denominator of the fee.
+    pub fn denominator(&self) -> u32 {
+        self.denominator
+    }
+
+    fn kept(&self) -> U320 {
+        U320::from(self.denominator - self.fee)
+    }
+}
+
+impl Default for ConstantProduct {
+    /// 30 of 10,000.
+    fn default() -> Self {
+        Self { fee: 30, denominator: 10_000 }
+    }
+}
+
+impl Curve for ConstantProduct {
+    fn amount_out(&self, r: &Reserves, dx: u128) -> Result<u128> {
+        if dx == 0 {
+            return Err(Error::ZeroAmount);
+        }
+        if r.input == 0 || r.output == 0 {
+            return Err(Error::InsufficientLiquidity);
+        }
+        r.input.checked_add(dx).ok_or(Error::Overflow)?;
+        let dx = U320::from(dx) * self.kept();
+        let numerator = dx * U320::from(r.output);
+        let denominator = U320::from(r.input) * U320::from(self.denominator) + dx;
+        narrow(numerator / denominator)
+    }
+
+    fn amount_in(&self, r: &Reserves, dy: u128) -> Result<u128> {
+        if dy == 0 {
+            return Err(Error::ZeroAmount);
+        }
+        if r.input == 0 || dy >= r.output {
+            return Err(Error::InsufficientLiquidity);
+        }
+        let numerator = U320::from(r.input) * U320::from(dy) * U320::from(self.denominator);
+        let denominator = U320::from(r.output - dy) * self.kept();
+        let dx = narrow(numerator / denominator)?.checked_add(1).ok_or(Error::Overflow)?;
+        r.input.checked_add(dx).ok_or(Error::Overflow)?;
+        Ok(dx)
+    }
+
+    fn invariant(&self, r: &Reserves) -> Invariant {
+        Invariant::product(r.input, r.output)
+    }
+
+    fn fee_of(&self, paid: u128) -> u128 {
+        let fee = U320::from(paid) * U320::from(self.fee) / U320::from(self.denominator);
+        // fee < denominator, so the quotient is at most `paid`.
+        narrow(fee).unwrap_or(paid)
+    }
+}
+
+/// `floor(a * b / c)`.
+pub(crate) fn mul_div_floor(a: u128, b: u128, c: u128) -> Result<u128> {
+    if c == 0 {
+        return Err(Error::InsufficientLiquidity);
+    }
+    narrow(U320::from(a) * U320::from(b) / U320::from(c))
+}
+
+/// `ceil(a * b / c)`.
+pub(crate) fn mul_div_ceil(a: u128, b: u128, c: u128) -> Result<u128> {
+    if c == 0 {
+        return Err(Error::InsufficientLiquidity);
+    }
+    narrow((U320::from(a) * U320::from(b)).div_ceil(U320::from(c)))
+}
+
+/// `ceil(q * units * parts / (denominator * 2^64))` for a Q64.64 number `q`.
+pub(crate) fn scale_q64_ceil(q: u128, units: u128, parts: u32, denominator: u32) -> Result<u128> {
+    let numerator = U320::from(q) * U320::from(units) * U320::from(parts);
+    narrow(numerator.div_ceil(U320::from(denominator) << 64))
+}
+
+fn narrow(value: U320) -> Result<u128> {
+    u128::try_from(value).map_err(|_| Error::Overflow)
+}
+
+const MAX_DENOMINATOR: u32 = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn isqrt_is_the_floor_of_the_root() {
+        for k in 0..2_000u128 {
+            let root = Invariant::product(k, 1).isqrt();
+            assert!(root * root <= k && (root + 1) * (root + 1) > k);
+        }
+        assert_eq!(Invariant::product(u128::MAX, u128::MAX).isqrt(), u128::MAX);
+        assert_eq!(Invariant::product(u128::MAX, u128::MAX - 1).isqrt(), u128::MAX - 1);
+    }
+
+    #[test]
+    fn invariants_compare_as_numbers() {
+        assert!(Invariant::product(u128::MAX, 2) > Invariant::product(u128::MAX, 1));
+        assert_eq!(Invariant::product(12, 12).to_string(), "144");
+        assert_eq!(Invariant::product(1, 258).to_be_bytes()[30..], [1, 2]);
+    }
+
+    #[test]
+    fn fixed_point_scaling_rounds_up() {
+        let half = 1u128 << 63;
+        assert_eq!(scale_q64_ceil(half, 3, 1, 1).unwrap(), 2);
+        assert_eq!(scale_q64_ceil(half, 4, 1, 1).unwrap(), 2);
+        assert_eq!(mul_div_ceil(7, 3, 2).unwrap(), 11);
+        assert_eq!(mul_div_floor(7, 3, 2).unwrap(), 10);
+        assert_eq!(mul_div_floor(u128::MAX, 2, 1), Err(Error::Overflow));
+    }
+}

@@ -1,0 +1,203 @@
+//! From a request's text to numbers.
+
+use crate::{Error, Result};
+
+/// Turns the text of a request into a fixed number of features.
+///
+/// # Guarantees
+/// An implementation must be pure, write every entry, and write only finite values of size at most 10^6.
+pub trait Featuriser {
+    /// Number of features.
+    fn dim(&self) -> usize;
+
+    /// Writes the features of `text` into `out`.
+    ///
+    /// # Errors
+    /// `DimensionMismatch` if `out` has not [`dim`](Self::dim) entries.
+    fn features_into(&self, text: &str, out: &mut [f64]) -> Result<()>;
+
+    /// Place of a feature that is always 1, if there is one; its coefficient gets a wider prior.
+    fn bias(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// A hashed bag of words and word pairs, followed by eight dense numbers.
+///
+/// Of the first 4,096 bytes, in ASCII lower case, the tokens are the maximal runs of letters, digits and bytes from 128 on, and every other
+/// visible byte alone. Each token and each pair of neighbours (joined by one space) is hashed with FNV-1a (64 bits) into bucket
+/// `(h >> 32) mod buckets`, where `ln(1 + count)` is added if `h` is odd and taken off if it is even; the buckets are then divided by
+/// their Euclidean length (+ 1e-12). The dense numbers are
+/// `1, ln(1 + bytes) / 8, ln(1 + words) / 8, 4 digits / n, ln(1 + newlines) / 4, 4 upper / n, 4 punctuation / n` and `0.5` if there is
+/// a question mark, with `n` the bytes kept, `bytes` all bytes of the text, and counts taken before lower-casing.
+///
+/// ```
+/// use hanzo_hmm::market::{Featuriser, HashedText};
+///
+/// let text = HashedText::new(64)?;
+/// let mut x = vec![0.0; text.dim()];
+/// text.features_into("What is a lattice?", &mut x)?;
+/// assert_eq!((x.len(), x[64], x[71]), (72, 1.0, 0.5));
+/// # Ok::<(), hanzo_hmm::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HashedText {
+    buckets: usize,
+}
+
+impl HashedText {
+    /// Dense numbers after the buckets.
+    pub const DENSE: usize = 8;
+
+    /// A featuriser with a power of two of buckets, at most 65,536.
+    ///
+    /// # Errors
+    /// `InvalidConfig { field: "buckets" }`.
+    pub fn new(buckets: usize) -> Result<Self> {
+        if buckets.is_power_of_two() && buckets <= 1 << 16 {
+            Ok(Self { buckets })
+        } else {
+            Err(Error::InvalidConfig { field: "buckets" })
+        }
+    }
+
+    /// Number of buckets.
+    pub fn buckets(&self) -> usize {
+        self.buckets
+    }
+}
+
+impl Default for HashedText {
+    /// 256 buckets.
+    fn default() -> Self {
+        Self { buckets: 256 }
+    }
+}
+
+impl Featuriser for HashedText {
+    fn dim(&self) -> usize {
+        self.buckets + Self::DENSE
+    }
+
+    fn bias(&self) -> Option<usize> {
+        Some(self.buckets)
+    }
+
+    fn features_into(&self, text: &str, out: &mut [f64]) -> Result<()> {
+        if out.len() != self.dim() {
+            return Err(Error::DimensionMismatch { what: "features", expected: self.dim(), found: out.len() });
+        }
+        let bytes = text.as_bytes();
+        let kept = &bytes[..bytes.len().min(KEPT_BYTES)];
+        let (buckets, dense) = out.split_at_mut(self.buckets);
+
+        buckets.fill(0.0);
+        let mut grams = grams(kept);
+        // Equal grams become runs; the order of the sum is that of the hashes, so it is always the same.
+        grams.sort_unstable();
+        for run in grams.chunk_by(|a, b| a == b) {
+            let hash = run[0];
+            let value = (run.len() as f64).ln_1p();
+            // `buckets` is a power of two.
+            let bucket = (hash >> 32) as usize & (self.buckets - 1);
+            buckets[bucket] += if hash & 1 == 1 { value } else { -value };
+        }
+        let norm = buckets.iter().map(|v| v * v).sum::<f64>().sqrt() + 1e-12;
+        for v in buckets {
+            *v /= norm;
+        }
+
+        let n = kept.len().max(1) as f64;
+        let count = |f: fn(&u8) -> bool| kept.iter().filter(|b| f(b)).count() as f64;
+        dense.copy_from_slice(&[
+            1.0,
+            (bytes.len() as f64).ln_1p() / 8.0,
+            (words(kept) as f64).ln_1p() / 8.0,
+            4.0 * count(u8::is_ascii_digit) / n,
+            count(|&b| b == b'\n').ln_1p() / 4.0,
+            4.0 * count(u8::is_ascii_uppercase) / n,
+            4.0 * count(u8::is_ascii_punctuation) / n,
+            if kept.contains(&b'?') { 0.5 } else { 0.0 },
+        ]);
+        Ok(())
+    }
+}
+
+/// Hashes of all tokens and of all pairs of neighbouring tokens, in order of appearance.
+fn grams(text: &[u8]) -> Vec<u64> {
+    let mut out = Vec::with_capacity(text.len() / 2);
+    let mut previous: Option<u64> = None;
+    let mut rest = text;
+    while let Some(&first) = rest.first() {
+        let length = if is_word(first) { rest.iter().take_while(|&&b| is_word(b)).count() } else { 1 };
+        let (token, tail) = rest.split_at(length);
+        rest = tail;
+        if !is_word(first) && !(33..=126).contains(&first) {
+            continue;
+        }
+        let lower = || token.iter().map(u8::to_ascii_lowercase);
+        let unigram = lower().fold(FNV_OFFSET, fnv);
+        out.push(unigram);
+        // FNV-1a runs byte by byte, so the pair goes on from where the earlier token stopped.
+        if let Some(earlier) = previous {
+            out.push(lower().fold(fnv(earlier, b' '), fnv));
+        }
+        previous = Some(unigram);
+    }
+    out
+}
+
+fn is_word(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b >= 128
+}
+
+fn fnv(hash: u64, byte: u8) -> u64 {
+    (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
+}
+
+/// Runs of bytes that are not ASCII white space (space, tab, line feed, vertical tab, form feed, return).
+fn words(text: &[u8]) -> usize {
+    let space = |b: &u8| matches!(b, b' ' | 9..=13);
+    text.split(space).filter(|word| !word.is_empty()).count()
+}
+
+const KEPT_BYTES: usize = 4_096;
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x100_0000_01b3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn published_fnv_values() {
+        let hash = |text: &str| text.bytes().fold(FNV_OFFSET, fnv);
+        assert_eq!(hash(""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(hash("a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(hash("foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn tokens_and_pairs() {
+        let hash = |text: &str| text.bytes().fold(FNV_OFFSET, fnv);
+        assert_eq!(
+            grams("Hello, w\u{f6}rld".as_bytes()),
+            [hash("hello"), hash(","), hash("hello ,"), hash("w\u{f6}rld"), hash(", w\u{f6}rld")]
+        );
+        assert!(grams(b" \n\t\x01").is_empty());
+    }
+
+    #[test]
+    fn empty_text_has_only_the_bias() {
+        let mut x = vec![9.0; 72];
+        HashedText::new(64).unwrap().features_into("", &mut x).unwrap();
+        assert!(x.iter().enumerate().all(|(i, &v)| v == if i == 64 { 1.0 } else { 0.0 }));
+    }
+
+    #[test]
+    fn buckets_must_be_a_power_of_two() {
+        for buckets in [0, 3, 100, 1 << 17] {
+            assert_eq!(HashedText::new(buckets), Err(Error::InvalidConfig { field: "buckets" }));
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Expected free energy of sending a request to a model.
+
+use super::likelihood::QualityForecast;
+
+/// Expected free energy of one choice, in nats, with its parts. Less is better.
+///
+/// The outcome has four modalities: quality (a good or a bad answer), whether the asked quality is met, latency (four
+/// bins) and money. Each has a preferred distribution `P~`; for money it is exponential and, as the amount is certain, its
+/// normaliser, equal for all models, is left out. Always
+/// `risk + ambiguity = -(pragmatic + epistemic)` and `total = risk + ambiguity - novelty`, up to rounding; `risk` and
+/// `ambiguity` are not negative, so `total` is negative only through `novelty`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Efe {
+    /// `risk + ambiguity - novelty`.
+    pub total: f64,
+    /// How far the expected outcomes are from the preferred ones: the sum over modalities of `KL(q(o) || P~(o))`.
+    pub risk: f64,
+    /// Uncertainty of the outcome that remains when regime and health are known: `E_q[H(quality | regime, health)]`, plus the
+    /// entropy of the modalities that do not depend on them.
+    pub ambiguity: f64,
+    /// Information about regime and health to be gained from the quality seen: `I(regime, health; quality)`.
+    pub epistemic: f64,
+    /// Expected log preference of the outcomes, `sum E_q[ln P~(o)]`; not positive.
+    pub pragmatic: f64,
+    /// Weighted information to be gained about the coefficients of this model: `w_nov (1/2) ln(1 + z' P z)`.
+    pub novelty: f64,
+}
+
+/// Weights of what is preferred.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Preferences {
+    /// Log odds of a good answer against a bad one (`z_q`).
+    pub(crate) quality: f64,
+    /// Log odds of meeting the asked quality against missing it.
+    pub(crate) threshold: f64,
+    /// Nats a unit of latency cost (`z_l`).
+    pub(crate) latency: f64,
+    /// Quality that a dollar is worth (`lambda`).
+    pub(crate) usd: f64,
+    /// `w_nov`.
+    pub(crate) novelty: f64,
+}
+
+impl Preferences {
+    /// The free energy of a model with this forecast, a price in dollars and probabilities of the latency bins.
+    pub(crate) fn evaluate(&self, quality: &QualityForecast, usd: f64, latency: &[f64; LATENCY_BINS]) -> Efe {
+        let good = quality.mean;
+        let q_pragmatic = expected_log_odds(self.quality, good);
+        let q_ambiguity = quality.conditional_entropy;
+        let q_epistemic = (binary_entropy(good) - q_ambiguity).max(0.0);
+
+        let t_pragmatic = expected_log_odds(self.threshold, quality.meets);
+        let t_ambiguity = binary_entropy(quality.meets);
+
+        let costs = LATENCY_COSTS.map(|cost| -self.latency * cost);
+        let normaliser = costs.iter().map(|c| c.exp()).sum::<f64>().ln();
+        let l_pragmatic: f64 = latency.iter().zip(costs).map(|(p, c)| p * (c - normaliser)).sum();
+        let l_ambiguity: f64 = latency.iter().map(|&p| surprise(p)).sum();
+
+        let money = self.quality * self.usd * usd;
+
+        let pragmatic = q_pragmatic + t_pragmatic + l_pragmatic - money;
+        let ambiguity = q_ambiguity + t_ambiguity + l_ambiguity;
+        // Each difference is a Kullback-Leibler divergence; rounding may carry it a hair below 0.
+        let risk = (-q_pragmatic - q_epistemic - q_ambiguity).max(0.0)
+            + (-t_pragmatic - t_ambiguity).max(0.0)
+            + (-l_pragmatic - l_ambiguity).max(0.0)
+            + money;
+        let novelty = self.novelty * 0.5 * quality.leverage.ln_1p();
+        Efe { total: risk + ambiguity - novelty, risk, ambiguity, epistemic: q_epistemic, pragmatic, novelty }
+    }
+}
+
+/// `E[ln P~]` of a binary outcome that is good with probability `p`, with `ln P~(good) - ln P~(bad) = odds >= 0`.
+fn expected_log_odds(odds: f64, p: f64) -> f64 {
+    -odds * (1.0 - p) - (-odds).exp().ln_1p()
+}
+
+/// `H(p)` of a binary outcome in nats; 0 at both ends.
+pub(crate) fn binary_entropy(p: f64) -> f64 {
+    surprise(p) + surprise(1.0 - p)
+}
+
+/// `-p ln p`, exactly 0 at 0.
+fn surprise(p: f64) -> f64 {
+    if p > 0.0 { -p * p.ln() } else { 0.0 }
+}
+
+/// Latency bins: below half the limit, below the limit, below twice the limit, and later or never.
+pub(crate) const LATENCY_BINS: usize = 4;
+
+/// Cost of each bin in units of `z_l`; guesses.
+const LATENCY_COSTS: [f64; LATENCY_BINS] = [0.0, 0.25, 1.0, 2.0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WEIGHTS: Preferences = Preferences { quality: 10.0, threshold: 2.0, latency: 1.0, usd: 200.0, novelty: 4.0 };
+
+    fn forecast(means: &[(f64, f64)], meets: f64, leverage: f64) -> QualityForecast {
+        QualityForecast {
+            mean: means.iter().map(|(q, m)| q * m).sum(),
+            conditional_entropy: means.iter().map(|(q, m)| q * binary_entropy(*m)).sum(),
+            meets,
+            leverage,
+        }
+    }
+
+    /// The four modalities written out one outcome at a time.
+    #[test]
+    fn equals_the_sum_over_outcomes() {
+        let states = [(0.4, 0.9), (0.3, 0.5), (0.3, 0.2)];
+        let latency = [0.5, 0.3, 0.15, 0.05];
+        let efe = WEIGHTS.evaluate(&forecast(&states, 0.7, 0.8), 0.003, &latency);
+
+        let mean: f64 = states.iter().map(|(q, m)| q * m).sum();
+        let kl = |q: &[f64], p: &[f64]| -> f64 { q.iter().zip(p).map(|(q, p)| q * (q / p).ln()).sum() };
+        let softmax = |c: &[f64]| -> Vec<f64> {
+            let z: f64 = c.iter().map(|c| c.exp()).sum();
+            c.iter().map(|c| c.exp() / z).collect()
+        };
+        let risk = kl(&[mean, 1.0 - mean], &softmax(&[10.0, 0.0]))
+            + kl(&[0.7, 0.3], &softmax(&[2.0, 0.0]))
+            + kl(&latency, &softmax(&[0.0, -0.25, -1.0, -2.0]))
+            + 10.0 * 200.0 * 0.003;
+        let entropy = |p: &[f64]| -> f64 { p.iter().map(|p| -p * p.ln()).sum() };
+        let ambiguity = states.iter().map(|(q, m)| q * entropy(&[*m, 1.0 - m])).sum::<f64>()
+            + entropy(&[0.7, 0.3])
+            + entropy(&latency);
+        assert!((efe.risk - risk).abs() < 1e-12);
+        assert!((efe.ambiguity - ambiguity).abs() < 1e-12);
+        let joint: f64 = states
+            .iter()
+            .flat_map(|&(q, m)| [(q, m, mean), (q, 1.0 - m, 1.0 - mean)])
+            .map(|(q, p, marginal)| q * p * (p / marginal).ln())
+            .sum();
+        assert!((efe.epistemic - joint).abs() < 1e-12, "epistemic value is the mutual information");
+        assert!((efe.novelty - 2.0 * 1.8f64.ln()).abs() < 1e-12);
+        assert!((efe.risk + efe.ambiguity + efe.pragmatic + efe.epistemic).abs() < 1e-12);
+        assert!((efe.total - (efe.risk + efe.ambiguity - efe.novelty)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn certain_outcomes_give_finite_parts() {
+        for mean in [0.0, 1.0] {
+            let efe = WEIGHTS.evaluate(&forecast(&[(1.0, mean)], mean, 0.0), 0.0, &[1.0, 0.0, 0.0, 0.0]);
+            assert!(efe.total.is_finite() && efe.total >= 0.0);
+            assert_eq!((efe.ambiguity, efe.epistemic, efe.novelty), (0.0, 0.0, 0.0));
+        }
+    }
+}

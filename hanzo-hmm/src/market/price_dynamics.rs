@@ -1,0 +1,267 @@
+//! The prices of all models as one damped mechanical system, driven by load and regime.
+
+use super::hamiltonian::{PhaseSpace, Potential, TodaWells, all_finite};
+use super::integrator::{Integrator, Verlet};
+use super::regime::Regime;
+use crate::{Error, Result};
+
+/// Constants of the price dynamics in one regime.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct RegimeDynamics {
+    /// Stiffness `k` of the wells.
+    pub(crate) stiffness: f64,
+    /// Coupling `c` between substitutes.
+    pub(crate) coupling: f64,
+    /// Gain `eta` of utilisation on the anchor.
+    pub(crate) load_gain: f64,
+    /// Damping, a second.
+    pub(crate) damping: f64,
+    /// Band below the middle price in which the curve may undercut it, in basis points.
+    pub(crate) band_bps: f64,
+}
+
+impl RegimeDynamics {
+    /// The defaults of a regime; guesses, to be calibrated on real load.
+    pub(crate) fn default_for(regime: Regime) -> Self {
+        let [stiffness, coupling, load_gain, damping, band_bps] = match regime {
+            Regime::Exploration => [1.0, 0.1, 0.3, 0.5, 30.0],
+            Regime::Exploitation => [1.0, 0.1, 0.2, 1.0, 10.0],
+            Regime::Crisis => [4.0, 0.3, 1.0, 2.0, 200.0],
+            Regime::Transition => [2.0, 0.2, 0.5, 1.0, 60.0],
+        };
+        Self { stiffness, coupling, load_gain, damping, band_bps }
+    }
+
+    /// The constants weighted by a posterior over regimes, so that a change of regime never jumps.
+    pub(crate) fn blend(posterior: &[f64; Regime::COUNT]) -> Self {
+        let mut sum = Self { stiffness: 0.0, coupling: 0.0, load_gain: 0.0, damping: 0.0, band_bps: 0.0 };
+        for (regime, &q) in Regime::ALL.into_iter().zip(posterior) {
+            let c = Self::default_for(regime);
+            sum.stiffness += q * c.stiffness;
+            sum.coupling += q * c.coupling;
+            sum.load_gain += q * c.load_gain;
+            sum.damping += q * c.damping;
+            sum.band_bps += q * c.band_bps;
+        }
+        sum
+    }
+}
+
+/// What one model feels during a tick.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Load {
+    /// Part of the model's capacity in use, in [0, 1].
+    pub utilisation: f64,
+    /// Marginal cost over the catalogue price, positive.
+    pub cost_ratio: f64,
+    /// Impulse on the price at the start of the tick, in [-100, 100].
+    pub shock: f64,
+}
+
+impl Load {
+    /// A utilisation, with the marginal cost at the catalogue price and no shock.
+    pub fn new(utilisation: f64) -> Self {
+        Self { utilisation, cost_ratio: 1.0, shock: 0.0 }
+    }
+}
+
+impl Default for Load {
+    /// Half utilised: the anchor is the catalogue price.
+    fn default() -> Self {
+        Self::new(0.5)
+    }
+}
+
+/// The energy ledger: `energy - work + heat` stays at its initial value up to the integrator's error.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EnergyReport {
+    /// `H` now.
+    pub energy: f64,
+    /// Work done so far by shocks and by moving anchors and constants.
+    pub work: f64,
+    /// Heat taken out so far by damping.
+    pub heat: f64,
+    /// `energy - work + heat`: the error of the integration so far, as the market starts at rest with energy 0.
+    pub imbalance: f64,
+    /// Steps of the last tick.
+    pub steps: u64,
+}
+
+/// Log prices `x` of all models and the ledger of their energy.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PriceDynamics {
+    state: PhaseSpace,
+    wells: TodaWells,
+    loads: Vec<Load>,
+    energy_scale: f64,
+    substitutability: Vec<f64>,
+    work: f64,
+    heat: f64,
+}
+
+impl PriceDynamics {
+    /// All prices at rest at their reference.
+    pub(crate) fn new(substitutability: Vec<f64>, models: usize, energy_scale: f64) -> Result<Self> {
+        let loads = vec![Load::default(); models];
+        let calm = RegimeDynamics::default_for(Regime::Exploitation);
+        let wells = wells(&loads, &calm, energy_scale, &substitutability)?;
+        Ok(Self {
+            state: PhaseSpace::at_rest(models),
+            wells,
+            loads,
+            energy_scale,
+            substitutability,
+            work: 0.0,
+            heat: 0.0,
+        })
+    }
+
+    /// Moves on by `dt` market seconds under new loads (none: the old ones, without shocks).
+    pub(crate) fn tick(&mut self, dt: f64, loads: &[Load], posterior: &[f64; Regime::COUNT]) -> Result<EnergyReport> {
+        if !dt.is_finite() {
+            return Err(Error::NotFinite { what: "dt" });
+        }
+        if dt < 0.0 {
+            return Err(Error::OutOfRange { what: "dt" });
+        }
+        if !loads.is_empty() && loads.len() != self.loads.len() {
+            return Err(Error::DimensionMismatch { what: "loads", expected: self.loads.len(), found: loads.len() });
+        }
+        for load in loads {
+            check(load)?;
+        }
+        let mut next = self.clone();
+        if !loads.is_empty() {
+            next.loads = loads.iter().map(|load| Load { shock: 0.0, ..*load }).collect();
+        }
+        let constants = RegimeDynamics::blend(posterior);
+        next.wells = wells(&next.loads, &constants, self.energy_scale, &self.substitutability)?;
+        next.work += next.state.energy(&next.wells)? - self.state.energy(&self.wells)?;
+        for (i, load) in loads.iter().enumerate() {
+            next.work += next.state.kick(i, load.shock)?;
+        }
+        // The energy only falls during a damped run, so the bound at its start holds to its end.
+        let frequency = next.wells.max_frequency(next.state.masses(), next.state.energy(&next.wells)?);
+        let wanted = (dt * frequency).ceil().max(1.0);
+        if wanted > MAX_STEPS as f64 {
+            return Err(Error::StepTooLarge { h: dt, max: MAX_STEPS as f64 / frequency });
+        }
+        // One more step keeps rounding of `dt / steps` below the bound.
+        let steps = wanted as u64 + 1;
+        next.heat +=
+            Verlet::default().advance(&mut next.state, &next.wells, dt / steps as f64, steps, constants.damping)?;
+        let energy = next.state.energy(&next.wells)?;
+        all_finite("energy", &[energy, next.work, next.heat])?;
+        if next.state.positions().iter().any(|x| x.abs() > MAX_LOG_PRICE) {
+            return Err(Error::Diverged { energy_error: energy });
+        }
+        *self = next;
+        Ok(EnergyReport { energy, work: self.work, heat: self.heat, imbalance: energy - self.work + self.heat, steps })
+    }
+
+    /// `ln(price / reference)` of every model.
+    pub(crate) fn log_prices(&self) -> &[f64] {
+        self.state.positions()
+    }
+}
+
+fn check(load: &Load) -> Result<()> {
+    all_finite("utilisation", &[load.utilisation])?;
+    all_finite("cost ratio", &[load.cost_ratio])?;
+    all_finite("shock", &[load.shock])?;
+    if !(0.0..=1.0).contains(&load.utilisation) {
+        return Err(Error::OutOfRange { what: "utilisation" });
+    }
+    if load.cost_ratio <= 0.0 {
+        return Err(Error::OutOfRange { what: "cost ratio" });
+    }
+    if load.shock.abs() > MAX_SHOCK {
+        return Err(Error::OutOfRange { what: "shock" });
+    }
+    Ok(())
+}
+
+fn wells(loads: &[Load], constants: &RegimeDynamics, scale: f64, weights: &[f64]) -> Result<TodaWells> {
+    let anchors = loads.iter().map(|load| anchor(load, constants.load_gain)).collect();
+    TodaWells::new(vec![constants.stiffness; loads.len()], anchors)?
+        .scale(scale)?
+        .coupled(constants.coupling, weights.to_vec())
+}
+
+/// `ln(cost ratio) + eta ln((util + u0) / (1 - util + u0))`, clamped to [-5, 5].
+fn anchor(load: &Load, load_gain: f64) -> f64 {
+    let odds = (load.utilisation + UTILISATION_FLOOR) / (1.0 - load.utilisation + UTILISATION_FLOOR);
+    (load.cost_ratio.ln() + load_gain * odds.ln()).clamp(-MAX_ANCHOR, MAX_ANCHOR)
+}
+
+const UTILISATION_FLOOR: f64 = 0.05;
+const MAX_ANCHOR: f64 = 5.0;
+const MAX_SHOCK: f64 = 100.0;
+/// Beyond this `exp(x)` would leave the finite numbers.
+const MAX_LOG_PRICE: f64 = 600.0;
+const MAX_STEPS: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALM: [f64; 4] = [0.0, 1.0, 0.0, 0.0];
+    const CRISIS: [f64; 4] = [0.0, 0.0, 1.0, 0.0];
+
+    fn market(n: usize) -> PriceDynamics {
+        PriceDynamics::new(vec![0.3; n * n], n, 1.0).unwrap()
+    }
+
+    #[test]
+    fn prices_settle_at_their_anchor() {
+        let mut m = PriceDynamics::new(vec![0.0; 4], 2, 1.0).unwrap();
+        let loads = [Load::new(0.9), Load::new(0.2)];
+        for _ in 0..200 {
+            m.tick(1.0, &loads, &CRISIS).unwrap();
+        }
+        for (x, load) in m.log_prices().iter().zip(&loads) {
+            assert!((x - anchor(load, 1.0)).abs() < 1e-6, "{x}");
+        }
+        assert!(m.log_prices()[0] > 1.0 && m.log_prices()[1] < -0.5);
+    }
+
+    #[test]
+    fn the_ledger_balances() {
+        let mut m = market(5);
+        let mut loads: Vec<Load> = (0..5).map(|i| Load::new(0.2 * i as f64)).collect();
+        for step in 0..400 {
+            loads[step % 5].shock = if step % 7 == 0 { 0.5 } else { 0.0 };
+            let q = if step / 50 % 2 == 0 { CALM } else { CRISIS };
+            let report = m.tick(0.05, &loads, &q).unwrap();
+            assert!(report.imbalance.abs() < 0.02 * (1.0 + report.work.abs()), "{report:?}");
+        }
+    }
+
+    #[test]
+    fn a_market_at_rest_does_no_work() {
+        let report = market(3).tick(10.0, &[], &CALM).unwrap();
+        assert_eq!((report.energy, report.work, report.heat), (0.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn bad_loads_leave_the_market() {
+        let mut m = market(2);
+        m.tick(1.0, &[Load::new(0.7), Load::new(0.1)], &CALM).unwrap();
+        let before = m.clone();
+        let half = Load::default();
+        for (dt, loads) in [
+            (f64::NAN, vec![]),
+            (-1.0, vec![]),
+            (1e30, vec![]),
+            (1.0, vec![half]),
+            (1.0, vec![half, Load::new(1.1)]),
+            (1.0, vec![half, Load::new(f64::NAN)]),
+            (1.0, vec![half, Load { cost_ratio: 0.0, ..half }]),
+            (1.0, vec![half, Load { shock: 1e9, ..half }]),
+        ] {
+            assert!(m.tick(dt, &loads, &CALM).is_err());
+            assert_eq!(m, before);
+        }
+    }
+}

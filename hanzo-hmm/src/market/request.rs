@@ -1,0 +1,221 @@
+//! Requests, decisions and outcomes: the plain structs that go in and out of the market maker.
+
+use super::eligibility::Rejection;
+use super::free_energy::Efe;
+use super::quote::Millis;
+use super::regime::Regime;
+
+/// A request to be routed.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct RoutingRequest {
+    /// Text of the request.
+    pub input: String,
+    /// Earlier text that is sent along; it counts as input tokens.
+    pub context: Vec<String>,
+    /// What the user would like.
+    pub preferences: UserPreferences,
+    /// What the model must offer.
+    pub requirements: PerformanceRequirements,
+    /// Observations of the market for the regime filter (by default load, latency deviation, error rate, price pressure);
+    /// empty if there are none.
+    pub observations: Vec<f64>,
+}
+
+/// What the user would like.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct UserPreferences {
+    /// Models with a higher expected latency are not eligible.
+    pub max_latency_ms: Option<u64>,
+    /// Models with a higher price for one token, in dollars, are not eligible.
+    pub max_cost_per_token: Option<f64>,
+    /// Models that get a bonus, by id; others stay eligible.
+    pub preferred_models: Vec<String>,
+    /// Quality in [0, 1] that an answer should reach: a preference, unless the configuration makes it hard.
+    pub quality_threshold: f64,
+}
+
+/// What the model must offer.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct PerformanceRequirements {
+    /// Least speed.
+    pub min_tokens_per_second: Option<f64>,
+    /// Most memory.
+    pub max_memory_gb: Option<f64>,
+    /// Whether function calling is needed.
+    pub requires_function_calling: bool,
+    /// Whether images are sent.
+    pub requires_vision: bool,
+}
+
+/// Everything else a caller may say about one decision.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+pub struct RouteOptions {
+    /// Features instead of those of the featuriser, of the same length.
+    pub features: Option<Vec<f64>>,
+    /// An embedding of the request, if the configuration asks for one; it is divided by its length.
+    pub embedding: Option<Vec<f64>>,
+    /// The caller's class of the request, handed to the tenant adapter.
+    pub class: usize,
+    /// Most dollars for the whole request.
+    pub max_cost_usd: Option<f64>,
+    /// Tokens expected in the answer.
+    pub expected_output_tokens: f64,
+    /// Models that must not be used, by id.
+    pub denied_models: Vec<String>,
+    /// The time; without it, the latest time seen.
+    pub now: Option<Millis>,
+    /// If given, the model is drawn from the choice probabilities with this seed; otherwise the best one is taken.
+    pub seed: Option<u64>,
+}
+
+impl Default for RouteOptions {
+    /// 200 output tokens, nothing else.
+    fn default() -> Self {
+        Self {
+            features: None,
+            embedding: None,
+            class: 0,
+            max_cost_usd: None,
+            expected_output_tokens: 200.0,
+            denied_models: Vec::new(),
+            now: None,
+            seed: None,
+        }
+    }
+}
+
+/// Number of a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct DecisionId(u64);
+
+impl DecisionId {
+    /// The number.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl From<u64> for DecisionId {
+    fn from(id: u64) -> Self {
+        Self(id)
+    }
+}
+
+/// Where a request goes, and why.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct RoutingDecision {
+    /// Number under which the outcome is to be recorded.
+    pub id: DecisionId,
+    /// Id of the model.
+    pub model: String,
+    /// Regime reported for the tenant.
+    pub regime: Regime,
+    /// Probability of each regime, in the order of [`Regime::ALL`].
+    pub regime_posterior: Vec<f64>,
+    /// Whether the observations were too far from every regime to be used.
+    pub outlier: bool,
+    /// Expected free energy of the choice.
+    pub efe: Efe,
+    /// Choice probability `q(u)` of the model among the eligible ones: the propensity when a seed was given, else how clear the choice is.
+    pub probability: f64,
+    /// Expected cost of the request in dollars.
+    pub estimated_cost_usd: f64,
+    /// Expected quality in [0, 1].
+    pub expected_quality: f64,
+    /// Expected latency in milliseconds.
+    pub expected_latency_ms: f64,
+    /// Whether the asked quality is reached with a probability of at least one half.
+    pub meets_quality: bool,
+    /// The next best eligible models, best first, at most 8.
+    pub fallbacks: Vec<Candidate>,
+    /// Every filter that some model did not pass.
+    pub rejected: Vec<Rejection>,
+}
+
+/// An eligible model with its score.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Candidate {
+    /// Id of the model.
+    pub model: String,
+    /// Its expected free energy.
+    pub efe: Efe,
+    /// Its choice probability.
+    pub probability: f64,
+    /// Expected cost of the request in dollars.
+    pub estimated_cost_usd: f64,
+    /// Expected quality in [0, 1].
+    pub expected_quality: f64,
+    /// Expected latency in milliseconds.
+    pub expected_latency_ms: f64,
+}
+
+/// What came of a decision.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Outcome {
+    /// Quality of the answer in [0, 1]; `None` if there was none or nobody judged it.
+    pub score: Option<f64>,
+    /// Time taken in milliseconds.
+    pub latency_ms: u64,
+    /// Dollars spent.
+    pub usd: f64,
+    /// How the call ended.
+    pub status: Status,
+}
+
+impl Outcome {
+    /// A successful answer of this quality.
+    pub fn success(score: f64, latency_ms: u64, usd: f64) -> Self {
+        Self { score: Some(score), latency_ms, usd, status: Status::Success }
+    }
+
+    /// A call that gave no answer.
+    pub fn failure(status: Status, latency_ms: u64) -> Self {
+        Self { score: None, latency_ms, usd: 0.0, status }
+    }
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum Status {
+    /// With an answer.
+    Success,
+    /// No answer in time.
+    Timeout,
+    /// HTTP 5xx.
+    ServerError,
+    /// HTTP 429.
+    RateLimited {
+        /// Pause the server asked for.
+        retry_after_ms: Option<u64>,
+    },
+    /// The connection failed.
+    Connection,
+    /// HTTP 402.
+    OutOfBudget {
+        /// Time until the budget is renewed.
+        reset_ms: Option<u64>,
+    },
+    /// HTTP 400: the request was at fault.
+    BadRequest,
+    /// HTTP 404 of something the request named.
+    NotFound,
+    /// Refused by a content filter.
+    ContentFiltered,
+}
+
+impl Status {
+    /// Whether the model is to blame, so that it counts towards a pause.
+    pub(crate) fn counts_as_failure(self) -> bool {
+        matches!(self, Self::Timeout | Self::ServerError | Self::RateLimited { .. } | Self::Connection)
+    }
+}

@@ -1,0 +1,204 @@
+//! Categorical emissions: finitely many symbols.
+
+use rand_core::Rng;
+
+use super::{Emission, SymbolTable, check_distribution, draw, flatten, normalise_counts};
+use crate::{Error, Result};
+
+/// Each state emits one of `M` symbols, `0..M`, from its own distribution.
+///
+/// ```
+/// use hanzo_hmm::Categorical;
+///
+/// let dice = Categorical::new(vec![vec![1.0 / 6.0; 6], vec![0.1, 0.1, 0.1, 0.1, 0.1, 0.5]])?;
+/// assert_eq!(dice.n_symbols(), 6);
+/// assert_eq!(dice.row(1)[5], 0.5);
+/// # Ok::<(), hanzo_hmm::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Categorical {
+    n_symbols: usize,
+    probabilities: Vec<f64>,
+    table: SymbolTable,
+}
+
+impl Categorical {
+    /// The family with one row of symbol probabilities a state.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EmptyModel`] without states or symbols; [`Error::DimensionMismatch`] for jagged rows;
+    /// [`Error::NotAProbability`] and [`Error::RowSum`] for a row that is not a distribution. A sum off by at most 1e-6
+    /// is normalised, one off by rounding alone is left as it is.
+    pub fn new(rows: Vec<Vec<f64>>) -> Result<Self> {
+        let n_symbols = rows.first().map_or(0, Vec::len);
+        if n_symbols == 0 {
+            return Err(Error::EmptyModel);
+        }
+        let mut probabilities = flatten(WHAT, rows, n_symbols)?;
+        for (i, row) in probabilities.chunks_exact_mut(n_symbols).enumerate() {
+            check_distribution(WHAT, i, row)?;
+        }
+        Self::from_checked(probabilities, n_symbols)
+    }
+
+    /// Number of symbols.
+    #[must_use]
+    pub fn n_symbols(&self) -> usize {
+        self.n_symbols
+    }
+
+    /// The symbol probabilities, row-major `S x M`.
+    #[must_use]
+    pub fn probabilities(&self) -> &[f64] {
+        &self.probabilities
+    }
+
+    /// The symbol probabilities of `state`, empty when there is no such state.
+    #[must_use]
+    pub fn row(&self, state: usize) -> &[f64] {
+        self.probabilities.chunks_exact(self.n_symbols).nth(state).unwrap_or_default()
+    }
+
+    fn from_checked(probabilities: Vec<f64>, n_symbols: usize) -> Result<Self> {
+        let table = SymbolTable::new(&probabilities, probabilities.len() / n_symbols, n_symbols)?;
+        Ok(Self { n_symbols, probabilities, table })
+    }
+}
+
+impl Emission for Categorical {
+    type Obs<'a> = usize;
+    type Owned = usize;
+    type Stats = CategoricalStats;
+    type Prior = CategoricalPrior;
+
+    fn n_states(&self) -> usize {
+        self.table.n_states()
+    }
+
+    fn check(&self, o: usize, position: usize, _partial: bool) -> Result<()> {
+        if o < self.n_symbols { Ok(()) } else { Err(Error::UnknownObservation { position }) }
+    }
+
+    fn log_prob_into(&self, o: usize, out: &mut [f64]) {
+        match self.table.log_row(o) {
+            Ok(row) => out.copy_from_slice(row),
+            Err(_) => out.fill(f64::NEG_INFINITY),
+        }
+    }
+
+    fn table(&self) -> Option<&SymbolTable> {
+        Some(&self.table)
+    }
+
+    fn symbol(&self, o: usize) -> usize {
+        o
+    }
+
+    fn sample<R: Rng + ?Sized>(&self, state: usize, rng: &mut R) -> usize {
+        draw(self.row(state), rng)
+    }
+
+    fn new_stats(&self) -> CategoricalStats {
+        CategoricalStats { n_states: self.n_states(), counts: vec![0.0; self.probabilities.len()] }
+    }
+
+    fn accumulate(&self, stats: &mut CategoricalStats, o: usize, gamma: &[f64]) {
+        if let Some(counts) = stats.counts.get_mut(o * stats.n_states..(o + 1) * stats.n_states) {
+            for (count, g) in counts.iter_mut().zip(gamma) {
+                *count += g;
+            }
+        }
+    }
+
+    fn merge(into: &mut CategoricalStats, from: &CategoricalStats) {
+        for (a, b) in into.counts.iter_mut().zip(&from.counts) {
+            *a += b;
+        }
+    }
+
+    fn maximize(&mut self, stats: &CategoricalStats, prior: &CategoricalPrior) -> Result<bool> {
+        let mut probabilities = self.probabilities.clone();
+        let mut counts = vec![0.0; self.n_symbols];
+        for (i, row) in probabilities.chunks_exact_mut(self.n_symbols).enumerate() {
+            for (count, column) in counts.iter_mut().zip(stats.counts.chunks_exact(stats.n_states)) {
+                *count = column[i];
+            }
+            normalise_counts(row, &counts, prior.pseudocount);
+        }
+        *self = Self::from_checked(probabilities, self.n_symbols)?;
+        Ok(false)
+    }
+
+    fn log_prior(&self, prior: &CategoricalPrior) -> f64 {
+        if prior.pseudocount == 0.0 {
+            return 0.0;
+        }
+        prior.pseudocount * self.probabilities.iter().filter(|p| **p > 0.0).map(|p| p.ln()).sum::<f64>()
+    }
+
+    fn n_free_parameters(&self) -> usize {
+        let free = |row: &[f64]| row.iter().filter(|p| **p > 0.0).count().saturating_sub(1);
+        self.probabilities.chunks_exact(self.n_symbols).map(free).sum()
+    }
+}
+
+/// Expected symbol counts of every state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CategoricalStats {
+    n_states: usize,
+    /// `M x S`, so that one observation touches neighbours.
+    counts: Vec<f64>,
+}
+
+/// A symmetric Dirichlet prior on every row: `pseudocount` is added to the expected count of each symbol whose
+/// probability is not zero. The default, 0, is maximum likelihood.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct CategoricalPrior {
+    pseudocount: f64,
+}
+
+impl CategoricalPrior {
+    /// The prior with this pseudocount.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOption`] when it is negative or not finite.
+    pub fn new(pseudocount: f64) -> Result<Self> {
+        if !(pseudocount.is_finite() && pseudocount >= 0.0) {
+            return Err(Error::InvalidOption { name: "pseudocount" });
+        }
+        Ok(Self { pseudocount })
+    }
+}
+
+const WHAT: &str = "emissions";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_what_is_not_a_distribution() {
+        assert_eq!(Categorical::new(vec![]), Err(Error::EmptyModel));
+        assert_eq!(Categorical::new(vec![vec![]]), Err(Error::EmptyModel));
+        assert!(matches!(
+            Categorical::new(vec![vec![1.0, 0.0], vec![1.0]]),
+            Err(Error::DimensionMismatch { expected: 2, found: 1, .. })
+        ));
+        assert!(matches!(Categorical::new(vec![vec![1.5, -0.5]]), Err(Error::NotAProbability { row: 0, col: 1, .. })));
+        assert!(matches!(Categorical::new(vec![vec![0.5, 0.4]]), Err(Error::RowSum { row: 0, .. })));
+    }
+
+    #[test]
+    fn pseudocounts_touch_only_possible_symbols() {
+        let mut family = Categorical::new(vec![vec![0.5, 0.5, 0.0]]).unwrap();
+        let mut stats = family.new_stats();
+        family.accumulate(&mut stats, 0, &[3.0]);
+        let prior = CategoricalPrior::new(1.0).unwrap();
+        assert!(!family.maximize(&stats, &prior).unwrap());
+        assert_eq!(family.row(0), [0.8, 0.2, 0.0]);
+        assert_eq!(family.n_free_parameters(), 1);
+        assert!((family.log_prior(&prior) - (0.8_f64 * 0.2).ln()).abs() < 1e-15);
+    }
+}

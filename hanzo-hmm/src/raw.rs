@@ -1,0 +1,190 @@
+//! Serialised forms. Everything that comes in goes through the same checks as in the constructors.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::hmm_core::HiddenMarkovModel;
+use crate::inference::FilterState;
+use crate::kernel::arith::log_sum_exp;
+use crate::model::{Categorical, Emission, GaussianDiag, Hmm, Initial, Transitions, check_distribution};
+use crate::{Error, Result};
+
+/// The rows of a row-major table.
+fn rows(values: &[f64], width: usize) -> Vec<Vec<f64>> {
+    values.chunks_exact(width).map(<[f64]>::to_vec).collect()
+}
+
+/// Reads a raw form and checks it.
+fn checked<'de, R: Deserialize<'de>, T, D: Deserializer<'de>>(
+    deserializer: D,
+    check: impl FnOnce(R) -> Result<T>,
+) -> Result<T, D::Error> {
+    check(R::deserialize(deserializer)?).map_err(de::Error::custom)
+}
+
+impl Serialize for Transitions {
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        rows(self.probabilities(), self.n_states()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Transitions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        checked(deserializer, Self::new)
+    }
+}
+
+impl Serialize for Categorical {
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        rows(self.probabilities(), self.n_symbols()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Categorical {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        checked(deserializer, Self::new)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawGaussianDiag {
+    means: Vec<Vec<f64>>,
+    variances: Vec<Vec<f64>>,
+}
+
+impl Serialize for GaussianDiag {
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        let (means, variances) = (rows(self.means(), self.dim()), rows(self.variances(), self.dim()));
+        RawGaussianDiag { means, variances }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for GaussianDiag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        checked(deserializer, |raw: RawGaussianDiag| Self::new(raw.means, raw.variances))
+    }
+}
+
+#[derive(Serialize)]
+struct RawHmmRef<'a, E> {
+    initial: &'a Initial,
+    transitions: &'a Transitions,
+    emission: &'a E,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHmm<E> {
+    initial: Initial,
+    transitions: Transitions,
+    emission: E,
+}
+
+impl<E: Emission + Serialize> Serialize for Hmm<E> {
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        let (initial, transitions, emission) = (self.initial(), self.transitions(), self.emission());
+        RawHmmRef { initial, transitions, emission }.serialize(serializer)
+    }
+}
+
+impl<'de, E: Emission + Deserialize<'de>> Deserialize<'de> for Hmm<E> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        checked(deserializer, |raw: RawHmm<E>| Self::new(raw.initial, raw.transitions, raw.emission))
+    }
+}
+
+#[derive(Serialize)]
+struct RawLabelledRef<'a, S, O> {
+    states: &'a [S],
+    observations: &'a [O],
+    model: &'a Hmm<Categorical>,
+    seed: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLabelled<S, O> {
+    states: Vec<S>,
+    observations: Vec<O>,
+    model: Hmm<Categorical>,
+    seed: u64,
+}
+
+impl<S, O> Serialize for HiddenMarkovModel<S, O>
+where
+    S: Clone + Eq + Hash + Debug + Serialize,
+    O: Clone + Eq + Hash + Debug + Serialize,
+{
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        let (states, observations) = (self.states(), self.observations());
+        RawLabelledRef { states, observations, model: self.model(), seed: self.seed() }.serialize(serializer)
+    }
+}
+
+impl<'de, S, O> Deserialize<'de> for HiddenMarkovModel<S, O>
+where
+    S: Clone + Eq + Hash + Debug + Deserialize<'de>,
+    O: Clone + Eq + Hash + Debug + Deserialize<'de>,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        checked(deserializer, |raw: RawLabelled<S, O>| {
+            Ok(Self::from_model(raw.states, raw.observations, raw.model)?.with_seed(raw.seed))
+        })
+    }
+}
+
+/// `None` stands for a log of 0, which many formats cannot write.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFilterState {
+    belief: Vec<f64>,
+    log_belief: Option<Vec<Option<f64>>>,
+    log_likelihood: f64,
+    steps: u64,
+}
+
+impl Serialize for FilterState {
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        let log = |l: &f64| l.is_finite().then_some(*l);
+        RawFilterState {
+            belief: self.belief().to_vec(),
+            log_belief: self.log_belief().map(|logs| logs.iter().map(log).collect()),
+            log_likelihood: self.log_likelihood(),
+            steps: self.steps(),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for FilterState {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        checked(deserializer, filter_state)
+    }
+}
+
+fn filter_state(raw: RawFilterState) -> Result<FilterState> {
+    let RawFilterState { mut belief, log_belief, log_likelihood, steps } = raw;
+    check_distribution("belief", 0, &mut belief)?;
+    if !log_likelihood.is_finite() {
+        return Err(Error::NotFinite { what: "log-likelihood" });
+    }
+    let logs = log_belief.map(|logs| logs.into_iter().map(|l| l.unwrap_or(f64::NEG_INFINITY)).collect::<Vec<_>>());
+    if let Some(logs) = &logs {
+        if logs.len() != belief.len() {
+            let (expected, found) = (belief.len(), logs.len());
+            return Err(Error::DimensionMismatch { what: "log belief", expected, found });
+        }
+        if let Some(at) = logs.iter().position(|l| l.is_nan() || *l > 1e-6) {
+            return Err(Error::NotAProbability { what: "log belief", row: 0, col: at, value: logs[at] });
+        }
+        let sum = log_sum_exp(logs).exp();
+        let agree = belief.iter().zip(logs).all(|(p, l)| (p - l.exp()).abs() <= 1e-6);
+        if !agree || (sum - 1.0).abs() > 1e-6 {
+            return Err(Error::RowSum { what: "log belief", row: 0, sum });
+        }
+    }
+    Ok(FilterState::from_checked(belief, logs, log_likelihood, steps))
+}
