@@ -1,0 +1,98 @@
+//! A filter update does not allocate, and neither does a repeated operation in a workspace.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(unsafe_code, reason = "a global allocator that counts has to implement an unsafe trait")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use hanzo_hmm::{Categorical, GaussianDiag, Hmm, Initial, Path, Posterior, Rows, Transitions, Workspace};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system allocator unchanged; the counter is a plain thread-local number.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's contract is the system allocator's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the pointer came from `alloc` above, that is, from the system allocator.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(run: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.with(Cell::get);
+    run();
+    ALLOCATIONS.with(Cell::get) - before
+}
+
+fn transitions(n: usize, zeros: bool) -> Transitions {
+    let row = |i: usize| {
+        let mut row = vec![1.0 / n as f64; n];
+        if zeros {
+            row.fill(0.0);
+            row[i] = 0.5;
+            row[(i + 1) % n] += 0.5;
+        }
+        row
+    };
+    Transitions::new((0..n).map(row).collect()).unwrap()
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(vec![1_u8; 10]))), 1);
+}
+
+#[test]
+fn operations_reuse_their_memory() {
+    for n in [2, 4, 5, 12, 70] {
+        for zeros in [false, true] {
+            let initial = Initial::Free(vec![1.0 / n as f64; n]);
+            let means = (0..n).map(|i| vec![i as f64, -(i as f64)]).collect();
+            let gaussian = GaussianDiag::new(means, vec![vec![1.0, 2.0]; n]).unwrap();
+            let gaussian = Hmm::new(initial.clone(), transitions(n, zeros), gaussian).unwrap();
+            let rows = (0..n).map(|i| (0..3).map(|o| if (o + i) % 3 == 0 { 0.5 } else { 0.25 }).collect()).collect();
+            let categorical = Hmm::new(initial, transitions(n, zeros), Categorical::new(rows).unwrap()).unwrap();
+
+            let mut filter = gaussian.filter();
+            let count = allocations(|| {
+                for t in 0..100 {
+                    let x = [f64::from(t % 7), 0.5];
+                    gaussian.update(&mut filter, (t % 5 > 0).then_some(&x[..])).unwrap();
+                }
+            });
+            assert_eq!(count, 0, "gaussian filter, {n} states, zeros {zeros}");
+            let mut filter = categorical.filter();
+            let count = allocations(|| {
+                for t in 0..100 {
+                    categorical.update(&mut filter, Some(t % 3)).unwrap();
+                }
+            });
+            assert_eq!(count, 0, "categorical filter, {n} states, zeros {zeros}");
+
+            let data: Vec<f64> = (0..600).map(|t| f64::from(t % 11)).collect();
+            let data = Rows::new(&data, 2).unwrap();
+            let (mut workspace, mut posterior, mut path) = (Workspace::new(), Posterior::default(), Path::default());
+            let mut run = || {
+                gaussian.log_likelihood_with(&mut workspace, data).unwrap();
+                gaussian.posterior_with(&mut workspace, data, &mut posterior).unwrap();
+                gaussian.viterbi_with(&mut workspace, data, &mut path).unwrap();
+            };
+            // The workspace and the results exchange their memory, so both have to grow once.
+            run();
+            run();
+            assert_eq!(allocations(run), 0, "workspace, {n} states, zeros {zeros}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Serialised models come back bit for bit, and bad ones are refused.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![cfg(feature = "serde")]
+
+use hanzo_hmm::{
+    BaumWelch, Categorical, FilterState, GaussianDiag, HiddenMarkovModel, Hmm, Initial, Rows, Transitions,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+fn round_trip<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: &T) {
+    let text = serde_json::to_string(value).unwrap();
+    let back: T = serde_json::from_str(&text).unwrap();
+    assert_eq!(&back, value);
+    assert_eq!(serde_json::to_string(&back).unwrap(), text);
+}
+
+fn dice() -> HiddenMarkovModel<String, u8> {
+    HiddenMarkovModel::new(
+        vec!["fair".into(), "loaded".into()],
+        vec![1, 2, 3],
+        vec![0.1 + 0.2, 0.7],
+        vec![vec![0.7, 0.3], vec![0.4, 0.6]],
+        vec![vec![1.0 / 3.0; 3], vec![0.1, 0.1, 0.8]],
+    )
+    .unwrap()
+    .with_seed(9)
+}
+
+#[test]
+fn models_round_trip() {
+    let mut labelled = dice();
+    round_trip(&labelled);
+    let sequences = [labelled.generate(300).into_iter().map(|(_, o)| o).collect::<Vec<_>>()];
+    labelled.baum_welch(&sequences, 7, 0.0).unwrap();
+    round_trip(&labelled);
+    round_trip(labelled.model());
+
+    let mut gaussian = Hmm::new(
+        Initial::Fixed(vec![1.0, 0.0]),
+        Transitions::new(vec![vec![0.9, 0.1], vec![0.0, 1.0]]).unwrap(),
+        GaussianDiag::new(vec![vec![0.1, 1e-300], vec![-1e300, 2.0]], vec![vec![1e-200, 3.0], vec![1.0, 1e300]])
+            .unwrap(),
+    )
+    .unwrap();
+    round_trip(&gaussian);
+    let data = [0.0, 0.1, 0.2, 0.0, -0.3, 0.1];
+    gaussian = Hmm::new(
+        gaussian.initial().clone(),
+        gaussian.transitions().clone(),
+        GaussianDiag::new(vec![vec![0.0, 0.0], vec![1.0, 1.0]], vec![vec![1.0, 1.0]; 2]).unwrap(),
+    )
+    .unwrap();
+    BaumWelch::new().max_iters(3).fit(&mut gaussian, &[Rows::new(&data, 2).unwrap()]).unwrap();
+    round_trip(&gaussian);
+}
+
+#[test]
+fn filters_round_trip_and_go_on_equally() {
+    // Left-right, so that a state fades without becoming impossible.
+    let model = Hmm::new(
+        Initial::Free(vec![1.0, 0.0]),
+        Transitions::new(vec![vec![0.5, 0.5], vec![0.0, 1.0]]).unwrap(),
+        Categorical::new(vec![vec![0.25, 0.75], vec![0.75, 0.25]]).unwrap(),
+    )
+    .unwrap();
+    let mut filter = model.filter();
+    for step in 0..600 {
+        if step % 100 == 0 {
+            round_trip(&filter);
+            let text = serde_json::to_string(&filter).unwrap();
+            let mut twin: FilterState = serde_json::from_str(&text).unwrap();
+            let mut own = filter.clone();
+            assert_eq!(model.update(&mut own, Some(1)), model.update(&mut twin, Some(1)));
+            assert_eq!(own, twin);
+        }
+        model.update(&mut filter, Some(0)).unwrap();
+    }
+}
+
+#[test]
+fn bad_bytes_are_refused() {
+    let good = serde_json::to_string(&dice()).unwrap();
+    for (from, to, message) in [
+        ("[0.7,0.3]", "[0.7,0.4]", "sums to"),
+        ("[0.7,0.3]", "[1.7,-0.7]", "not a probability"),
+        ("[0.7,0.3]", "[0.7,0.3,0.0]", "expected length"),
+        ("\"loaded\"", "\"fair\"", "repeats"),
+        ("[1,2,3]", "[1,2,1]", "repeats"),
+        ("[1,2,3]", "[1,2]", "expected length"),
+        ("\"free\"", "\"loose\"", "unknown variant"),
+        ("\"seed\"", "\"sead\"", "unknown field"),
+    ] {
+        assert!(good.contains(from), "{good}");
+        let error = serde_json::from_str::<HiddenMarkovModel<String, u8>>(&good.replacen(from, to, 1)).unwrap_err();
+        assert!(error.to_string().contains(message), "{error}");
+    }
+    let error = serde_json::from_str::<GaussianDiag>(r#"{"means":[[0.0]],"variances":[[0.0]]}"#).unwrap_err();
+    assert!(error.to_string().contains("variance of state 0"), "{error}");
+    assert!(serde_json::from_str::<Transitions>("[]").is_err());
+    for bad in [
+        r#"{"belief":[0.5,0.6],"log_belief":null,"log_likelihood":0.0,"steps":1}"#,
+        r#"{"belief":[0.5,0.5],"log_belief":[null],"log_likelihood":0.0,"steps":1}"#,
+        r#"{"belief":[0.5,0.5],"log_belief":[null,null],"log_likelihood":0.0,"steps":1}"#,
+        r#"{"belief":[0.5,0.5],"log_belief":[0.0,null],"log_likelihood":0.0,"steps":1}"#,
+        r#"{"belief":[0.5,0.5],"log_belief":[1.0,null],"log_likelihood":0.0,"steps":1}"#,
+        r#"{"belief":[],"log_belief":null,"log_likelihood":0.0,"steps":1}"#,
+    ] {
+        assert!(serde_json::from_str::<FilterState>(bad).is_err(), "{bad}");
+    }
+}
