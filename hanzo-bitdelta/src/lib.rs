@@ -1,1 +1,38 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
+
+mod adapter;
+mod delta;
+mod digest;
+mod dtype;
+mod element;
+mod error;
+mod format;
+mod kernel;
+mod layout;
+mod matrix;
+mod options;
+mod pack;
+mod product;
+mod report;
+mod workspace;
+
+pub use adapter::builder::AdapterBuilder;
+pub use adapter::selection::{Selection, Treatment};
+pub use adapter::{Adapter, BoundAdapter, Entry, RawTensor, ZeroTensor};
+pub use delta::{PackedDelta, PackedSpec};
+pub use digest::{AdapterId, BaseDigest, TensorView, base_digest};
+pub use dtype::{Dtype, ScaleDtype};
+pub use element::{Bf16, Element, F16};
+pub use error::{Error, Extent, Result};
+pub use format::{ReadOptions, Verify};
+pub use kernel::Backend;
+pub use layout::Layout;
+pub use matrix::{MatMut, MatRef};
+pub use options::{Granularity, PackOptions, PlaneFit, SignZero};
+pub use product::{Job, batched_matvec_acc, dense_matvec_acc};
+pub use report::{Fidelity, StorageReport};
+pub use workspace::Workspace;

@@ -1,0 +1,555 @@
+//! The packed delta of one matrix.
+
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::dtype::{Dtype, ScaleDtype};
+use crate::element::Element;
+use crate::error::{Error, Extent, Result};
+use crate::layout::{Grid, TILE_ROWS, Tile};
+use crate::matrix::{MatMut, MatRef};
+use crate::options::{Granularity, MAX_PLANES, PackOptions, SignZero, check_planes};
+use crate::pack::{self, Difference, Packed};
+use crate::report::{Fidelity, StorageReport};
+
+/// The difference of two weight matrices as sign bits and a few scales: `D = a_0 s_0 + a_1 s_1 + ..`, where each `s` is a
+/// matrix of ±1 and each `a` as coarse as its [`Granularity`].
+///
+/// Immutable; a clone shares the bits. The sums that make scales and products have a fixed order, so that packed bits,
+/// scales and products are the same on every machine.
+///
+/// ```
+/// use hanzo_bitdelta::{Granularity, MatRef, PackOptions, PackedDelta};
+/// let base = [1.0_f32, 2.0, 3.0, 4.0];
+/// let fine = [1.5_f32, 1.5, 3.25, 3.75];
+/// let options = PackOptions::new().granularity(Granularity::Row);
+/// let delta = PackedDelta::compress(MatRef::new(&base, 2, 2)?, MatRef::new(&fine, 2, 2)?, &options)?;
+/// assert_eq!(delta.scales(), [0.5, 0.25]);
+/// assert_eq!(delta.to_dense(), [0.5, -0.5, 0.25, -0.25]);
+/// # Ok::<(), hanzo_bitdelta::Error>(())
+/// ```
+#[derive(Clone, PartialEq)]
+pub struct PackedDelta {
+    spec: PackedSpec,
+    shape: Vec<usize>,
+    tiles: Arc<Vec<Tile>>,
+    scales: Arc<Vec<f32>>,
+    /// The largest row, block or tensor scale of each plane; 1 where products have column scales only.
+    largest: [f32; MAX_PLANES],
+}
+
+/// The description of a packed delta whose bits and scales already exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackedSpec {
+    /// Number of rows (outputs).
+    pub rows: usize,
+    /// Number of columns (inputs).
+    pub cols: usize,
+    /// Which entries share a scale.
+    pub granularity: Granularity,
+    /// Number of planes, 1 to 4.
+    pub planes: usize,
+    /// Sign that stands for a difference of zero.
+    pub sign_zero: SignZero,
+    /// Type in which scales are stored.
+    pub scale_dtype: ScaleDtype,
+    /// Element type of the matrices that were compared.
+    pub source_dtype: Dtype,
+}
+
+impl PackedSpec {
+    /// One plane of a `rows x cols` matrix of `f32`, with zero as -1 and `f32` scales.
+    #[must_use]
+    pub fn new(rows: usize, cols: usize, granularity: Granularity) -> Self {
+        Self {
+            rows,
+            cols,
+            granularity,
+            planes: 1,
+            sign_zero: SignZero::Negative,
+            scale_dtype: ScaleDtype::F32,
+            source_dtype: Dtype::F32,
+        }
+    }
+
+    /// Checks the options and that all sizes fit; gives the number of scales of one plane.
+    pub(crate) fn check(&self) -> Result<usize> {
+        check_planes(self.planes)?;
+        self.granularity.check()?;
+        let weights = (self.rows as u64).saturating_mul(self.cols as u64);
+        if weights > MAX_WEIGHTS {
+            return Err(Error::TooLarge { what: "rows * cols", value: weights, limit: MAX_WEIGHTS });
+        }
+        for (what, side) in [("rows", self.rows), ("cols", self.cols)] {
+            if side as u64 > MAX_WEIGHTS {
+                return Err(Error::TooLarge { what, value: side as u64, limit: MAX_WEIGHTS });
+            }
+        }
+        // Tiles take more room than weights; what the address space cannot hold is too large.
+        let room = usize::try_from(weights).ok().and_then(|_| {
+            let words = self.rows.checked_next_multiple_of(TILE_ROWS)?.checked_mul(self.cols.div_ceil(32))?;
+            words.checked_mul(4 * self.planes)?;
+            let scales = self.granularity.scales(self.rows, self.cols)?;
+            scales.checked_mul(4 * self.planes)?;
+            Some(scales)
+        });
+        room.ok_or(Error::TooLarge { what: "packed delta", value: u64::MAX, limit: usize::MAX as u64 })
+    }
+
+    pub(crate) fn grid(&self) -> Grid {
+        Grid { rows: self.rows, cols: self.cols }
+    }
+}
+
+impl PackedDelta {
+    /// Packs `fine - base`, computed in `f32`. One pass over both; two or more planes or [`Granularity::RowCol`] (the
+    /// default) keep the differences in memory (4 bytes a weight) and pass over them again.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] when the shapes differ; [`Error::NonFinite`] when an input or a difference is not
+    /// finite; [`Error::Overflow`] when a sum of magnitudes is not; [`Error::InvalidOptions`]; [`Error::InvalidScale`]
+    /// when a scale does not fit the stored type.
+    pub fn compress<T: Element>(base: MatRef<'_, T>, fine: MatRef<'_, T>, options: &PackOptions) -> Result<Self> {
+        Extent::check(&[base.rows(), base.cols()], &[fine.rows(), fine.cols()])?;
+        Self::pack(&Difference { base, fine }, base.rows(), base.cols(), T::DTYPE, options)
+    }
+
+    /// Packs a difference that the caller has.
+    ///
+    /// # Errors
+    /// As for [`compress`](Self::compress).
+    pub fn from_delta<T: Element>(delta: MatRef<'_, T>, options: &PackOptions) -> Result<Self> {
+        Self::pack(&delta, delta.rows(), delta.cols(), T::DTYPE, options)
+    }
+
+    /// Takes sign bits in [`Layout::RowMajor64`](crate::Layout::RowMajor64), plane by plane, and the scales, plane by plane.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOptions`] or [`Error::TooLarge`] for a bad `spec`; [`Error::ShapeMismatch`] for a wrong number of
+    /// words or scales; [`Error::Malformed`] when a padding bit is set; [`Error::InvalidScale`] when a scale is negative,
+    /// `-0.0`, not finite, or not a value of the stored type.
+    pub fn from_rowmajor64(words: &[u64], spec: &PackedSpec, scales: &[f32]) -> Result<Self> {
+        spec.check()?;
+        let grid = spec.grid();
+        let size = grid.rows * grid.wide_words();
+        Extent::check(&[spec.planes * size], &[words.len()])?;
+        let mut tiles = Vec::with_capacity(spec.planes * grid.tiles());
+        for plane in words.chunks_exact(size.max(1)) {
+            tiles.append(&mut grid.tiles_of_wide(plane.iter().copied())?);
+        }
+        Self::from_parts(spec, vec![spec.rows, spec.cols], tiles, scales)
+    }
+
+    /// Takes sign bits in [`Layout::Tiled16`](crate::Layout::Tiled16), plane by plane, and the scales, plane by plane.
+    ///
+    /// # Errors
+    /// As for [`from_rowmajor64`](Self::from_rowmajor64).
+    pub fn from_tiled16(words: &[u32], spec: &PackedSpec, scales: &[f32]) -> Result<Self> {
+        spec.check()?;
+        Extent::check(&[spec.planes * spec.grid().tiles() * TILE_ROWS], &[words.len()])?;
+        let tiles: Vec<Tile> = words.as_chunks::<TILE_ROWS>().0.iter().copied().map(Tile).collect();
+        spec.grid().check_padding(&tiles)?;
+        Self::from_parts(spec, vec![spec.rows, spec.cols], tiles, scales)
+    }
+
+    /// Takes the mask and the coefficient of the published BitDelta code: `int32` words `[cols / 32][rows]`, the first
+    /// input in the lowest bit, zero packed to +1.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] when `cols` is not a multiple of 32 or the number of words is wrong;
+    /// [`Error::InvalidScale`] when the coefficient is not a scale.
+    pub fn from_reference_i32(
+        words: &[i32],
+        rows: usize,
+        cols: usize,
+        coefficient: f32,
+        source_dtype: Dtype,
+    ) -> Result<Self> {
+        let granularity = Granularity::Tensor;
+        let spec =
+            PackedSpec { sign_zero: SignZero::Positive, source_dtype, ..PackedSpec::new(rows, cols, granularity) };
+        spec.check()?;
+        Extent::check(&[rows, cols.next_multiple_of(32)], &[rows, cols])?;
+        Extent::check(&[rows * (cols / 32)], &[words.len()])?;
+        let grid = spec.grid();
+        let mut tiles = vec![Tile::default(); grid.tiles()];
+        for (c, column) in words.chunks_exact(rows.max(1)).enumerate() {
+            for (i, word) in column.iter().enumerate() {
+                grid.set_word(&mut tiles, i, c, word.cast_unsigned());
+            }
+        }
+        Self::from_parts(&spec, vec![rows, cols], tiles, &[coefficient])
+    }
+
+    /// The same signs with other scales, plane by plane; rounded where scales are stored in 16 bits.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for a wrong number; [`Error::InvalidScale`] when one is negative, `-0.0`, not finite, or
+    /// out of the range of the stored type.
+    pub fn with_scales(&self, scales: &[f32]) -> Result<Self> {
+        Extent::check(&[self.scales.len()], &[scales.len()])?;
+        let mut rounded = Vec::with_capacity(scales.len());
+        for (index, &value) in scales.iter().enumerate() {
+            let invalid = Error::InvalidScale { index, value };
+            if !is_scale(value) {
+                return Err(invalid);
+            }
+            rounded.push(self.spec.scale_dtype.round(value).ok_or(invalid)?);
+        }
+        let largest = largest_scales(&self.spec, &rounded);
+        Ok(Self { scales: Arc::new(rounded), largest, ..self.clone() })
+    }
+
+    /// The same delta for a tensor of this shape, such as `[experts, outputs, inputs]`, all but the matrix rows and columns
+    /// folded. Without it the shape is `[rows, cols]`.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] when the product of the shape is not `rows * cols`; [`Error::TooLarge`] when it has more
+    /// than 8 dimensions.
+    pub fn with_shape(&self, shape: &[usize]) -> Result<Self> {
+        check_rank(shape.len())?;
+        let weights = shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim));
+        if weights != Some(self.rows() * self.cols()) {
+            return Err(Extent::mismatch(&[self.rows(), self.cols()], shape));
+        }
+        Ok(Self { shape: shape.to_vec(), ..self.clone() })
+    }
+
+    /// Number of rows (outputs).
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.spec.rows
+    }
+
+    /// Number of columns (inputs).
+    #[must_use]
+    pub fn cols(&self) -> usize {
+        self.spec.cols
+    }
+
+    /// Number of planes, 1 to 4.
+    #[must_use]
+    pub fn planes(&self) -> usize {
+        self.spec.planes
+    }
+
+    /// Which entries share a scale.
+    #[must_use]
+    pub fn granularity(&self) -> Granularity {
+        self.spec.granularity
+    }
+
+    /// Everything but the shape, the bits and the scales.
+    #[must_use]
+    pub fn spec(&self) -> &PackedSpec {
+        &self.spec
+    }
+
+    /// Shape of the tensor that the matrix was folded from.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Whether there are no weights.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.spec.rows == 0 || self.spec.cols == 0
+    }
+
+    /// All scales, plane by plane: in a plane one, one a row, one a column, the rows' then the columns', or the blocks' row
+    /// by row.
+    #[must_use]
+    pub fn scales(&self) -> &[f32] {
+        &self.scales
+    }
+
+    /// The sign bits in [`Layout::RowMajor64`](crate::Layout::RowMajor64), plane by plane.
+    #[must_use]
+    pub fn to_rowmajor64(&self) -> Vec<u64> {
+        (0..self.planes()).flat_map(|plane| self.grid().to_wide(self.plane(plane))).collect()
+    }
+
+    /// The sign bits in [`Layout::Tiled16`](crate::Layout::Tiled16), plane by plane.
+    #[must_use]
+    pub fn to_tiled16(&self) -> Vec<u32> {
+        self.tiles.iter().flat_map(|tile| tile.0).collect()
+    }
+
+    /// The delta as a dense row-major matrix.
+    #[must_use]
+    pub fn to_dense(&self) -> Vec<f32> {
+        let mut dense = vec![0.0; self.rows() * self.cols()];
+        for (i, row) in dense.chunks_exact_mut(self.cols().max(1)).enumerate() {
+            self.row_into(i, row);
+        }
+        dense
+    }
+
+    /// `out = base + D`, rounded to the element type once. One pass.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`]; [`Error::NonFinite`] when the base is not finite; [`Error::Overflow`] when a sum is not.
+    /// After an `Err` the content of `out` is unspecified.
+    pub fn materialize<T: Element>(&self, base: MatRef<'_, T>, mut out: MatMut<'_, T>) -> Result<()> {
+        let size = [self.rows(), self.cols()];
+        Extent::check(&size, &[base.rows(), base.cols()])?;
+        Extent::check(&size, &[out.rows(), out.cols()])?;
+        let mut delta = vec![0.0; self.cols()];
+        for i in self.row_indices() {
+            self.row_into(i, &mut delta);
+            let (base, out) = (base.row(i), out.row_mut(i));
+            let mut bad = 0;
+            for ((out, base), d) in out.iter_mut().zip(base).zip(&delta) {
+                *out = T::from_f32(base.to_f32() + d);
+                bad |= bad_bit(*out);
+            }
+            if bad != 0 {
+                return Err(sum_error(base, i));
+            }
+        }
+        Ok(())
+    }
+
+    /// `w += D` in place, the values of [`materialize`](Self::materialize). Two passes: the first only proves that all
+    /// results are finite.
+    ///
+    /// There is no inverse: adding and then subtracting a delta does not restore every weight. Keep the base.
+    ///
+    /// # Errors
+    /// As for [`materialize`](Self::materialize), but `w` is untouched after an `Err`.
+    pub fn apply_to<T: Element>(&self, mut w: MatMut<'_, T>) -> Result<()> {
+        Extent::check(&[self.rows(), self.cols()], &[w.rows(), w.cols()])?;
+        let mut delta = vec![0.0; self.cols()];
+        for i in self.row_indices() {
+            self.row_into(i, &mut delta);
+            let row = &*w.row_mut(i);
+            let mut bad = 0;
+            for (w, d) in row.iter().zip(&delta) {
+                bad |= bad_bit(T::from_f32(w.to_f32() + d));
+            }
+            if bad != 0 {
+                return Err(sum_error(row, i));
+            }
+        }
+        for i in self.row_indices() {
+            self.row_into(i, &mut delta);
+            for (w, d) in w.row_mut(i).iter_mut().zip(&delta) {
+                *w = T::from_f32(w.to_f32() + d);
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares with the true delta, in `f64`.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`]; [`Error::NonFinite`] when `delta`, or [`Error::Overflow`] when the packed delta, is not
+    /// finite.
+    pub fn fidelity(&self, delta: MatRef<'_, f32>) -> Result<Fidelity> {
+        Extent::check(&[self.rows(), self.cols()], &[delta.rows(), delta.cols()])?;
+        let mut packed = vec![0.0; self.cols()];
+        let mut sums = Fidelity { delta_energy: 0.0, residual_energy: 0.0, packed_energy: 0.0, dot: 0.0 };
+        for i in self.row_indices() {
+            self.row_into(i, &mut packed);
+            for (col, (&d, &q)) in delta.row(i).iter().zip(&packed).enumerate() {
+                if !d.is_finite() {
+                    return Err(Error::NonFinite { tensor: "delta".to_string(), row: i, col });
+                }
+                let (d, q) = (f64::from(d), f64::from(q));
+                sums.delta_energy += d * d;
+                sums.residual_energy += (d - q) * (d - q);
+                sums.packed_energy += q * q;
+                sums.dot += d * q;
+            }
+        }
+        if sums.packed_energy.is_finite() { Ok(sums) } else { Err(Error::Overflow { what: "scale product" }) }
+    }
+
+    /// Bytes of the packed form, beside those of the dense tensor in `source`.
+    ///
+    /// ```
+    /// use hanzo_bitdelta::{Dtype, Granularity, MatRef, PackOptions, PackedDelta};
+    /// let delta = vec![0.5_f32; 16 * 4096];
+    /// let options = PackOptions::new().granularity(Granularity::Row);
+    /// let packed = PackedDelta::from_delta(MatRef::new(&delta, 16, 4096)?, &options)?;
+    /// assert_eq!((100.0 * packed.storage(Dtype::F32).ratio()).round(), 3175.0);
+    /// assert_eq!((100.0 * packed.storage(Dtype::F16).ratio()).round(), 1588.0);
+    /// # Ok::<(), hanzo_bitdelta::Error>(())
+    /// ```
+    #[must_use]
+    pub fn storage(&self, source: Dtype) -> StorageReport {
+        StorageReport {
+            weights: self.rows() as u64 * self.cols() as u64,
+            sign_bytes: 4 * (TILE_ROWS * self.tiles.len()) as u64,
+            scale_bytes: (self.spec.scale_dtype.dtype().size() * self.scales.len()) as u64,
+            source,
+            transport_overhead_bp: 0,
+        }
+    }
+
+    /// Packs from any source; the caller has checked that all rows are `cols` long.
+    pub(crate) fn pack(
+        source: &impl pack::Source,
+        rows: usize,
+        cols: usize,
+        source_dtype: Dtype,
+        options: &PackOptions,
+    ) -> Result<Self> {
+        let spec = PackedSpec {
+            planes: options.planes,
+            sign_zero: options.sign_zero,
+            scale_dtype: options.scale_dtype,
+            source_dtype,
+            ..PackedSpec::new(rows, cols, options.granularity)
+        };
+        let scales = spec.check()?;
+        let packed = if rows == 0 || cols == 0 {
+            // No data stands behind the sides of an empty matrix: they may name more scales than memory holds.
+            let (count, mut zeros) = (options.planes * scales, Vec::new());
+            zeros.try_reserve_exact(count).map_err(|_| Error::TooLarge {
+                what: "scales of an empty matrix",
+                value: count as u64,
+                limit: isize::MAX as u64 / 4,
+            })?;
+            zeros.resize(count, 0.0);
+            Packed { tiles: Vec::new(), scales: zeros }
+        } else {
+            pack::pack(source, spec.grid(), options)?
+        };
+        Self::from_parts(&spec, vec![rows, cols], packed.tiles, &packed.scales)
+    }
+
+    /// Puts checked parts together: the spec is valid, the padding of the tiles is 0 and their number is right.
+    pub(crate) fn from_parts(spec: &PackedSpec, shape: Vec<usize>, tiles: Vec<Tile>, scales: &[f32]) -> Result<Self> {
+        let expected = spec.check()? * spec.planes;
+        Extent::check(&[expected], &[scales.len()])?;
+        for (index, &value) in scales.iter().enumerate() {
+            // A stored scale has to be a value of its type. (F16 subnormals are: only packing refuses to make them.)
+            let stored = match spec.scale_dtype {
+                ScaleDtype::F32 => true,
+                ScaleDtype::F16 => crate::F16::from_f32(value).to_f32() == value,
+                ScaleDtype::Bf16 => crate::Bf16::from_f32(value).to_f32() == value,
+            };
+            if !is_scale(value) || !stored {
+                return Err(Error::InvalidScale { index, value });
+            }
+        }
+        let largest = largest_scales(spec, scales);
+        Ok(Self { spec: *spec, shape, tiles: Arc::new(tiles), scales: Arc::new(scales.to_vec()), largest })
+    }
+
+    /// Whether the packed delta is zero everywhere.
+    pub(crate) fn is_zero(&self) -> bool {
+        self.scales.iter().all(|&scale| scale == 0.0)
+    }
+
+    pub(crate) fn grid(&self) -> Grid {
+        self.spec.grid()
+    }
+
+    /// The rows that have elements.
+    fn row_indices(&self) -> core::ops::Range<usize> {
+        0..if self.is_empty() { 0 } else { self.rows() }
+    }
+
+    pub(crate) fn tiles(&self) -> &[Tile] {
+        &self.tiles
+    }
+
+    pub(crate) fn plane(&self, plane: usize) -> &[Tile] {
+        let size = self.grid().tiles();
+        &self.tiles[plane * size..][..size]
+    }
+
+    pub(crate) fn plane_scales(&self, plane: usize) -> &[f32] {
+        let size = self.scales.len() / self.spec.planes;
+        &self.scales[plane * size..][..size]
+    }
+
+    /// The scales of the columns, where the granularity has them.
+    pub(crate) fn column_scales(&self, plane: usize) -> Option<&[f32]> {
+        let scales = self.plane_scales(plane);
+        match self.granularity() {
+            Granularity::Col => Some(scales),
+            Granularity::RowCol => Some(&scales[self.rows()..]),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn largest_scale(&self, plane: usize) -> f32 {
+        self.largest[plane]
+    }
+
+    /// Blocks of a row; 1 where there are none.
+    pub(crate) fn blocks(&self) -> usize {
+        self.cols().div_ceil(self.granularity().block_cols(self.cols()))
+    }
+
+    /// Row `i` of the dense delta: `d = a_0 s_0`, then `d = d + a_p s_p`.
+    fn row_into(&self, i: usize, row: &mut [f32]) {
+        let (grid, granularity) = (self.grid(), self.granularity());
+        pack::for_row(i, self.plane(0), self.plane_scales(0), grid, granularity, row, |d, signed| *d = signed);
+        for plane in 1..self.planes() {
+            let (tiles, scales) = (self.plane(plane), self.plane_scales(plane));
+            pack::for_row(i, tiles, scales, grid, granularity, row, |d, signed| *d += signed);
+        }
+    }
+}
+
+impl fmt::Debug for PackedDelta {
+    /// Prints the description; bits and scales are left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PackedDelta").field("spec", &self.spec).field("shape", &self.shape).finish_non_exhaustive()
+    }
+}
+
+/// Checks a number of dimensions.
+pub(crate) fn check_rank(rank: usize) -> Result<()> {
+    if rank <= MAX_RANK {
+        return Ok(());
+    }
+    Err(Error::TooLarge { what: "rank", value: rank as u64, limit: MAX_RANK as u64 })
+}
+
+/// Whether a value may be a scale: finite and not negative, also not `-0.0`.
+fn is_scale(value: f32) -> bool {
+    value.is_finite() && value.is_sign_positive()
+}
+
+fn largest_scales(spec: &PackedSpec, scales: &[f32]) -> [f32; MAX_PLANES] {
+    let mut largest = [1.0; MAX_PLANES];
+    let size = scales.len() / spec.planes;
+    for (plane, largest) in largest.iter_mut().enumerate().take(spec.planes) {
+        let scales = &scales[plane * size..][..size];
+        let outer = match spec.granularity {
+            Granularity::Col => continue,
+            Granularity::RowCol => &scales[..spec.rows],
+            _ => scales,
+        };
+        *largest = outer.iter().fold(0.0_f32, |a, &b| a.max(b));
+    }
+    largest
+}
+
+/// 1 for a value that is not finite: an integer, so that a loop over values needs no branch.
+#[inline(always)]
+fn bad_bit<T: Element>(value: T) -> u32 {
+    u32::from(!value.to_f32().is_finite())
+}
+
+/// The error for a row of sums that are not all finite.
+fn sum_error<T: Element>(base: &[T], row: usize) -> Error {
+    match base.iter().position(|w| !w.to_f32().is_finite()) {
+        Some(col) => Error::NonFinite { tensor: "base".to_string(), row, col },
+        None => Error::Overflow { what: "sum" },
+    }
+}
+
+const MAX_RANK: usize = 8;
+
+/// Largest number of weights of a matrix.
+pub(crate) const MAX_WEIGHTS: u64 = 1 << 40;

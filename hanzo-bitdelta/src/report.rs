@@ -1,0 +1,115 @@
+//! How good a packed delta is, and how large.
+
+use crate::dtype::Dtype;
+
+/// How close a packed delta is to the delta it stands for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Fidelity {
+    pub(crate) delta_energy: f64,
+    pub(crate) residual_energy: f64,
+    pub(crate) packed_energy: f64,
+    pub(crate) dot: f64,
+}
+
+impl Fidelity {
+    /// Sum of squares of the true delta.
+    #[must_use]
+    pub fn delta_energy(&self) -> f64 {
+        self.delta_energy
+    }
+
+    /// Sum of squares of what the packed delta misses.
+    #[must_use]
+    pub fn residual_energy(&self) -> f64 {
+        self.residual_energy
+    }
+
+    /// Missed share of the energy, the square of the relative error; 0 for an exact delta, also of all zeros.
+    #[must_use]
+    pub fn relative_energy(&self) -> f64 {
+        if self.residual_energy == 0.0 { 0.0 } else { self.residual_energy / self.delta_energy }
+    }
+
+    /// Frobenius norm of the residual over that of the delta; infinite when only the delta is all zeros.
+    #[cfg(feature = "std")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
+    #[must_use]
+    pub fn relative_error(&self) -> f64 {
+        self.relative_energy().sqrt()
+    }
+
+    /// Cosine of the angle between the delta and the packed one; 1 when both are all zeros, 0 when one is.
+    #[cfg(feature = "std")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
+    #[must_use]
+    pub fn cosine(&self) -> f64 {
+        let norms = self.delta_energy.sqrt() * self.packed_energy.sqrt();
+        if norms > 0.0 {
+            self.dot / norms
+        } else if self.residual_energy == 0.0 {
+            1.0
+        } else {
+            0.0
+        }
+    }
+}
+
+/// Bytes of a packed delta beside those of the dense tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StorageReport {
+    pub(crate) weights: u64,
+    pub(crate) sign_bytes: u64,
+    pub(crate) scale_bytes: u64,
+    pub(crate) source: Dtype,
+    pub(crate) transport_overhead_bp: u32,
+}
+
+impl StorageReport {
+    /// Bytes of the signs, with the padding of partial tiles.
+    #[must_use]
+    pub fn sign_bytes(&self) -> u64 {
+        self.sign_bytes
+    }
+
+    /// Bytes of the scales.
+    #[must_use]
+    pub fn scale_bytes(&self) -> u64 {
+        self.scale_bytes
+    }
+
+    /// Bytes of the dense tensor in its source type.
+    #[must_use]
+    pub fn source_bytes(&self) -> u64 {
+        self.weights.saturating_mul(self.source.size() as u64)
+    }
+
+    /// Bytes of signs and scales, with the transport overhead, rounded up.
+    #[must_use]
+    pub fn packed_bytes(&self) -> u64 {
+        let stored = u128::from(self.sign_bytes) + u128::from(self.scale_bytes);
+        let with_overhead = (stored * (10_000 + u128::from(self.transport_overhead_bp))).div_ceil(10_000);
+        u64::try_from(with_overhead).unwrap_or(u64::MAX)
+    }
+
+    /// Bits stored a weight; 0 for an empty tensor.
+    #[must_use]
+    pub fn bits_per_weight(&self) -> f64 {
+        if self.weights == 0 { 0.0 } else { 8.0 * self.packed_bytes() as f64 / self.weights as f64 }
+    }
+
+    /// How many times smaller than the source the packed form is; 0 for an empty tensor.
+    #[must_use]
+    pub fn ratio(&self) -> f64 {
+        match self.packed_bytes() {
+            0 => 0.0,
+            packed => self.source_bytes() as f64 / packed as f64,
+        }
+    }
+
+    /// Counts an overhead of so many basis points (hundredths of a percent) for transport, such as 1200 for +12 %.
+    #[must_use]
+    pub fn with_transport_overhead_bp(mut self, basis_points: u32) -> Self {
+        self.transport_overhead_bp = basis_points;
+        self
+    }
+}
