@@ -1,1 +1,50 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(all(test, not(feature = "std")))]
+extern crate std;
+
+mod backend;
+#[cfg(feature = "hybrid")]
+mod config;
+mod dsa;
+#[cfg(feature = "hybrid")]
+mod envelope;
+mod error;
+mod hybrid;
+#[cfg(feature = "hybrid")]
+mod kdf;
+mod kem;
+#[cfg(feature = "getrandom")]
+mod os_rng;
+mod tier;
+#[cfg(feature = "hybrid")]
+mod wire;
+
+#[cfg(feature = "kbs")]
+#[cfg_attr(docsrs, doc(cfg(feature = "kbs")))]
+pub mod attestation;
+#[cfg(feature = "kbs")]
+#[cfg_attr(docsrs, doc(cfg(feature = "kbs")))]
+pub mod kbs;
+
+#[cfg(feature = "hybrid")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hybrid")))]
+pub use config::PqcConfig;
+pub use dsa::{Context, Signature, SignatureAlgorithm, SigningKey, VerifyingKey};
+#[cfg(feature = "hybrid")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hybrid")))]
+pub use envelope::{Aead, Dek, Envelope, EnvelopeHeader, KeyId, VaultKey};
+pub use error::{Error, Result};
+pub use hybrid::{Ciphertext, DecapsulationKey, EncapsulationKey, HybridSuite, SharedSecret};
+pub use kem::KemAlgorithm;
+#[cfg(feature = "getrandom")]
+#[cfg_attr(docsrs, doc(cfg(feature = "getrandom")))]
+pub use os_rng::OsRng;
+pub use tier::{EvidenceRequirement, PrivacyTier};
+
+pub use rand_core;
+pub use signature;

@@ -1,0 +1,252 @@
+//! Evidence about a machine, and what verifying it proves.
+//!
+//! A verifier turns [`Evidence`] and the [`Binding`] it must carry into typed [`Claims`]; what the claims are worth is for a policy to say
+//! ([`crate::kbs::Policy`]). Verifiers work without the broker too, for instance on the evidence inside a job attestation.
+
+#[cfg(feature = "software-evidence")]
+mod software;
+
+use alloc::boxed::Box;
+use core::fmt;
+
+use subtle::ConstantTimeEq;
+
+use crate::error::{Error, Result};
+
+#[cfg(feature = "software-evidence")]
+#[cfg_attr(docsrs, doc(cfg(feature = "software-evidence")))]
+pub use software::{SoftwareAttester, SoftwareVerifier};
+
+/// Verifies evidence of one or more kinds.
+///
+/// Every closure of the same shape is a verifier, which is how an operator plugs one in.
+///
+/// # Guarantees
+///
+/// `Ok` means that the signatures of the evidence and of its endorsements are good at `now`, that nothing in it was in debug mode, and
+/// that it carries the binding: [`Binding::report_data`] for a CPU, [`Binding::gpu_nonce`] for a GPU. The claims are of the same kind as the evidence and
+/// repeat the bound bytes as they stood in it; the broker compares those once more.
+pub trait EvidenceVerifier {
+    /// Verifies one item.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the evidence; [`AttestationError::Unsupported`] for a kind this verifier does not know.
+    fn verify(&self, evidence: &Evidence, bound: &Binding, now: UnixTime) -> Result<Claims, AttestationError>;
+}
+
+impl<F> EvidenceVerifier for F
+where
+    F: Fn(&Evidence, &Binding, UnixTime) -> Result<Claims, AttestationError>,
+{
+    fn verify(&self, evidence: &Evidence, bound: &Binding, now: UnixTime) -> Result<Claims, AttestationError> {
+        self(evidence, bound, now)
+    }
+}
+
+/// The verifier of a broker that grants nothing on evidence: refuses every kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NoEvidence;
+
+impl EvidenceVerifier for NoEvidence {
+    fn verify(&self, evidence: &Evidence, _bound: &Binding, _now: UnixTime) -> Result<Claims, AttestationError> {
+        Err(AttestationError::Unsupported { kind: evidence.kind() })
+    }
+}
+
+/// Seconds since 1970-01-01 00:00 UTC. The crate has no clock of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct UnixTime(u64);
+
+impl UnixTime {
+    /// A point in time, in seconds.
+    #[must_use]
+    pub const fn from_seconds(seconds: u64) -> Self {
+        Self(seconds)
+    }
+
+    /// The seconds.
+    #[must_use]
+    pub const fn as_seconds(self) -> u64 {
+        self.0
+    }
+
+    /// The time `seconds` later; `None` past the end of the 64-bit range.
+    #[must_use]
+    pub const fn checked_add(self, seconds: u64) -> Option<Self> {
+        match self.0.checked_add(seconds) {
+            Some(sum) => Some(Self(sum)),
+            None => None,
+        }
+    }
+}
+
+/// The kinds of evidence the formats name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum EvidenceKind {
+    /// 1: an Intel TDX quote.
+    Tdx = 1,
+    /// 2: an Intel SGX quote.
+    Sgx = 2,
+    /// 3: an AMD SEV-SNP report.
+    Snp = 3,
+    /// 4: an NVIDIA GPU report.
+    NvidiaGpu = 4,
+    /// 128: a statement signed by a software key, which proves the key and nothing of the machine.
+    Software = 128,
+}
+
+impl EvidenceKind {
+    /// Every kind, by ascending code.
+    pub const ALL: [Self; 5] = [Self::Tdx, Self::Sgx, Self::Snp, Self::NvidiaGpu, Self::Software];
+
+    /// The code used on the wire.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The kind with this code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
+    /// Whether this is CPU evidence, of which a session shows one item at most.
+    #[must_use]
+    pub const fn is_cpu(self) -> bool {
+        !matches!(self, Self::NvidiaGpu)
+    }
+}
+
+/// One item of evidence: a report and what endorses it.
+///
+/// The endorsement is DCAP collateral (TDX, SGX; may be empty), the VCEK or VLEK certificate (SNP), the certificate chain (GPU), or the verifying key (software).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Evidence {
+    kind: EvidenceKind,
+    report: Box<[u8]>,
+    endorsement: Box<[u8]>,
+}
+
+impl Evidence {
+    /// The longest report, in bytes.
+    pub const MAX_REPORT_LEN: usize = 16 * 1024;
+    /// The longest endorsement, in bytes.
+    pub const MAX_ENDORSEMENT_LEN: usize = 64 * 1024;
+
+    /// Takes a report and its endorsement, unverified.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLong`] over the limits.
+    pub fn new(kind: EvidenceKind, report: &[u8], endorsement: &[u8]) -> Result<Self> {
+        if report.len() > Self::MAX_REPORT_LEN {
+            return Err(Error::TooLong { what: "report", limit: Self::MAX_REPORT_LEN });
+        }
+        if endorsement.len() > Self::MAX_ENDORSEMENT_LEN {
+            return Err(Error::TooLong { what: "endorsement", limit: Self::MAX_ENDORSEMENT_LEN });
+        }
+        Ok(Self { kind, report: report.into(), endorsement: endorsement.into() })
+    }
+
+    /// The kind.
+    #[must_use]
+    pub const fn kind(&self) -> EvidenceKind {
+        self.kind
+    }
+
+    /// The report, as the machine gave it.
+    #[must_use]
+    pub const fn report(&self) -> &[u8] {
+        &self.report
+    }
+
+    /// What endorses the report.
+    #[must_use]
+    pub const fn endorsement(&self) -> &[u8] {
+        &self.endorsement
+    }
+}
+
+impl fmt::Debug for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Evidence")
+            .field("kind", &self.kind)
+            .field("report_len", &self.report.len())
+            .field("endorsement_len", &self.endorsement.len())
+            .finish()
+    }
+}
+
+/// What evidence must carry to count for one session: hashes of the whole exchange, the recipient's key included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding {
+    /// The report data of CPU evidence.
+    pub report_data: [u8; 64],
+    /// The SPDM nonce of GPU evidence.
+    pub gpu_nonce: [u8; 32],
+}
+
+/// What verified evidence proves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Claims {
+    /// Of [`EvidenceKind::Software`].
+    Software(SoftwareClaims),
+}
+
+impl Claims {
+    /// The kind of evidence these claims come from.
+    #[must_use]
+    pub const fn kind(&self) -> EvidenceKind {
+        match self {
+            Self::Software(_) => EvidenceKind::Software,
+        }
+    }
+
+    /// Whether the evidence carried what `bound` asks for; constant time.
+    #[must_use]
+    pub fn carry(&self, bound: &Binding) -> bool {
+        match self {
+            Self::Software(claims) => claims.report_data.ct_eq(&bound.report_data).into(),
+        }
+    }
+}
+
+/// What a software statement proves: that the holder of a key named this measurement for this session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SoftwareClaims {
+    /// The report data inside the statement.
+    pub report_data: [u8; 64],
+    /// The measurement that the key's holder states.
+    pub measurement: [u8; 32],
+    /// SHA-256 of the verifying key.
+    pub key_digest: [u8; 32],
+}
+
+/// Why evidence proves nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttestationError {
+    /// The evidence does not follow its format.
+    #[error("malformed evidence at byte {offset}")]
+    Malformed {
+        /// Where reading stopped.
+        offset: usize,
+    },
+    /// A signature over the report does not verify.
+    #[error("signature over the report does not verify")]
+    Signature,
+    /// The evidence is good, but for another session or key.
+    #[error("evidence is bound to another session")]
+    Binding,
+    /// The verifier does not handle this kind, or not with these algorithms.
+    #[error("evidence of kind {kind:?} is not supported")]
+    Unsupported {
+        /// The kind.
+        kind: EvidenceKind,
+    },
+}

@@ -1,0 +1,130 @@
+//! Which algorithms a deployment uses for a tier.
+
+use crate::dsa::SignatureAlgorithm;
+use crate::error::{Error, Result};
+use crate::hybrid::HybridSuite;
+use crate::kem::KemAlgorithm;
+use crate::tier::PrivacyTier;
+
+/// The choice of algorithms of one deployment. It can be stronger than a tier demands, never weaker.
+///
+/// ```
+/// use hanzo_pqc::{Error, HybridSuite, PqcConfig, PrivacyTier};
+///
+/// let config = PqcConfig::default();
+/// assert_eq!(config.suite(PrivacyTier::GpuCc)?, HybridSuite::MlKem1024X25519);
+/// let fixed = PqcConfig { auto_privacy_tier: false, ..config };
+/// assert_eq!(fixed.suite(PrivacyTier::CpuTee)?, HybridSuite::MlKem768X25519);
+/// assert!(matches!(fixed.suite(PrivacyTier::GpuCc), Err(Error::TierMismatch { .. })));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PqcConfig {
+    /// The KEM where the tier does not choose; ML-KEM-768 by default.
+    pub default_kem: KemAlgorithm,
+    /// The signature algorithm where the tier does not choose; ML-DSA-65 by default.
+    pub default_dsa: SignatureAlgorithm,
+    /// Whether X25519 stands beside ML-KEM; true by default.
+    pub hybrid_mode: bool,
+    /// Whether only a validated module may protect; false by default. This version has no such module, so `true` refuses every choice.
+    pub fips_mode: bool,
+    /// Whether the tier chooses (true, the default) or the two defaults above do.
+    pub auto_privacy_tier: bool,
+}
+
+impl PqcConfig {
+    /// The suite for a tier.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TierMismatch`] where the configured KEM is weaker than the tier demands, [`Error::FipsUnavailable`] in FIPS mode.
+    pub fn suite(&self, tier: PrivacyTier) -> Result<HybridSuite> {
+        self.check_fips()?;
+        let kem = if self.auto_privacy_tier { tier.kem() } else { self.default_kem };
+        let suite = match (kem, self.hybrid_mode) {
+            (KemAlgorithm::MlKem512, true) => HybridSuite::MlKem512X25519,
+            (KemAlgorithm::MlKem768, true) => HybridSuite::MlKem768X25519,
+            (KemAlgorithm::MlKem1024, true) => HybridSuite::MlKem1024X25519,
+            (KemAlgorithm::MlKem512, false) => HybridSuite::MlKem512,
+            (KemAlgorithm::MlKem768, false) => HybridSuite::MlKem768,
+            (KemAlgorithm::MlKem1024, false) => HybridSuite::MlKem1024,
+        };
+        tier.check_suite(suite)?;
+        Ok(suite)
+    }
+
+    /// The signature algorithm for a tier.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TierMismatch`] where the configured algorithm is weaker than the tier demands, [`Error::FipsUnavailable`] in FIPS mode.
+    pub fn signature_algorithm(&self, tier: PrivacyTier) -> Result<SignatureAlgorithm> {
+        self.check_fips()?;
+        if self.auto_privacy_tier {
+            return Ok(tier.dsa());
+        }
+        tier.check_signature_algorithm(self.default_dsa)?;
+        Ok(self.default_dsa)
+    }
+
+    const fn check_fips(&self) -> Result<()> {
+        if self.fips_mode {
+            return Err(Error::FipsUnavailable);
+        }
+        Ok(())
+    }
+}
+
+impl Default for PqcConfig {
+    fn default() -> Self {
+        Self {
+            default_kem: KemAlgorithm::MlKem768,
+            default_dsa: SignatureAlgorithm::MlDsa65,
+            hybrid_mode: true,
+            fips_mode: false,
+            auto_privacy_tier: true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_configuration_goes_below_a_tier() {
+        for tier in PrivacyTier::ALL {
+            for default_kem in KemAlgorithm::ALL {
+                for default_dsa in SignatureAlgorithm::ALL {
+                    for bits in 0..4 {
+                        let config = PqcConfig {
+                            default_kem,
+                            default_dsa,
+                            hybrid_mode: bits & 1 != 0,
+                            auto_privacy_tier: bits & 2 != 0,
+                            ..PqcConfig::default()
+                        };
+                        let suite = config.suite(tier);
+                        let auto = config.auto_privacy_tier;
+                        assert_eq!(suite.is_ok(), auto || default_kem >= tier.kem());
+                        if let Ok(suite) = suite {
+                            assert!(suite.kem() >= tier.kem());
+                            assert_eq!(suite.is_hybrid(), config.hybrid_mode);
+                        }
+                        let dsa = config.signature_algorithm(tier);
+                        assert_eq!(dsa.is_ok(), auto || default_dsa >= tier.dsa());
+                        assert!(dsa.map_or(true, |dsa| dsa >= tier.dsa()));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn fips_mode_is_refused_rather_than_ignored() {
+        let config = PqcConfig { fips_mode: true, ..PqcConfig::default() };
+        assert_eq!(config.suite(PrivacyTier::Open), Err(Error::FipsUnavailable));
+        let dsa = config.signature_algorithm(PrivacyTier::Open);
+        assert_eq!(dsa, Err(Error::FipsUnavailable));
+    }
+}

@@ -1,0 +1,357 @@
+//! The broker's state machine.
+
+use alloc::vec::Vec;
+use core::num::NonZeroU64;
+
+use rand_core::CryptoRng;
+use sha2::{Digest, Sha256};
+
+use super::challenge_store::{ChallengeStore, MemoryChallengeStore, Session, Taken};
+use super::error::KbsError;
+use super::key_store::KeyStore;
+use super::message::{Challenge, CpuEvidence, EvidenceMessage, Request, SessionId};
+use super::policy::Facts;
+use super::receipt::{Receipt, ReceiptBody, ReceiptEntry, Release, broker_id, envelope_digest};
+use super::transcript::Transcript;
+use crate::attestation::{Claims, EvidenceKind, EvidenceVerifier, UnixTime};
+use crate::dsa::{SigningKey, VerifyingKey};
+use crate::envelope::{Dek, Envelope, EnvelopeHeader};
+use crate::error::Error;
+use crate::hybrid::{EncapsulationKey, HybridSuite};
+use crate::tier::PrivacyTier;
+
+/// What a broker grants. The defaults: evidence from tier 1 up, tiers up to 3, hybrid suites only, 60 s to answer, no software evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KbsConfig {
+    attestation_required: bool,
+    gpu_cc_enabled: bool,
+    tee_io_enabled: bool,
+    software_evidence: bool,
+    ttl_s: NonZeroU64,
+    suites: Vec<HybridSuite>,
+}
+
+impl KbsConfig {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            attestation_required: true,
+            gpu_cc_enabled: true,
+            tee_io_enabled: false,
+            software_evidence: false,
+            ttl_s: DEFAULT_TTL_S,
+            suites: alloc::vec![HybridSuite::MlKem768X25519, HybridSuite::MlKem1024X25519],
+        }
+    }
+
+    /// Whether tier 1 needs evidence too; tiers 2 and up always do, tier 0 never.
+    #[must_use]
+    pub const fn attestation_required(mut self, required: bool) -> Self {
+        self.attestation_required = required;
+        self
+    }
+
+    /// Whether tiers 3 and 4 are granted.
+    #[must_use]
+    pub const fn gpu_cc_enabled(mut self, enabled: bool) -> Self {
+        self.gpu_cc_enabled = enabled;
+        self
+    }
+
+    /// Whether tier 4 is granted.
+    #[must_use]
+    pub const fn tee_io_enabled(mut self, enabled: bool) -> Self {
+        self.tee_io_enabled = enabled;
+        self
+    }
+
+    /// Whether tier 1 accepts evidence signed by a software key, under policies that name the key.
+    #[must_use]
+    pub const fn software_evidence(mut self, accepted: bool) -> Self {
+        self.software_evidence = accepted;
+        self
+    }
+
+    /// How many seconds a recipient has between challenge and release.
+    #[must_use]
+    pub const fn ttl_s(mut self, seconds: NonZeroU64) -> Self {
+        self.ttl_s = seconds;
+        self
+    }
+
+    /// The suites on offer; those too weak for a tier are never chosen for it.
+    #[must_use]
+    pub fn suites(mut self, suites: impl IntoIterator<Item = HybridSuite>) -> Self {
+        self.suites = suites.into_iter().collect();
+        self
+    }
+
+    fn offers(&self, tier: PrivacyTier) -> bool {
+        match tier {
+            PrivacyTier::Open | PrivacyTier::AtRest | PrivacyTier::CpuTee => true,
+            PrivacyTier::GpuCc => self.gpu_cc_enabled,
+            PrivacyTier::GpuTeeIo => self.gpu_cc_enabled && self.tee_io_enabled,
+        }
+    }
+
+    fn cpu_evidence(&self, tier: PrivacyTier) -> CpuEvidence {
+        use EvidenceKind::{Sgx, Snp, Software, Tdx};
+        if tier == PrivacyTier::AtRest && self.attestation_required {
+            let software = self.software_evidence.then_some(Software);
+            return CpuEvidence::of([Tdx, Snp, Sgx].into_iter().chain(software));
+        }
+        let wanted = tier.evidence();
+        let kinds = [(wanted.tdx, Tdx), (wanted.snp, Snp), (wanted.sgx, Sgx)];
+        CpuEvidence::of(kinds.into_iter().filter(|(on, _)| *on).map(|(_, kind)| kind))
+    }
+
+    /// The first suite of the request that is on offer and strong enough.
+    fn choose(&self, request: &Request) -> Result<HybridSuite, KbsError> {
+        let mut refused = KbsError::SuiteNotOffered;
+        for code in request.suites() {
+            let Ok(suite) = HybridSuite::from_code(*code) else {
+                continue;
+            };
+            match request.tier().check_suite(suite) {
+                Ok(()) if self.suites.contains(&suite) => return Ok(suite),
+                Ok(()) => {}
+                Err(weak) => refused = weak.into(),
+            }
+        }
+        Err(refused)
+    }
+}
+
+impl Default for KbsConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Issues challenges and releases keys against evidence: `V` verifies evidence, `K` holds keys and policies, `S` remembers sessions.
+///
+/// The broker keeps the largest time it has seen and never goes back behind it. The module [`kbs`](crate::kbs) has an example.
+#[derive(Debug)]
+pub struct Broker<V, K, S = MemoryChallengeStore> {
+    config: KbsConfig,
+    signer: SigningKey,
+    verifier: V,
+    keys: K,
+    sessions: S,
+    seen: UnixTime,
+}
+
+impl<V: EvidenceVerifier, K: KeyStore, S: ChallengeStore> Broker<V, K, S> {
+    /// Makes a broker. Its key caps the tiers it can grant: ML-DSA-65 signs receipts of tiers 0 to 2, ML-DSA-87 of all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TierMismatch`] for an ML-DSA-44 key, which no tier accepts.
+    pub fn new(config: KbsConfig, signer: SigningKey, verifier: V, keys: K, sessions: S) -> Result<Self, KbsError> {
+        PrivacyTier::Open.check_signature_algorithm(signer.algorithm())?;
+        Ok(Self { config, signer, verifier, keys, sessions, seen: UnixTime::default() })
+    }
+
+    /// The key that recipients pin.
+    #[must_use]
+    pub const fn verifying_key(&self) -> &VerifyingKey {
+        self.signer.verifying_key()
+    }
+
+    /// The key store.
+    #[must_use]
+    pub const fn keys(&self) -> &K {
+        &self.keys
+    }
+
+    /// The key store, to add keys or change policies; a change binds challenges issued before it.
+    #[must_use]
+    pub const fn keys_mut(&mut self) -> &mut K {
+        &mut self.keys
+    }
+
+    /// Answers a request, alike for keys that exist and keys that do not. Takes 16 bytes (session id), then 32 (nonce), from `rng`.
+    ///
+    /// # Errors
+    ///
+    /// [`KbsError::TierNotOffered`], [`KbsError::SuiteNotOffered`], [`Error::TierMismatch`] where every known suite is too weak,
+    /// [`KbsError::Busy`] where too many sessions are live. The broker is then as before.
+    pub fn challenge<R: CryptoRng + ?Sized>(
+        &mut self,
+        now: UnixTime,
+        request: &Request,
+        rng: &mut R,
+    ) -> Result<Challenge, KbsError> {
+        let now = now.max(self.seen);
+        let tier = request.tier();
+        let signs = tier.check_signature_algorithm(self.signer.algorithm()).is_ok();
+        if !self.config.offers(tier) || !signs {
+            return Err(KbsError::TierNotOffered);
+        }
+        let suite = self.config.choose(request)?;
+        let expires_at = now.checked_add(self.config.ttl_s.get()).ok_or(KbsError::ClockOutOfRange)?;
+        let (mut session, mut nonce) = ([0; 16], [0; 32]);
+        rng.fill_bytes(&mut session);
+        rng.fill_bytes(&mut nonce);
+        let challenge = Challenge {
+            session: SessionId::from_bytes(session),
+            nonce,
+            issued_at: now,
+            expires_at,
+            tier,
+            suite,
+            cpu: self.config.cpu_evidence(tier),
+            gpu_minimum: tier.evidence().gpu_reports,
+            request_digest: request.digest(),
+        };
+        self.sessions.insert(now, Session { request: request.clone(), challenge: challenge.clone() })?;
+        self.seen = now;
+        Ok(challenge)
+    }
+
+    /// Releases every key of a session's request, or none. A failure after the session was found burns its challenge and changes nothing
+    /// else.
+    ///
+    /// In order, stopping at the first failure: the session is looked up and consumed; its end is checked; the key is read for its suite; the kinds of
+    /// evidence are counted; each item is verified; each binding is compared; the policy of every key is asked; the keys are fetched, wrapped, and
+    /// the receipt is signed. Takes from `rng` what [`Envelope::seal`] takes for each key in turn, then 32 bytes for the signature.
+    ///
+    /// # Errors
+    ///
+    /// The first failure, for the operator; the recipient may be told its [`KbsError::refusal`].
+    pub fn release<R: CryptoRng + ?Sized>(
+        &mut self,
+        now: UnixTime,
+        message: &EvidenceMessage,
+        rng: &mut R,
+    ) -> Result<Release, KbsError> {
+        let now = now.max(self.seen);
+        let Session { request, challenge } = match self.sessions.take(message.session())? {
+            Taken::Live(session) => session,
+            Taken::Consumed => return Err(KbsError::ReplayedNonce),
+            Taken::Unknown => return Err(KbsError::ChallengeUnknown),
+        };
+        self.seen = now;
+        if now >= challenge.expires_at() {
+            return Err(KbsError::ChallengeExpired);
+        }
+        let key = EncapsulationKey::from_bytes(challenge.suite(), message.encapsulation_key())?;
+        check_kinds(&challenge, message)?;
+        let transcript = Transcript::new(&request, &challenge, key.as_bytes());
+        let claims = self.verify(message, &transcript, now)?;
+        let facts = Facts {
+            tier: challenge.tier(),
+            suite: challenge.suite(),
+            recipient: Sha256::digest(key.as_bytes()).into(),
+            claims: &claims,
+        };
+        let policies = self.check_policies(&request, &facts)?;
+        let deks = self.fetch(&request)?;
+        let envelopes = request
+            .keys()
+            .iter()
+            .zip(policies.iter().zip(&deks))
+            .map(|(id, (policy_digest, dek))| {
+                let header = EnvelopeHeader::new(challenge.tier(), challenge.suite(), id.clone())?
+                    .with_policy_digest(*policy_digest)
+                    .with_context_digest(*transcript.context_digest());
+                Envelope::seal(header, &key, dek, rng)
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        let entries = envelopes
+            .iter()
+            .map(|envelope| ReceiptEntry {
+                key: envelope.header().key_id().clone(),
+                policy_digest: *envelope.header().policy_digest(),
+                envelope_digest: envelope_digest(envelope),
+            })
+            .collect();
+        let body = ReceiptBody {
+            algorithm: self.signer.algorithm(),
+            broker_id: broker_id(self.signer.verifying_key()),
+            session: challenge.session(),
+            issued_at: now,
+            tier: challenge.tier(),
+            suite: challenge.suite(),
+            context_digest: *transcript.context_digest(),
+            evidence_digest: message.digest(),
+            entries,
+        };
+        let receipt = Receipt::sign(body, &self.signer, rng)?;
+        Ok(Release::new(challenge.session(), envelopes, receipt))
+    }
+
+    /// All items are verified before any binding is compared, and the comparison does not rely on the verifier's own.
+    fn verify(
+        &self,
+        message: &EvidenceMessage,
+        transcript: &Transcript,
+        now: UnixTime,
+    ) -> Result<Vec<Claims>, KbsError> {
+        let claims = message
+            .items()
+            .iter()
+            .map(|item| {
+                let claims = self.verifier.verify(item, transcript.binding(), now)?;
+                if claims.kind() == item.kind() {
+                    Ok(claims)
+                } else {
+                    Err(KbsError::UnexpectedEvidence { kind: claims.kind() })
+                }
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        if claims.iter().all(|claims| claims.carry(transcript.binding())) {
+            Ok(claims)
+        } else {
+            Err(KbsError::ReportDataMismatch)
+        }
+    }
+
+    /// The digests of the policies, in request order; a key without a policy is denied.
+    fn check_policies(&self, request: &Request, facts: &Facts<'_>) -> Result<Vec<[u8; 32]>, KbsError> {
+        request
+            .keys()
+            .iter()
+            .map(|key| {
+                let denied = |tag| KbsError::PolicyDenied { key: key.clone(), tag };
+                let policy = self.keys.policy(key)?.ok_or_else(|| denied(0))?;
+                policy.evaluate(facts).map_err(|no| denied(no.tag))?;
+                Ok(policy.digest())
+            })
+            .collect()
+    }
+
+    fn fetch(&self, request: &Request) -> Result<Vec<Dek>, KbsError> {
+        request
+            .keys()
+            .iter()
+            .map(|key| self.keys.data_key(key)?.ok_or_else(|| KbsError::KeyNotFound { key: key.clone() }))
+            .collect()
+    }
+}
+
+/// One item of CPU evidence of an accepted kind where any is asked for, none otherwise; GPU reports only where asked for, and enough of them.
+fn check_kinds(challenge: &Challenge, message: &EvidenceMessage) -> Result<(), KbsError> {
+    let (mut cpus, mut gpus) = (0_usize, 0_usize);
+    for item in message.items() {
+        let kind = item.kind();
+        let accepted = if kind.is_cpu() {
+            cpus += 1;
+            challenge.cpu_evidence().contains(kind) && cpus == 1
+        } else {
+            gpus += 1;
+            challenge.gpu_minimum() > 0
+        };
+        if !accepted {
+            return Err(KbsError::UnexpectedEvidence { kind });
+        }
+    }
+    let cpu_missing = !challenge.cpu_evidence().is_empty() && cpus == 0;
+    if cpu_missing || gpus < usize::from(challenge.gpu_minimum()) {
+        return Err(KbsError::EvidenceMissing);
+    }
+    Ok(())
+}
+
+const DEFAULT_TTL_S: NonZeroU64 = NonZeroU64::MIN.saturating_add(59);

