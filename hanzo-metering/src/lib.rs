@@ -1,1 +1,47 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod emission;
+mod error;
+mod fees;
+mod ids;
+mod invoice;
+mod ledger;
+mod meter;
+mod resources;
+mod scheduler;
+mod stake;
+mod tariff;
+mod time;
+mod treasury;
+mod units;
+mod wide;
+
+pub use emission::{Emission, EmissionError, inference_reward, realized_ppm};
+pub use error::{Error, Result};
+pub use fees::{Disposition, FeeAccrual, FeeError, FeeSchedule, Role, Share, distribute};
+pub use ids::{AccountId, TransferId};
+pub use invoice::{Biller, BillingError, Deployment, Invoice, Line, LineKind};
+pub use ledger::{
+    AccountFlag, AccountHandle, AccountState, Applied, Audit, Balance, Entry, Field, Ledger, LedgerError, LedgerTotals,
+    LinkedError, NewAccount, Opened, Pending, PendingState, Transfer, TransferKind,
+};
+pub use meter::{
+    Basis, Correction, CpuSource, GapPolicy, Meter, MeterConfig, MeterError, Reading, Recorded, Value, Window,
+};
+pub use resources::{Demand, Pool};
+pub use scheduler::{
+    Action, Event, Intent, JobRecord, JobSpec, JobState, Outcome, Plan, Planner, QueuedJob, RunningJob, ScheduleError,
+    Scheduler, SchedulerConfig, StopReason,
+};
+pub use stake::{SlashOrder, Slashed, StakeBalance, StakeError, StakePurpose, Stakes, minimum_stake};
+pub use tariff::{Carry, Tariff, TeePolicy, TeeStacking};
+pub use time::{Status, Timestamp};
+pub use treasury::{
+    BondState, Effect, EscrowState, Posting, Receipt, Treasury, TreasuryAudit, TreasuryConfig, TreasuryError,
+};
+pub use units::{Quanta, Resources, RuntimeKind, SignedQuanta, SignedUsage, TeeKind, UnitError, Usage, Weights};
