@@ -1,1 +1,88 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+extern crate alloc;
+
+mod admission;
+mod attestation;
+mod batch;
+mod beacon;
+mod canary;
+mod clopper_pearson;
+mod compare;
+mod contribution;
+mod conviction;
+mod dispute;
+mod dispute_message;
+mod encoding;
+mod environment;
+mod equivocation;
+mod error;
+mod evidence;
+mod evidence_set;
+mod hash;
+mod job;
+mod job_spec;
+mod merkle;
+mod model;
+mod panel;
+mod plan;
+mod quality;
+mod sampling;
+mod signing;
+mod slashing;
+mod suite;
+mod task_report;
+pub mod theory;
+mod trace;
+mod units;
+mod verdict;
+mod verifier;
+
+pub use admission::{
+    Admission, AdmissionContext, DeviceLimits, Measurements, Provenance, QuoteError, QuoteVerifier, WorkOrder,
+    WorkerLog,
+};
+pub use attestation::{Attestation, AttestationBuilder};
+pub use batch::{Batch, BatchHeader, SignedBatch};
+pub use beacon::{Beacon, BeaconOutcome, BeaconRound, Commitments};
+pub use canary::Canary;
+pub use compare::{
+    Calibration, Comparator, ComparatorKind, DefaultComparator, ElementWise, Exact, Judgement, Observation, Score,
+    Thresholds,
+};
+pub use contribution::Contribution;
+pub use conviction::{AuditEntry, BoundaryTable, ConvictionPolicy, EProcess, Outcome, Record, Rung, RungId, Standing};
+pub use dispute::{Bond, DisputePolicy, OutputDispute, Resolution, Resolved};
+pub use dispute_message::{Claim, DisputeBody, DisputeMessage, Side, dispute_id, split_points};
+pub use environment::{DType, Environment};
+pub use equivocation::Equivocation;
+pub use error::{Error, Result};
+pub use evidence::{Evidence, EvidenceKind};
+pub use evidence_set::{EvidenceItem, EvidenceSet};
+pub use hash::{
+    AttestationHash, BatchHash, ChainId, DisputeId, EvidenceHash, Hash, JobId, ModelHash, PartyId, Seed, SpecHash,
+    StateHash, TraceHash,
+};
+pub use job::{Acceptance, Event, Job, JobPolicy, JobState, Output};
+pub use job_spec::{Assurance, JobSpec, JobSpecBuilder, TokenSampler};
+pub use merkle::InclusionProof;
+pub use model::{ModelFile, ModelManifest};
+pub use panel::{Panel, PanelPhase, Tally};
+pub use plan::{AuditPlan, Exposure, SamplingPolicy};
+pub use quality::{Quality, QualityPolicy};
+pub use sampling::{Draw, Probability, Sampler};
+pub use signature;
+pub use signing::{KeyDirectory, Signable, Signed, SignedKind, decode_signature, encode_signature, signed_message};
+pub use slashing::{Family, Registry, SlashOrder, SlashPolicy};
+pub use suite::Suite;
+pub use task_report::{ScorePolicy, TaskMetrics, TaskReport};
+pub use trace::{StateOpening, Trace};
+pub use units::{BasisPoints, Epoch, Millis};
+pub use verdict::{Decision, Verdict};
+pub use verifier::{Candidate, assign_verifiers};
