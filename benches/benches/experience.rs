@@ -1,1 +1,222 @@
-fn main() {}
+//! hanzo-experience beside raw SHA-256 (the limit of a scalar tree builder), ct-merkle and rs_merkle.
+
+use std::hint::black_box;
+
+use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
+use ct_merkle::mem_backed_tree::MemoryBackedTree;
+use hanzo_experience::merkle::{Hash, Log, StateTree, leaf_hash, verify_consistency, verify_inclusion};
+use hanzo_experience::{
+    Content, Draft, ExperienceId, Library, LibraryConfig, Mode, Operation, Search, Stamp, Text, VectorIndex,
+};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
+
+fn leaves(n: usize) -> Vec<Hash> {
+    (0..n).map(|index| leaf_hash(&index.to_be_bytes())).collect()
+}
+
+/// RFC 6962 hashing for rs_merkle: a node without a sibling is promoted.
+#[derive(Clone)]
+struct Rfc6962;
+
+impl rs_merkle::Hasher for Rfc6962 {
+    type Hash = [u8; 32];
+
+    fn hash(data: &[u8]) -> [u8; 32] {
+        leaf_hash(data).into()
+    }
+
+    fn concat_and_hash(left: &[u8; 32], right: Option<&[u8; 32]>) -> [u8; 32] {
+        let Some(right) = right else { return *left };
+        let mut node = [1; 65];
+        node[1..33].copy_from_slice(left);
+        node[33..].copy_from_slice(right);
+        Sha256::digest(node).into()
+    }
+}
+
+fn build(c: &mut Criterion) {
+    let mut group = c.benchmark_group("merkle::build");
+    for n in [1_000, 100_000] {
+        let leaves = leaves(n);
+        group.bench_with_input(BenchmarkId::new("hanzo", format!("n={n}")), &leaves, |b, leaves| {
+            b.iter_batched(|| leaves.clone(), |leaves| Log::from_leaves(leaves).root(), BatchSize::LargeInput);
+        });
+        group.bench_with_input(BenchmarkId::new("raw_sha256", format!("n={n}")), &leaves, |b, leaves| {
+            b.iter(|| {
+                let mut last = [1; 65];
+                for pair in leaves.windows(2) {
+                    last[1..33].copy_from_slice(pair[0].as_bytes());
+                    last[33..].copy_from_slice(pair[1].as_bytes());
+                    black_box(Sha256::digest(last));
+                }
+            });
+        });
+        let plain: Vec<[u8; 32]> = leaves.iter().map(|leaf| (*leaf).into()).collect();
+        group.bench_with_input(BenchmarkId::new("rs_merkle", format!("n={n}")), &plain, |b, plain| {
+            b.iter(|| rs_merkle::MerkleTree::<Rfc6962>::from_leaves(plain).root());
+        });
+    }
+    group.finish();
+}
+
+fn append_root(c: &mut Criterion) {
+    let mut group = c.benchmark_group("merkle::append_root");
+    let n = 4_000_usize;
+    group.bench_function(BenchmarkId::new("hanzo", format!("n={n}")), |b| {
+        b.iter(|| {
+            let mut log = Log::new();
+            for index in 0..n {
+                log.append_data(&index.to_be_bytes());
+                black_box(log.root());
+            }
+        });
+    });
+    group.bench_function(BenchmarkId::new("ct_merkle", format!("n={n}")), |b| {
+        b.iter(|| {
+            let mut tree = MemoryBackedTree::<Sha256, [u8; 8]>::new();
+            for index in 0..n {
+                tree.push(index.to_be_bytes());
+                black_box(tree.root());
+            }
+        });
+    });
+    group.finish();
+}
+
+fn prove_and_verify(c: &mut Criterion) {
+    let n = 1_000_usize;
+    let mut log = Log::new();
+    let mut tree = MemoryBackedTree::<Sha256, [u8; 8]>::new();
+    for index in 0..n {
+        log.append_data(&index.to_be_bytes());
+        tree.push(index.to_be_bytes());
+    }
+    let (index, data, root) = (321_usize, 321_usize.to_be_bytes(), log.root());
+
+    let mut group = c.benchmark_group("merkle::prove");
+    group.bench_function(BenchmarkId::new("hanzo", format!("n={n}")), |b| {
+        b.iter(|| log.prove_inclusion(black_box(index as u64), n as u64));
+    });
+    group.bench_function(BenchmarkId::new("ct_merkle", format!("n={n}")), |b| {
+        b.iter(|| tree.prove_inclusion(black_box(index)));
+    });
+    group.finish();
+
+    let ours = log.prove_inclusion(index as u64, n as u64).expect("index in range");
+    let theirs = tree.prove_inclusion(index);
+    let their_root = tree.root();
+    let mut group = c.benchmark_group("merkle::verify");
+    group.bench_function(BenchmarkId::new("hanzo", format!("n={n}")), |b| {
+        b.iter(|| verify_inclusion(index as u64, n as u64, &leaf_hash(black_box(&data)), &ours, &root));
+    });
+    group.bench_function(BenchmarkId::new("ct_merkle", format!("n={n}")), |b| {
+        b.iter(|| their_root.verify_inclusion(black_box(&data), index as u64, &theirs));
+    });
+    group.bench_function(BenchmarkId::new("raw_sha256", "hashes=11"), |b| {
+        b.iter(|| {
+            black_box(leaf_hash(black_box(&data)));
+            for _ in 0..10 {
+                black_box(Sha256::digest(black_box([1_u8; 65])));
+            }
+        });
+    });
+    group.finish();
+
+    let (old, new) = (700_u64, n as u64);
+    let proof = log.prove_consistency(old, new).expect("sizes in range");
+    let old_root = log.root_at(old).expect("size in range");
+    c.bench_function(&format!("merkle::consistency/old={old} new={new}"), |b| {
+        b.iter(|| verify_consistency(black_box(old), &old_root, new, &root, &proof));
+    });
+    let ids: Vec<ExperienceId> = log.leaves().iter().map(|leaf| (*leaf).into()).collect();
+    c.bench_function(&format!("merkle::state_root/n={n}"), |b| {
+        b.iter(|| StateTree::new(black_box(&ids).iter().copied()).root());
+    });
+}
+
+fn lesson(number: usize) -> Draft {
+    let text = Text::new(&format!(
+        "in case {number} complete the square before factoring and verify that the discriminant {number} decides"
+    ));
+    let domain = "math.algebra".parse().expect("a domain");
+    let author = "0x742d35Cc6634C0532925a3b844Bc454e4438f44e";
+    Draft::new(text.expect("a text"), domain, author, 1_760_702_400)
+        .confidence_ppm(870_000)
+        .model("qwen3-32b")
+        .example("x^2 + 2x + 5 = 0", "No real solutions")
+        .example("x^2 + 2x - 3 = 0", "x = 1 or x = -3")
+}
+
+fn content(c: &mut Criterion) {
+    let content = Content::new(lesson(1), vec![]).expect("a valid draft");
+    let bytes = content.to_canonical();
+    let mut group = c.benchmark_group("content::canonical");
+    let mut out = Vec::with_capacity(1024);
+    group.bench_function(BenchmarkId::new("write", format!("bytes={}", bytes.len())), |b| {
+        b.iter(|| {
+            out.clear();
+            black_box(&content).write_canonical(&mut out);
+            out.len()
+        });
+    });
+    group.bench_function(BenchmarkId::new("read", format!("bytes={}", bytes.len())), |b| {
+        b.iter(|| Content::from_canonical(black_box(&bytes)));
+    });
+    group.bench_function(BenchmarkId::new("id", format!("bytes={}", bytes.len())), |b| {
+        b.iter(|| black_box(&content).id());
+    });
+    group.bench_function(BenchmarkId::new("raw_sha256", format!("bytes={}", bytes.len())), |b| {
+        b.iter(|| leaf_hash(black_box(&bytes)));
+    });
+    group.finish();
+}
+
+fn top_k(c: &mut Criterion) {
+    let mut group = c.benchmark_group("retrieval::top_k");
+    let d = 768;
+    for n in [1_000_usize, 10_000] {
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        let mut random = || (0..d).map(|_| rng.random_range(-1.0_f32..1.0)).collect::<Vec<f32>>();
+        let mut index = VectorIndex::new("random", d).expect("a dimension");
+        let ids = leaves(n);
+        for id in &ids {
+            index.insert((*id).into(), &random()).expect("a finite vector");
+        }
+        let query = random();
+        let search = Search::new(10);
+        group.bench_function(BenchmarkId::new("hanzo", format!("n={n} d={d}")), |b| {
+            b.iter(|| index.search(black_box(&query), &search));
+        });
+        // The time to read the rows once.
+        let rows: Vec<u64> = vec![1; n * d / 2];
+        group.bench_function(BenchmarkId::new("read_memory", format!("n={n} d={d}")), |b| {
+            b.iter(|| black_box(&rows).iter().fold(0_u64, |sum, x| sum ^ x));
+        });
+    }
+    group.finish();
+}
+
+fn apply(c: &mut Criterion) {
+    let mut group = c.benchmark_group("library::apply_add");
+    for n in [100_usize, 900] {
+        let operations: Vec<Operation> = (0..n).map(|number| Operation::Add(lesson(number))).collect();
+        let config = LibraryConfig::new("example.com/bench".parse().expect("an origin")).dedup(None);
+        let mut library = Library::new(config).expect("a configuration");
+        let stamp = Stamp::new(1_760_702_400, "bench");
+        library.apply(&stamp, Mode::Atomic, &operations).expect("valid drafts");
+        let one = [Operation::Add(lesson(n))];
+        group.bench_function(format!("size={n}"), |b| {
+            b.iter_batched_ref(
+                || library.clone(),
+                |library| library.apply(&stamp, Mode::Atomic, &one),
+                BatchSize::LargeInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, build, append_root, prove_and_verify, content, top_k, apply);
+criterion_main!(benches);
