@@ -1,1 +1,42 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod analysis;
+mod block;
+pub mod checkpoint;
+mod error;
+mod flat;
+mod instance;
+mod params;
+mod poll;
+mod quorum;
+mod sampler;
+#[cfg(feature = "simulate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "simulate")))]
+pub mod simulate;
+mod snowball;
+mod snowflake;
+mod snowman;
+mod tree;
+mod votes;
+
+pub use rand_core;
+
+pub use block::{BlockId, BlockRef};
+pub use error::{Error, Result};
+pub use flat::Flat;
+pub use params::{Condition, MAX_CONDITIONS, ParamError, Params, ParamsBuilder};
+pub use poll::{Ancestry, Ignored, PollError, PollId, PollResult, PollSet};
+pub use quorum::{Quorum, QuorumError};
+pub use sampler::{
+    SampleError, SetError, StakeAlias, StakeHeap, Uniform, ValidatorSampler, ValidatorSet, sample_units,
+};
+pub use snowball::Snowball;
+pub use snowflake::{PollOutcome, Snowflake, Variant};
+pub use snowman::{AddError, Decision, Snowman};
+pub use tree::Tree;
+pub use votes::{TooManyVotes, VoteBag};

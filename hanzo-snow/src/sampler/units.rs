@@ -1,0 +1,112 @@
+//! Uniform draws of units without replacement.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use rand_core::Rng;
+
+use super::{SampleError, SetError, ValidatorSampler, ValidatorSet};
+
+/// Draws `count` different numbers of `0..n`, in random order, and replaces `out` by them.
+///
+/// One word a number (more if a word must be redrawn), in the order of the production sampler.
+///
+/// # Errors
+/// [`SampleError::SampleTooLarge`] if `count > n`; nothing is drawn and `out` stays.
+pub fn sample_units<R: Rng + ?Sized>(n: u64, count: u16, rng: &mut R, out: &mut Vec<u64>) -> Result<(), SampleError> {
+    let mut units = Units::new(n, count)?;
+    out.clear();
+    out.extend((0..count).map(|_| units.draw(rng)));
+    Ok(())
+}
+
+/// Every validator with stake alike, whatever its stake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uniform<N> {
+    nodes: Vec<N>,
+}
+
+impl<N: Clone + Ord> Uniform<N> {
+    /// A sampler over the validators of a set that have stake.
+    #[must_use]
+    pub fn new(set: &ValidatorSet<N>) -> Self {
+        let with_stake = set.nodes().iter().zip(set.stakes()).filter(|&(_, &stake)| stake > 0);
+        Self { nodes: with_stake.map(|(node, _)| node.clone()).collect() }
+    }
+
+    /// The same without one validator, the node itself.
+    ///
+    /// # Errors
+    /// [`SetError::UnknownValidator`] if it is not there.
+    pub fn excluding(mut self, own: &N) -> Result<Self, SetError> {
+        let at = self.nodes.iter().position(|node| node == own).ok_or(SetError::UnknownValidator)?;
+        self.nodes.remove(at);
+        Ok(self)
+    }
+}
+
+impl<N: Clone> ValidatorSampler for Uniform<N> {
+    type Node = N;
+
+    fn sample<R: Rng + ?Sized>(&self, k: u16, rng: &mut R, out: &mut Vec<N>) -> Result<(), SampleError> {
+        let mut units = Units::new(self.nodes.len() as u64, k)?;
+        out.clear();
+        out.extend((0..k).map(|_| self.nodes[units.draw(rng) as usize].clone()));
+        Ok(())
+    }
+}
+
+/// The identity `0..n`, shuffled from the front as numbers are drawn.
+#[derive(Debug)]
+pub(super) struct Units {
+    n: u64,
+    drawn: u64,
+    /// Where the shuffled identity differs from the identity, at positions not yet drawn.
+    moved: BTreeMap<u64, u64>,
+}
+
+impl Units {
+    /// For up to `count` draws.
+    pub(super) const fn new(n: u64, count: u16) -> Result<Self, SampleError> {
+        if count as u64 > n {
+            return Err(SampleError::SampleTooLarge { total_stake: n, k: count });
+        }
+        Ok(Self { n, drawn: 0, moved: BTreeMap::new() })
+    }
+
+    /// The next number; the caller draws no more than it announced.
+    pub(super) fn draw<R: Rng + ?Sized>(&mut self, rng: &mut R) -> u64 {
+        let front = self.drawn;
+        let at = front + up_to(self.n - 1 - front, rng);
+        self.drawn += 1;
+        let value = self.moved.get(&at).copied().unwrap_or(at);
+        let front_value = self.moved.remove(&front).unwrap_or(front);
+        if at != front {
+            self.moved.insert(at, front_value);
+        }
+        value
+    }
+}
+
+/// A uniform number of `0..=n`.
+pub(crate) fn up_to<R: Rng + ?Sized>(n: u64, rng: &mut R) -> u64 {
+    const HALF: u64 = u64::MAX >> 1;
+    if n & n.wrapping_add(1) == 0 {
+        return rng.next_u64() & n;
+    }
+    if n > HALF {
+        loop {
+            let word = rng.next_u64();
+            if word <= n {
+                return word;
+            }
+        }
+    }
+    let most = HALF - (HALF + 1) % (n + 1);
+    loop {
+        let word = rng.next_u64() & HALF;
+        if word <= most {
+            return word % (n + 1);
+        }
+    }
+}
