@@ -1,1 +1,4 @@
-//! stub
+//! What the examples of the Hanzo SDK share: reading real traces, the arrival model, drawing.
+
+pub mod chart;
+pub mod trace;
