@@ -381,6 +381,23 @@ fn a_flood_from_one_tenant_is_capped() {
     assert!(capped < 0.15, "with a cap it is not: {capped}");
 }
 
+/// The cap must not silence honest tenants who are few and teach in turn.
+#[test]
+fn few_tenants_go_on_teaching() {
+    for tenants in [1, 2, 3, 8] {
+        let config = Config::default().buckets(16).models(vec![ModelSpec::new("only", 0.001)]);
+        let market = MarketMaker::builder(config).build().unwrap();
+        let (r, o) = plain();
+        let mut expected = 0.0;
+        for i in 0..400 {
+            let d = market.route(&format!("tenant {}", i % tenants), &r, &o).unwrap();
+            market.record_outcome(d.id, &Outcome::success(0.95, 100, 0.0)).unwrap();
+            expected = d.expected_quality;
+        }
+        assert!(expected > 0.9, "{tenants} tenants, 400 outcomes of 0.95: {expected}");
+    }
+}
+
 #[test]
 fn adapters_steer_and_are_checked() {
     let request = plain().0;

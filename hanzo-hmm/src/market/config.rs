@@ -126,8 +126,8 @@ config! {
     max_decisions: usize = 65_536;
     /// Tenants that may be known. Default 65,536.
     max_tenants: usize = 65_536;
-    /// Largest part of what a model has learned that may come from one tenant; never less than an equal share among the
-    /// tenants heard so far. 1 turns the cap off. Default 0.05.
+    /// Largest part of what a model has learned that may come from one tenant; never less than twice an equal share among
+    /// the tenants heard so far. 1 turns the cap off. Default 0.05.
     tenant_cap: f64 = 0.05;
     /// When a failing model is taken out of service.
     cooldown: CooldownPolicy = CooldownPolicy::default();

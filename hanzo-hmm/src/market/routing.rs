@@ -271,12 +271,13 @@ impl Routing {
     }
 
     /// Weight in [0, 1] that a tenant's next outcome may have: with it, the tenant's part of all that was taught about the model stays
-    /// within the cap, or within an equal share while there are few tenants.
+    /// within the cap, or within twice an equal share while there are few tenants. (Within one equal share,
+    /// tenants who have taught equally much could never teach again.)
     fn grant(&self, cap: f64, model: usize, tenant: usize) -> f64 {
         let Share { total, tenants } = self.shares[model];
         let taught = self.tenants[tenant].taught[model];
         let heard = tenants + usize::from(taught == 0.0);
-        let cap = cap.max(1.0 / heard as f64);
+        let cap = cap.max(2.0 / heard as f64);
         if cap >= 1.0 {
             return 1.0;
         }
