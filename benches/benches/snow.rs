@@ -82,7 +82,7 @@ impl Hasher for Fold {
     fn write(&mut self, bytes: &[u8]) {
         for word in bytes.chunks_exact(8) {
             let word = u64::from_le_bytes(word.try_into().expect("8 bytes"));
-            let product = u128::from(self.0 ^ word) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+            let product = u128::from(self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
             self.0 = product as u64 ^ (product >> 64) as u64;
         }
     }
