@@ -7,11 +7,13 @@
 mod software;
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
 
 use subtle::ConstantTimeEq;
 
 use crate::error::{Error, Result};
+use crate::wire::{Reader, put_lp32};
 
 #[cfg(feature = "software-evidence")]
 #[cfg_attr(docsrs, doc(cfg(feature = "software-evidence")))]
@@ -168,6 +170,40 @@ impl Evidence {
     #[must_use]
     pub const fn endorsement(&self) -> &[u8] {
         &self.endorsement
+    }
+
+    /// The canonical bytes, as the broker's messages carry them: u8 kind ‖ lp32(report) ‖ lp32(endorsement).
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(9 + self.report.len() + self.endorsement.len());
+        self.put(&mut out);
+        out
+    }
+
+    /// Reads one item, unverified. Nothing is allocated for lengths over the limits or past the end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`], [`Error::TooLong`] for bytes that no [`Self::to_bytes`] gives.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new("evidence", bytes);
+        let evidence = Self::read(&mut reader)?;
+        reader.finish()?;
+        Ok(evidence)
+    }
+
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        out.push(self.kind.code());
+        put_lp32(out, &self.report);
+        put_lp32(out, &self.endorsement);
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        let place = reader.malformed();
+        let kind = EvidenceKind::from_code(reader.u8()?).ok_or(place)?;
+        let report = reader.lp32("report", Self::MAX_REPORT_LEN)?;
+        let endorsement = reader.lp32("endorsement", Self::MAX_ENDORSEMENT_LEN)?;
+        Self::new(kind, report, endorsement)
     }
 }
 

@@ -172,6 +172,13 @@ fn messages_over_their_limits() {
     assert!(Evidence::new(kind, &[0; 16_385], b"").is_err());
     assert!(Evidence::new(kind, b"", &[0; 65_537]).is_err());
     let full = Evidence::new(kind, &[0; 16_384], &[0; 65_536]).unwrap();
+    assert_eq!(Evidence::from_bytes(&full.to_bytes()), Ok(full.clone()));
+    // A length over the limit is refused by itself, whether or not the bytes are there.
+    let long = [&[kind.code()], &16_385_u32.to_be_bytes()[..]].concat();
+    assert_eq!(Evidence::from_bytes(&long), Err(Error::TooLong { what: "report", limit: 16_384 }));
+    let long = [&[kind.code()], &0_u32.to_be_bytes()[..], &u32::MAX.to_be_bytes()].concat();
+    assert_eq!(Evidence::from_bytes(&long), Err(Error::TooLong { what: "endorsement", limit: 65_536 }));
+    assert_eq!(Evidence::from_bytes(&[9; 9]), Err(Error::Malformed { what: "evidence", offset: 0 }));
     let session = SessionId::from_bytes([0; 16]);
     assert!(EvidenceMessage::new(session, b"", vec![full.clone(); 12]).is_ok());
     let limit = EvidenceMessage::MAX_LEN;

@@ -39,10 +39,11 @@ fn config(cases: u32) -> ProptestConfig {
 /// A parser and a printer of one format, as functions on bytes.
 type Format = (&'static str, fn(&[u8]) -> Result<Vec<u8>, Error>);
 
-const FORMATS: [Format; 7] = [
+const FORMATS: [Format; 8] = [
     ("envelope", |b| Envelope::from_bytes(b).map(|x| x.to_bytes())),
     ("request", |b| Request::from_bytes(b).map(|x| x.to_bytes())),
     ("challenge", |b| Challenge::from_bytes(b).map(|x| x.to_bytes())),
+    ("evidence item", |b| Evidence::from_bytes(b).map(|x| x.to_bytes())),
     ("evidence", |b| EvidenceMessage::from_bytes(b).map(|x| x.to_bytes())),
     ("release", |b| Release::from_bytes(b).map(|x| x.to_bytes())),
     ("receipt", |b| Receipt::from_bytes(b).map(|x| x.to_bytes())),
@@ -50,7 +51,7 @@ const FORMATS: [Format; 7] = [
 ];
 
 /// One valid encoding of each format, from one real session.
-fn encodings() -> [Vec<u8>; 7] {
+fn encodings() -> [Vec<u8>; 8] {
     let mut world = World::new(1, 2);
     let mut session = world.session(time(0));
     let challenge = session.challenge().clone();
@@ -60,6 +61,7 @@ fn encodings() -> [Vec<u8>; 7] {
         release.envelopes()[0].to_bytes(),
         world.recipient().request().to_bytes(),
         challenge.to_bytes(),
+        message.items()[0].to_bytes(),
         message.to_bytes(),
         release.to_bytes(),
         release.receipt().to_bytes(),
@@ -92,11 +94,11 @@ proptest! {
     #[test]
     fn parsers_accept_only_what_printers_print(
         noise in vec(any::<u8>(), 0..300),
-        which in 0..7_usize,
+        which in 0..FORMATS.len(),
         edits in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
         // The encodings are the same in every case: make them once.
-        static ENCODINGS: std::sync::OnceLock<[Vec<u8>; 7]> = std::sync::OnceLock::new();
+        static ENCODINGS: std::sync::OnceLock<[Vec<u8>; 8]> = std::sync::OnceLock::new();
         let mut bytes = ENCODINGS.get_or_init(encodings)[which].clone();
         for (place, value) in edits {
             let place = place.index(bytes.len());

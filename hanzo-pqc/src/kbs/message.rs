@@ -377,9 +377,7 @@ impl EvidenceMessage {
         // At most 17 by construction.
         out.push(self.items.len() as u8);
         for item in &self.items {
-            out.push(item.kind().code());
-            put_lp32(&mut out, item.report());
-            put_lp32(&mut out, item.endorsement());
+            item.put(&mut out);
         }
         out
     }
@@ -398,15 +396,7 @@ impl EvidenceMessage {
         let session = SessionId(reader.array()?);
         let encapsulation_key = reader.lp32("encapsulation key", MAX_KEY_LEN)?;
         let count = reader.count(0, Self::MAX_ITEMS as u8)?;
-        let items = (0..count)
-            .map(|_| {
-                let place = reader.malformed();
-                let kind = EvidenceKind::from_code(reader.u8()?).ok_or(place)?;
-                let report = reader.lp32("report", Evidence::MAX_REPORT_LEN)?;
-                let endorsement = reader.lp32("endorsement", Evidence::MAX_ENDORSEMENT_LEN)?;
-                Evidence::new(kind, report, endorsement)
-            })
-            .collect::<Result<_>>()?;
+        let items = (0..count).map(|_| Evidence::read(&mut reader)).collect::<Result<_>>()?;
         reader.finish()?;
         Self::new(session, encapsulation_key, items)
     }
