@@ -1,0 +1,20 @@
+//! Where two parts meet: newtypes and functions that turn what one part says into what another asks for.
+//!
+//! Each item is there when the features of both its parts are on.
+
+#[cfg(all(feature = "bitdelta", feature = "hmm"))]
+mod habit;
+#[cfg(all(feature = "pqc", feature = "poai"))]
+mod quote;
+#[cfg(all(feature = "poai", feature = "metering"))]
+mod settlement;
+
+#[cfg(all(feature = "bitdelta", feature = "hmm"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "bitdelta", feature = "hmm"))))]
+pub use habit::{HabitError, HabitShape, TenantHabits};
+#[cfg(all(feature = "pqc", feature = "poai"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "pqc", feature = "poai"))))]
+pub use quote::EvidenceQuotes;
+#[cfg(all(feature = "poai", feature = "metering"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "poai", feature = "metering"))))]
+pub use settlement::{JobEscrow, SettlementError, account_of, slash};
