@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// A crate of the SDK, or what is none of theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub(crate) enum Part {
     /// Regimes, prices, quotes, routing.
     Hmm,
     /// Adapters and the workers' computation.
@@ -23,11 +23,11 @@ pub enum Part {
 
 impl Part {
     /// All parts, in the order of a job's path.
-    pub const ALL: [Self; 7] =
+    pub(crate) const ALL: [Self; 7] =
         [Self::Hmm, Self::Pqc, Self::Bitdelta, Self::Metering, Self::Poai, Self::Snow, Self::Experience];
 
     /// The crate's name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Hmm => "hanzo-hmm",
             Self::Bitdelta => "hanzo-bitdelta",
@@ -42,13 +42,13 @@ impl Part {
 
 /// One stopwatch a crate.
 #[derive(Debug, Default)]
-pub struct Clocks {
+pub(crate) struct Clocks {
     spent: [Duration; Part::ALL.len()],
 }
 
 impl Clocks {
     /// Runs `work` on the stopwatch of `part`.
-    pub fn time<T>(&mut self, part: Part, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn time<T>(&mut self, part: Part, work: impl FnOnce() -> T) -> T {
         let started = Instant::now();
         let value = work();
         self.spent[part as usize] += started.elapsed();
@@ -56,7 +56,7 @@ impl Clocks {
     }
 
     /// Seconds of each crate, in the order of [`Part::ALL`].
-    pub fn seconds(&self) -> impl Iterator<Item = (Part, f64)> + '_ {
+    pub(crate) fn seconds(&self) -> impl Iterator<Item = (Part, f64)> + '_ {
         Part::ALL.into_iter().map(|part| (part, self.spent[part as usize].as_secs_f64()))
     }
 }

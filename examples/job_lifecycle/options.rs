@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use lexopt::prelude::*;
 
 /// What `--help` prints.
-pub const HELP: &str = "\
+pub(crate) const HELP: &str = "\
 One job's whole life, two thousand times: a market of clients, workers (some of them cheat), verifiers and validators.
 
 Usage: cargo run --release --example job_lifecycle -- [OPTIONS]
@@ -27,30 +27,30 @@ Options:
 
 /// Checked options.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Options {
+pub(crate) struct Options {
     /// A trace to replay, or the arrival model.
-    pub trace: Option<PathBuf>,
+    pub(crate) trace: Option<PathBuf>,
     /// Most requests to play; `None` is the whole trace.
-    pub requests: Option<usize>,
+    pub(crate) requests: Option<usize>,
     /// Machines that serve.
-    pub workers: usize,
+    pub(crate) workers: usize,
     /// Machines that cheat, the first ones by index after shuffling.
-    pub cheaters: usize,
+    pub(crate) cheaters: usize,
     /// Clients.
-    pub tenants: usize,
+    pub(crate) tenants: usize,
     /// Members of the settlement network.
-    pub validators: u16,
+    pub(crate) validators: u16,
     /// Audited jobs in a million, so that nothing downstream depends on how a float is printed.
-    pub audit_ppm: u32,
+    pub(crate) audit_ppm: u32,
     /// Root of all randomness.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Folder for the report.
-    pub report: Option<PathBuf>,
+    pub(crate) report: Option<PathBuf>,
 }
 
 /// What the command line asked for.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run with these options.
     Run(Options),
     /// Print [`HELP`].
@@ -59,7 +59,7 @@ pub enum Command {
 
 /// Why the command line was refused, in one line.
 #[derive(Debug, PartialEq, Eq)]
-pub struct UsageError(String);
+pub(crate) struct UsageError(String);
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,10 +91,10 @@ impl Default for Options {
 
 impl Options {
     /// Requests to play when no trace limits them.
-    pub const DEFAULT_REQUESTS: usize = 2000;
+    pub(crate) const DEFAULT_REQUESTS: usize = 2000;
 
     /// Parses the arguments after the program's name.
-    pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Command, UsageError> {
+    pub(crate) fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Command, UsageError> {
         let mut options = Self::default();
         let mut parser = lexopt::Parser::from_args(arguments);
         while let Some(argument) = parser.next()? {

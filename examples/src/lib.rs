@@ -3,3 +3,8 @@
 pub mod arrivals;
 pub mod chart;
 pub mod trace;
+
+/// The code of the repository's README, which is tested here because no crate is of its name.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
