@@ -137,8 +137,8 @@ impl Bank {
 
     /// A number that no effect has had.
     pub(crate) fn id(&mut self) -> u128 {
+        // Small numbers: ids made from hashes are far away.
         self.next_id += 1;
-        // The upper half keeps clear of ids that are made from hashes.
         self.next_id
     }
 

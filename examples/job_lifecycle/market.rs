@@ -2,7 +2,7 @@
 
 use hanzo::hmm::market::{
     DecisionId, Featuriser as _, HashedText, Load, ModelSpec, Outcome, Quote, QuoteRequest, Regime, RouteOptions,
-    RoutingDecision, RoutingRequest, Status, UserPreferences,
+    RoutingDecision, RoutingRequest, UserPreferences,
 };
 use hanzo::hmm::{Config, Error, MarketMaker};
 
@@ -135,12 +135,16 @@ impl Market {
         }
     }
 
-    /// Quotes the routed level for a worker and takes the quote at once; the quoted price is what is paid.
-    pub(crate) fn buy(&self, level: usize, units: u64, worker: usize, at_ms: u64) -> Result<Quote> {
+    /// Quotes the routed level for a worker.
+    pub(crate) fn quote(&self, level: usize, units: u64, worker: usize, at_ms: u64) -> Result<Quote> {
         let request = QuoteRequest { model: LEVELS[level].name.to_owned(), units: units.into(), worker: worker as u64 };
-        let quote = self.maker.quote(&request, at_ms)?;
-        let receipt = self.maker.swap(&quote, at_ms, quote.price)?;
-        if receipt.paid == quote.price { Ok(quote) } else { Err("a quote was executed at another price".into()) }
+        Ok(self.maker.quote(&request, at_ms)?)
+    }
+
+    /// Takes a quote at once; the quoted price is what is paid.
+    pub(crate) fn take(&self, quote: &Quote) -> Result<()> {
+        let receipt = self.maker.swap(quote, quote.issued_at, quote.price)?;
+        if receipt.paid == quote.price { Ok(()) } else { Err("a quote was executed at another price".into()) }
     }
 
     /// A finished job's time, for the observations.
@@ -153,14 +157,10 @@ impl Market {
         self.latency_slow += 0.005 * (latency - self.latency_slow);
     }
 
-    /// Tells the router what came of a decision: a score, or none for a job that was refunded or never ran.
-    pub(crate) fn learn(&mut self, id: DecisionId, score: Option<f64>, latency_ms: u64, usd: f64) -> Result<()> {
-        let outcome = match score {
-            Some(score) => Outcome::success(score, latency_ms, usd),
-            None => Outcome::failure(Status::ServerError, latency_ms),
-        };
-        self.errors += 0.02 * (f64::from(u8::from(score.is_none())) - self.errors);
-        Ok(self.maker.record_outcome(id, &outcome)?)
+    /// Tells the router what came of a decision.
+    pub(crate) fn learn(&mut self, id: DecisionId, outcome: &Outcome) -> Result<()> {
+        self.errors += 0.02 * (f64::from(u8::from(outcome.score.is_none())) - self.errors);
+        Ok(self.maker.record_outcome(id, outcome)?)
     }
 
     /// Published dollars for 1,000 billed tokens of each level.
@@ -228,7 +228,9 @@ mod tests {
         }
         let after = market.prices();
         assert!(after.iter().zip(&before).all(|(a, b)| a > b), "{before:?} {after:?}");
-        let quote = market.buy(2, 500, 3, 60_000).unwrap();
+        let quote = market.quote(2, 500, 3, 60_000).unwrap();
+        market.take(&quote).unwrap();
+        assert!(market.take(&quote).is_err(), "once only");
         assert_eq!((quote.units, quote.worker), (500, 3));
         assert!(quote.price > 0);
     }
@@ -247,7 +249,7 @@ mod tests {
             let level = LEVELS.iter().position(|l| l.name == decision.model).unwrap();
             last[tenant] = level;
             let score = if tenant == 0 || level == 3 { 1.0 } else { 0.2 };
-            market.learn(decision.id, Some(score), 1_000, decision.estimated_cost_usd).unwrap();
+            market.learn(decision.id, &Outcome::success(score, 1_000, decision.estimated_cost_usd)).unwrap();
         }
         assert!(last[0] < 3 && last[1] == 3, "{last:?}");
     }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use hanzo::glue::slash;
+use hanzo::hmm::market::{Outcome, Status};
 use hanzo::metering::{Effect, Resources};
 use hanzo::poai::{
     Admission, AdmissionContext, Attestation, Batch, Beacon, DeviceLimits, Epoch, Event, JobState, Millis, ModelHash,
@@ -315,8 +316,12 @@ impl Simulation {
         for flight in flights {
             let usd = flight.price as f64 / BASE_UNITS_PER_USD as f64;
             let paid = flight.job.state() == JobState::Settled;
-            let score = paid.then_some(flight.score);
-            self.clocks.time(Part::Hmm, || self.market.learn(flight.decision, score, flight.latency_ms, usd))?;
+            let outcome = if paid {
+                Outcome::success(flight.score, flight.latency_ms, usd)
+            } else {
+                Outcome::failure(Status::ServerError, flight.latency_ms)
+            };
+            self.clocks.time(Part::Hmm, || self.market.learn(flight.decision, &outcome))?;
             let worker = &mut self.workers[flight.worker];
             worker.exposure -= flight.price;
             if paid {

@@ -1,7 +1,7 @@
 //! Request -> regime, route and quote -> escrow -> key release -> computation.
 
 use hanzo::glue::JobEscrow;
-use hanzo::hmm::market::{Node, NodeSelector as _, Performance};
+use hanzo::hmm::market::{Node, NodeSelector as _, Outcome, Performance, Status};
 use hanzo::poai::{Acceptance, DType, Event, Job, JobPolicy, JobSpec, Millis, ModelHash, WorkOrder};
 use hanzo_examples::trace::Request;
 use rand::RngExt as _;
@@ -52,17 +52,20 @@ impl Simulation {
         };
         let level = LEVELS.iter().position(|l| l.name == decision.model).ok_or("the market chose an unknown level")?;
         let chosen = self.clocks.time(Part::Hmm, || pick_worker(&self.workers, at_ms, &mut self.rng))?;
+        // Nobody is free, or nobody's stake covers the price.
+        let busy = Outcome::failure(Status::RateLimited { retry_after_ms: None }, 0);
         let Some(worker) = chosen else {
             self.summary.without_worker += 1;
-            return self.market.learn(decision.id, None, LONGEST_WAIT_MS, 0.0);
+            return self.market.learn(decision.id, &busy);
         };
         let prices = self.market.prices();
-        let quote = self.clocks.time(Part::Hmm, || self.market.buy(level, units, worker, at_ms))?;
+        let quote = self.clocks.time(Part::Hmm, || self.market.quote(level, units, worker, at_ms))?;
         let free_exposure = WORKER_STAKE.saturating_sub(self.workers[worker].exposure);
         if quote.price > free_exposure {
             self.summary.without_worker += 1;
-            return self.market.learn(decision.id, None, LONGEST_WAIT_MS, 0.0);
+            return self.market.learn(decision.id, &busy);
         }
+        self.clocks.time(Part::Hmm, || self.market.take(&quote))?;
 
         // The job, and its price in escrow.
         let count = Positions::count(request.tokens_in, request.tokens_out);
