@@ -22,7 +22,11 @@ use crate::format::wire::Wire;
 use crate::format::{Header, Kind, Part, ReadOptions, Verify, payload, read};
 use crate::layout::Layout;
 use crate::matrix::{MatMut, MatRef};
-use crate::product::{check_vector, dense_matvec_acc};
+use crate::product::check_vector;
+use crate::product::dense::dense_matvec_acc;
+#[cfg(feature = "std")]
+use crate::tiles::AlignedBytes;
+use crate::tiles::FileBytes;
 use crate::workspace::Workspace;
 
 pub(crate) mod builder;
@@ -186,7 +190,7 @@ struct Slot {
 }
 
 struct Source {
-    file: Arc<[u8]>,
+    file: FileBytes,
     parts: Vec<Range<usize>>,
     verify: bool,
 }
@@ -204,8 +208,59 @@ impl Adapter {
     #[cfg(feature = "std")]
     #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
     pub fn open(path: impl AsRef<std::path::Path>, options: ReadOptions) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|error| Error::Io { kind: error.kind() })?;
-        Self::from_bytes(bytes.into(), options)
+        let bytes = AlignedBytes::read(path.as_ref()).map_err(|error| Error::Io { kind: error.kind() })?;
+        Self::from_file(&FileBytes::Buffer(Arc::new(bytes)), options)
+    }
+
+    /// Maps an adapter file into memory: pages are read when they are first looked at, and the sign bits of a file in
+    /// [`Layout::Tiled16`] are used in place. Opening takes as long as reading the header does.
+    ///
+    /// # Safety
+    /// Nobody may write to the file or shorten it while the adapter, a clone of it or one of its deltas is alive: products
+    /// would be wrong, or the process would get a signal. [`open`](Self::open) has no such condition.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    ///
+    /// ```
+    /// use hanzo_bitdelta::{Adapter, MatRef, PackOptions, PackedDelta, ReadOptions};
+    /// let delta = PackedDelta::from_delta(MatRef::new(&[0.5_f32; 64], 2, 32)?, &PackOptions::new())?;
+    /// let adapter = Adapter::builder().entry("w", delta).build()?;
+    /// let path = std::env::temp_dir().join(format!("bitdelta-map-{}.safetensors", std::process::id()));
+    /// std::fs::write(&path, adapter.to_bytes()?).unwrap();
+    /// // SAFETY: nobody else knows the file.
+    /// let mapped = unsafe { Adapter::map(&path, ReadOptions::default())? };
+    /// assert_eq!(mapped.get("w")?, adapter.get("w")?);
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), hanzo_bitdelta::Error>(())
+    /// ```
+    #[cfg(feature = "mmap")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "mmap")))]
+    #[expect(unsafe_code, reason = "hands the condition of the map on to the caller")]
+    pub unsafe fn map(path: impl AsRef<std::path::Path>, options: ReadOptions) -> Result<Self> {
+        // SAFETY: the condition is the caller's.
+        let map = unsafe { crate::map::Map::open(path.as_ref()) };
+        let map = map.map_err(|error| Error::Io { kind: error.kind() })?;
+        Self::from_file(&FileBytes::Map(Arc::new(map)), options)
+    }
+
+    /// Bytes that the adapter holds: those of its file, and of decoded tensors that do not lie in it.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let inner = &self.inner;
+        // A file is one: the slots that still need it name it, or the deltas that lie in it.
+        let named = inner.slots.iter().filter_map(|slot| Some(slot.source.as_ref()?.file.as_slice().len()));
+        let used = inner.slots.iter().filter_map(|slot| match slot.entry.get()?.as_ref().ok()? {
+            Entry::Packed(delta) => delta.file_len(),
+            _ => None,
+        });
+        let file = named.chain(used).max().unwrap_or(0);
+        let decoded = inner.slots.iter().filter_map(|slot| slot.entry.get()?.as_ref().ok()).map(|entry| match entry {
+            Entry::Packed(delta) => delta.memory_bytes(),
+            Entry::Raw(tensor) => tensor.data.len(),
+            Entry::Zero(_) => 0,
+        });
+        inner.text.len() + file + decoded.sum::<usize>()
     }
 
     /// Reads the bytes of an adapter file. With [`Verify::Lazy`] and [`Verify::Trusted`] only the header is looked at, and
@@ -217,7 +272,11 @@ impl Adapter {
     /// [`Error::Malformed`] for a field, [`Error::DuplicateTensor`] for a name; [`Error::MissingTensor`] and
     /// [`Error::Malformed`] for the stored tensors; with [`Verify::Eager`] also those of [`verify`](Self::verify).
     pub fn from_bytes(bytes: Arc<[u8]>, options: ReadOptions) -> Result<Self> {
-        let file = read::read(&bytes, options.allow_noncanonical)?;
+        Self::from_file(&FileBytes::Shared(bytes), options)
+    }
+
+    fn from_file(bytes: &FileBytes, options: ReadOptions) -> Result<Self> {
+        let file = read::read(bytes.as_slice(), options.allow_noncanonical)?;
         let verify = options.verify != Verify::Trusted;
         let slots = file
             .parts
@@ -410,15 +469,16 @@ impl Slot {
         let record = &header.records[index];
         let missing = || Error::MissingTensor(record.name.clone());
         let source = self.source.as_ref().ok_or_else(missing)?;
-        let part = |part: usize| {
-            let range = source.parts.get(part).cloned();
-            range.and_then(|range| source.file.get(range)).ok_or_else(missing)
-        };
+        let part = |part: usize| source.parts.get(part).ok_or_else(missing);
         Ok(match &record.kind {
             Kind::Packed { spec, .. } => {
-                Entry::Packed(payload::decode(spec, &record.shape, header.layout, part(0)?, part(1)?)?)
+                let parts = [part(0)?, part(1)?];
+                Entry::Packed(payload::decode(spec, &record.shape, header.layout, &source.file, parts)?)
             }
-            Kind::Raw { dtype, .. } => Entry::Raw(RawTensor::new(*dtype, &record.shape, part(0)?.to_vec())?),
+            Kind::Raw { dtype, .. } => {
+                let bytes = source.file.as_slice().get(part(0)?.clone()).ok_or_else(missing)?;
+                Entry::Raw(RawTensor::new(*dtype, &record.shape, bytes.to_vec())?)
+            }
             Kind::Zero { source_dtype } => Entry::Zero(ZeroTensor::new(*source_dtype, &record.shape)?),
         })
     }
@@ -434,7 +494,7 @@ impl Slot {
             Kind::Zero { .. } => vec![],
         };
         for (range, (digest, suffix)) in source.parts.iter().zip(digests) {
-            let bytes = source.file.get(range.clone()).unwrap_or_default();
+            let bytes = source.file.as_slice().get(range.clone()).unwrap_or_default();
             if blake3::hash(bytes).as_bytes() != digest {
                 return Err(Error::Checksum { tensor: alloc::format!("{}{suffix}", record.name) });
             }

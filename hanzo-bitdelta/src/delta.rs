@@ -9,11 +9,13 @@ use core::fmt;
 use crate::dtype::{Dtype, ScaleDtype};
 use crate::element::Element;
 use crate::error::{Error, Extent, Result};
+use crate::kernel::Engine;
 use crate::layout::{Grid, TILE_ROWS, Tile};
-use crate::matrix::{MatMut, MatRef};
+use crate::matrix::MatRef;
 use crate::options::{Granularity, MAX_PLANES, PackOptions, SignZero, check_planes};
 use crate::pack::{self, Difference, Packed};
 use crate::report::{Fidelity, StorageReport};
+use crate::tiles::{TileBuffer, Tiles};
 
 /// The difference of two weight matrices as sign bits and a few scales: `D = a_0 s_0 + a_1 s_1 + ..`, where each `s` is a
 /// matrix of ±1 and each `a` as coarse as its [`Granularity`].
@@ -35,7 +37,7 @@ use crate::report::{Fidelity, StorageReport};
 pub struct PackedDelta {
     spec: PackedSpec,
     shape: Vec<usize>,
-    tiles: Arc<Vec<Tile>>,
+    tiles: Tiles,
     scales: Arc<Vec<f32>>,
     /// The largest row, block or tensor scale of each plane; 1 where products have column scales only.
     largest: [f32; MAX_PLANES],
@@ -136,11 +138,12 @@ impl PackedDelta {
         let grid = spec.grid();
         let size = grid.rows * grid.wide_words();
         Extent::check(&[spec.planes * size], &[words.len()])?;
-        let mut tiles = Vec::with_capacity(spec.planes * grid.tiles());
-        for plane in words.chunks_exact(size.max(1)) {
-            tiles.append(&mut grid.tiles_of_wide(plane.iter().copied())?);
+        let mut tiles = TileBuffer::zeros(spec.planes * grid.tiles());
+        let planes = tiles.as_mut().chunks_exact_mut(grid.tiles().max(1));
+        for (words, plane) in words.chunks_exact(size.max(1)).zip(planes) {
+            grid.tiles_of_wide(words.iter().copied(), plane)?;
         }
-        Self::from_parts(spec, vec![spec.rows, spec.cols], tiles, scales)
+        Self::from_parts(spec, vec![spec.rows, spec.cols], tiles.into(), scales)
     }
 
     /// Takes sign bits in [`Layout::Tiled16`](crate::Layout::Tiled16), plane by plane, and the scales, plane by plane.
@@ -150,9 +153,10 @@ impl PackedDelta {
     pub fn from_tiled16(words: &[u32], spec: &PackedSpec, scales: &[f32]) -> Result<Self> {
         spec.check()?;
         Extent::check(&[spec.planes * spec.grid().tiles() * TILE_ROWS], &[words.len()])?;
-        let tiles: Vec<Tile> = words.as_chunks::<TILE_ROWS>().0.iter().copied().map(Tile).collect();
-        spec.grid().check_padding(&tiles)?;
-        Self::from_parts(spec, vec![spec.rows, spec.cols], tiles, scales)
+        let mut tiles = TileBuffer::zeros(words.len() / TILE_ROWS);
+        tiles.as_mut().copy_from_slice(words.as_chunks().0);
+        spec.grid().check_padding(tiles.as_slice())?;
+        Self::from_parts(spec, vec![spec.rows, spec.cols], tiles.into(), scales)
     }
 
     /// Takes the mask and the coefficient of the published BitDelta code: `int32` words `[cols / 32][rows]`, the first
@@ -175,13 +179,39 @@ impl PackedDelta {
         Extent::check(&[rows, cols.next_multiple_of(32)], &[rows, cols])?;
         Extent::check(&[rows * (cols / 32)], &[words.len()])?;
         let grid = spec.grid();
-        let mut tiles = vec![Tile::default(); grid.tiles()];
+        let mut tiles = TileBuffer::zeros(grid.tiles());
         for (c, column) in words.chunks_exact(rows.max(1)).enumerate() {
             for (i, word) in column.iter().enumerate() {
-                grid.set_word(&mut tiles, i, c, word.cast_unsigned());
+                grid.set_word(tiles.as_mut(), i, c, word.cast_unsigned());
             }
         }
-        Self::from_parts(&spec, vec![rows, cols], tiles, &[coefficient])
+        Self::from_parts(&spec, vec![rows, cols], tiles.into(), &[coefficient])
+    }
+
+    /// One plane as the mask words of the published BitDelta code: `int32` words `[cols / 32][rows]`, the first input in
+    /// the lowest bit. Read back by [`from_reference_i32`](Self::from_reference_i32), which takes one scale.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] when `cols` is not a multiple of 32; [`Error::InvalidOptions`] when there is no such plane.
+    ///
+    /// ```
+    /// use hanzo_bitdelta::{Dtype, Granularity, MatRef, PackOptions, PackedDelta, SignZero};
+    /// let delta = [1.0_f32, -1.0].repeat(16);
+    /// let options = PackOptions::new().granularity(Granularity::Tensor).sign_zero(SignZero::Positive);
+    /// let packed = PackedDelta::from_delta(MatRef::new(&delta, 1, 32)?, &options)?;
+    /// assert_eq!(packed.to_reference_i32(0)?, [0x5555_5555]);
+    /// assert_eq!(PackedDelta::from_reference_i32(&[0x5555_5555], 1, 32, 1.0, Dtype::F32)?, packed);
+    /// # Ok::<(), hanzo_bitdelta::Error>(())
+    /// ```
+    pub fn to_reference_i32(&self, plane: usize) -> Result<Vec<i32>> {
+        let (rows, cols) = (self.rows(), self.cols());
+        if plane >= self.planes() {
+            return Err(Error::InvalidOptions { what: "plane", value: plane as u64 });
+        }
+        Extent::check(&[rows, cols.next_multiple_of(32)], &[rows, cols])?;
+        let (grid, tiles) = (self.grid(), self.plane(plane));
+        let words = (0..grid.words()).flat_map(|c| (0..rows).map(move |i| grid.word(tiles, i, c).cast_signed()));
+        Ok(words.collect())
     }
 
     /// The same signs with other scales, plane by plane; rounded where scales are stored in 16 bits.
@@ -276,72 +306,7 @@ impl PackedDelta {
     /// The sign bits in [`Layout::Tiled16`](crate::Layout::Tiled16), plane by plane.
     #[must_use]
     pub fn to_tiled16(&self) -> Vec<u32> {
-        self.tiles.iter().flat_map(|tile| tile.0).collect()
-    }
-
-    /// The delta as a dense row-major matrix.
-    #[must_use]
-    pub fn to_dense(&self) -> Vec<f32> {
-        let mut dense = vec![0.0; self.rows() * self.cols()];
-        for (i, row) in dense.chunks_exact_mut(self.cols().max(1)).enumerate() {
-            self.row_into(i, row);
-        }
-        dense
-    }
-
-    /// `out = base + D`, rounded to the element type once. One pass.
-    ///
-    /// # Errors
-    /// [`Error::ShapeMismatch`]; [`Error::NonFinite`] when the base is not finite; [`Error::Overflow`] when a sum is not.
-    /// After an `Err` the content of `out` is unspecified.
-    pub fn materialize<T: Element>(&self, base: MatRef<'_, T>, mut out: MatMut<'_, T>) -> Result<()> {
-        let size = [self.rows(), self.cols()];
-        Extent::check(&size, &[base.rows(), base.cols()])?;
-        Extent::check(&size, &[out.rows(), out.cols()])?;
-        let mut delta = vec![0.0; self.cols()];
-        for i in self.row_indices() {
-            self.row_into(i, &mut delta);
-            let (base, out) = (base.row(i), out.row_mut(i));
-            let mut bad = 0;
-            for ((out, base), d) in out.iter_mut().zip(base).zip(&delta) {
-                *out = T::from_f32(base.to_f32() + d);
-                bad |= bad_bit(*out);
-            }
-            if bad != 0 {
-                return Err(sum_error(base, i));
-            }
-        }
-        Ok(())
-    }
-
-    /// `w += D` in place, the values of [`materialize`](Self::materialize). Two passes: the first only proves that all
-    /// results are finite.
-    ///
-    /// There is no inverse: adding and then subtracting a delta does not restore every weight. Keep the base.
-    ///
-    /// # Errors
-    /// As for [`materialize`](Self::materialize), but `w` is untouched after an `Err`.
-    pub fn apply_to<T: Element>(&self, mut w: MatMut<'_, T>) -> Result<()> {
-        Extent::check(&[self.rows(), self.cols()], &[w.rows(), w.cols()])?;
-        let mut delta = vec![0.0; self.cols()];
-        for i in self.row_indices() {
-            self.row_into(i, &mut delta);
-            let row = &*w.row_mut(i);
-            let mut bad = 0;
-            for (w, d) in row.iter().zip(&delta) {
-                bad |= bad_bit(T::from_f32(w.to_f32() + d));
-            }
-            if bad != 0 {
-                return Err(sum_error(row, i));
-            }
-        }
-        for i in self.row_indices() {
-            self.row_into(i, &mut delta);
-            for (w, d) in w.row_mut(i).iter_mut().zip(&delta) {
-                *w = T::from_f32(w.to_f32() + d);
-            }
-        }
-        Ok(())
+        self.tiles().as_flattened().to_vec()
     }
 
     /// Compares with the true delta, in `f64`.
@@ -384,7 +349,7 @@ impl PackedDelta {
     pub fn storage(&self, source: Dtype) -> StorageReport {
         StorageReport {
             weights: self.rows() as u64 * self.cols() as u64,
-            sign_bytes: 4 * (TILE_ROWS * self.tiles.len()) as u64,
+            sign_bytes: 4 * (TILE_ROWS * self.tiles().len()) as u64,
             scale_bytes: (self.spec.scale_dtype.dtype().size() * self.scales.len()) as u64,
             source,
             transport_overhead_bp: 0,
@@ -416,15 +381,15 @@ impl PackedDelta {
                 limit: isize::MAX as u64 / 4,
             })?;
             zeros.resize(count, 0.0);
-            Packed { tiles: Vec::new(), scales: zeros }
+            Packed { tiles: TileBuffer::zeros(0), scales: zeros }
         } else {
-            pack::pack(source, spec.grid(), options)?
+            pack::pack(source, spec.grid(), options, Engine::best())?
         };
-        Self::from_parts(&spec, vec![rows, cols], packed.tiles, &packed.scales)
+        Self::from_parts(&spec, vec![rows, cols], packed.tiles.into(), &packed.scales)
     }
 
     /// Puts checked parts together: the spec is valid, the padding of the tiles is 0 and their number is right.
-    pub(crate) fn from_parts(spec: &PackedSpec, shape: Vec<usize>, tiles: Vec<Tile>, scales: &[f32]) -> Result<Self> {
+    pub(crate) fn from_parts(spec: &PackedSpec, shape: Vec<usize>, tiles: Tiles, scales: &[f32]) -> Result<Self> {
         let expected = spec.check()? * spec.planes;
         Extent::check(&[expected], &[scales.len()])?;
         for (index, &value) in scales.iter().enumerate() {
@@ -439,7 +404,18 @@ impl PackedDelta {
             }
         }
         let largest = largest_scales(spec, scales);
-        Ok(Self { spec: *spec, shape, tiles: Arc::new(tiles), scales: Arc::new(scales.to_vec()), largest })
+        Ok(Self { spec: *spec, shape, tiles, scales: Arc::new(scales.to_vec()), largest })
+    }
+
+    /// Bytes of its own: tiles that lie in a file are the file's.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let tiles = if self.file_len().is_some() { 0 } else { size_of_val(self.tiles()) };
+        tiles + 4 * self.scales.len()
+    }
+
+    /// Bytes of the file that the tiles lie in.
+    pub(crate) fn file_len(&self) -> Option<usize> {
+        self.tiles.file_len()
     }
 
     /// Whether the packed delta is zero everywhere.
@@ -452,17 +428,17 @@ impl PackedDelta {
     }
 
     /// The rows that have elements.
-    fn row_indices(&self) -> core::ops::Range<usize> {
+    pub(crate) fn row_indices(&self) -> core::ops::Range<usize> {
         0..if self.is_empty() { 0 } else { self.rows() }
     }
 
     pub(crate) fn tiles(&self) -> &[Tile] {
-        &self.tiles
+        self.tiles.as_slice()
     }
 
     pub(crate) fn plane(&self, plane: usize) -> &[Tile] {
         let size = self.grid().tiles();
-        &self.tiles[plane * size..][..size]
+        &self.tiles()[plane * size..][..size]
     }
 
     pub(crate) fn plane_scales(&self, plane: usize) -> &[f32] {
@@ -487,16 +463,6 @@ impl PackedDelta {
     /// Blocks of a row; 1 where there are none.
     pub(crate) fn blocks(&self) -> usize {
         self.cols().div_ceil(self.granularity().block_cols(self.cols()))
-    }
-
-    /// Row `i` of the dense delta: `d = a_0 s_0`, then `d = d + a_p s_p`.
-    fn row_into(&self, i: usize, row: &mut [f32]) {
-        let (grid, granularity) = (self.grid(), self.granularity());
-        pack::for_row(i, self.plane(0), self.plane_scales(0), grid, granularity, row, |d, signed| *d = signed);
-        for plane in 1..self.planes() {
-            let (tiles, scales) = (self.plane(plane), self.plane_scales(plane));
-            pack::for_row(i, tiles, scales, grid, granularity, row, |d, signed| *d += signed);
-        }
     }
 }
 
@@ -533,20 +499,6 @@ fn largest_scales(spec: &PackedSpec, scales: &[f32]) -> [f32; MAX_PLANES] {
         *largest = outer.iter().fold(0.0_f32, |a, &b| a.max(b));
     }
     largest
-}
-
-/// 1 for a value that is not finite: an integer, so that a loop over values needs no branch.
-#[inline(always)]
-fn bad_bit<T: Element>(value: T) -> u32 {
-    u32::from(!value.to_f32().is_finite())
-}
-
-/// The error for a row of sums that are not all finite.
-fn sum_error<T: Element>(base: &[T], row: usize) -> Error {
-    match base.iter().position(|w| !w.to_f32().is_finite()) {
-        Some(col) => Error::NonFinite { tensor: "base".to_string(), row, col },
-        None => Error::Overflow { what: "sum" },
-    }
 }
 
 const MAX_RANK: usize = 8;

@@ -21,6 +21,13 @@ pub trait Element: Copy + Send + Sync + PartialEq + core::fmt::Debug + Default +
 
     /// The nearest value of this type, ties to even; beyond the largest finite value, an infinity.
     fn from_f32(value: f32) -> Self;
+
+    /// The same slice, when the type is `f32`.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn as_f32(_: &[Self]) -> Option<&[f32]> {
+        None
+    }
 }
 
 impl Element for f32 {
@@ -34,6 +41,11 @@ impl Element for f32 {
     #[inline(always)]
     fn from_f32(value: f32) -> Self {
         value
+    }
+
+    #[inline(always)]
+    fn as_f32(values: &[Self]) -> Option<&[f32]> {
+        Some(values)
     }
 }
 
@@ -74,7 +86,7 @@ impl Element for F16 {
         f32::from_bits(magnitude.to_bits() | special | (bits & 0x8000) << 16)
     }
 
-    #[inline]
+    #[inline(always)]
     fn from_f32(value: f32) -> Self {
         let bits = value.to_bits();
         let sign = (bits >> 16) as u16 & 0x8000;
@@ -123,7 +135,7 @@ impl Element for Bf16 {
         f32::from_bits(u32::from(self.0) << 16)
     }
 
-    #[inline]
+    #[inline(always)]
     fn from_f32(value: f32) -> Self {
         let bits = value.to_bits();
         if bits & 0x7fff_ffff > 0x7f80_0000 {

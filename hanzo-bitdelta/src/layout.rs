@@ -1,6 +1,5 @@
 //! Where the sign bit of an element lies.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::error::{Error, Result};
@@ -32,9 +31,7 @@ impl Layout {
 }
 
 /// One tile: the words of 16 rows at the same 32 columns, a cache line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[repr(C, align(64))]
-pub(crate) struct Tile(pub(crate) [u32; TILE_ROWS]);
+pub(crate) type Tile = [u32; TILE_ROWS];
 
 /// Sizes of one plane of a `rows x cols` matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,12 +64,12 @@ impl Grid {
     /// The word of row `i`, columns `32 c ..`, in the tiles of one plane.
     #[inline(always)]
     pub(crate) fn word(self, plane: &[Tile], i: usize, c: usize) -> u32 {
-        plane[i / TILE_ROWS * self.words() + c].0[i % TILE_ROWS]
+        plane[i / TILE_ROWS * self.words() + c][i % TILE_ROWS]
     }
 
     /// Writes one row of words into the tiles of one plane.
     pub(crate) fn set_word(self, plane: &mut [Tile], i: usize, c: usize, word: u32) {
-        plane[i / TILE_ROWS * self.words() + c].0[i % TILE_ROWS] = word;
+        plane[i / TILE_ROWS * self.words() + c][i % TILE_ROWS] = word;
     }
 
     /// Bits of word `c` that belong to columns of the matrix.
@@ -85,14 +82,20 @@ impl Grid {
 
     /// Proves that all bits outside the matrix are 0, in the tiles of any number of planes.
     pub(crate) fn check_padding(self, planes: &[Tile]) -> Result<()> {
-        for (index, tile) in planes.iter().enumerate() {
-            let (band, c) = (index / self.words() % self.bands(), index % self.words());
-            let mask = self.mask(c);
-            for (r, &word) in tile.0.iter().enumerate() {
-                let inside = if band * TILE_ROWS + r < self.rows { mask } else { 0 };
-                if word & !inside != 0 {
-                    return Err(Error::Malformed { reason: "a padding bit is set" });
-                }
+        let words = self.words().max(1);
+        let rows_in_last = self.rows - self.bands().saturating_sub(1) * TILE_ROWS;
+        let last_mask = self.mask(words - 1);
+        for (index, band) in planes.chunks_exact(words).enumerate() {
+            // Only the last column of tiles, and the last band, reach out of the matrix.
+            let mut outside = 0;
+            if let Some(tile) = band.last() {
+                outside |= tile.iter().fold(0, |bits, word| bits | word) & !last_mask;
+            }
+            if index % self.bands() == self.bands() - 1 {
+                outside |= band.iter().flat_map(|tile| &tile[rows_in_last..]).fold(0, |bits, word| bits | word);
+            }
+            if outside != 0 {
+                return Err(Error::Malformed { reason: "a padding bit is set" });
             }
         }
         Ok(())
@@ -112,20 +115,18 @@ impl Grid {
     }
 
     /// The tiles of one plane given as rows of `u64` words; `wide` has `rows * wide_words` of them.
-    pub(crate) fn tiles_of_wide(self, wide: impl Iterator<Item = u64>) -> Result<Vec<Tile>> {
-        let mut plane = vec![Tile::default(); self.tiles()];
+    pub(crate) fn tiles_of_wide(self, wide: impl Iterator<Item = u64>, plane: &mut [Tile]) -> Result<()> {
         for (index, word) in wide.enumerate() {
             let (i, w) = (index / self.wide_words(), index % self.wide_words());
-            self.set_word(&mut plane, i, 2 * w, word as u32);
+            self.set_word(plane, i, 2 * w, word as u32);
             let high = (word >> 32) as u32;
             if 2 * w + 1 < self.words() {
-                self.set_word(&mut plane, i, 2 * w + 1, high);
+                self.set_word(plane, i, 2 * w + 1, high);
             } else if high != 0 {
                 return Err(Error::Malformed { reason: "a padding bit is set" });
             }
         }
-        self.check_padding(&plane)?;
-        Ok(plane)
+        self.check_padding(plane)
     }
 }
 

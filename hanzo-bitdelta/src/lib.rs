@@ -5,6 +5,7 @@
 extern crate alloc;
 
 mod adapter;
+mod apply;
 mod delta;
 mod digest;
 mod dtype;
@@ -13,11 +14,14 @@ mod error;
 mod format;
 mod kernel;
 mod layout;
+#[cfg(feature = "mmap")]
+mod map;
 mod matrix;
 mod options;
 mod pack;
 mod product;
 mod report;
+mod tiles;
 mod workspace;
 
 pub use adapter::builder::AdapterBuilder;
@@ -33,6 +37,7 @@ pub use kernel::Backend;
 pub use layout::Layout;
 pub use matrix::{MatMut, MatRef};
 pub use options::{Granularity, PackOptions, PlaneFit, SignZero};
-pub use product::{Job, batched_matvec_acc, dense_matvec_acc};
+pub use product::batch::{Job, batched_matvec_acc, fused_batched_matvec_acc};
+pub use product::dense::dense_matvec_acc;
 pub use report::{Fidelity, StorageReport};
 pub use workspace::Workspace;

@@ -4,20 +4,23 @@ use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::apply::RowPlane;
 use crate::element::Element;
 use crate::error::{Error, Result};
-use crate::layout::{Grid, TILE_COLS, Tile};
+use crate::kernel::{Engine, Isa, Op};
+use crate::layout::{Grid, TILE_COLS, TILE_ROWS, Tile};
 use crate::matrix::MatRef;
 use crate::options::{Granularity, PackOptions, PlaneFit, SignZero};
 use crate::product::{LANES, halving_sum};
+use crate::tiles::TileBuffer;
 
 mod least_squares;
 mod rank_one;
 
 /// Where differences come from.
-pub(crate) trait Source {
-    /// Writes the differences of row `i`.
-    fn row(&self, i: usize, out: &mut [f32]);
+pub(crate) trait Source: Sync {
+    /// The differences of row `i`, in place or written to `out`.
+    fn row<'a>(&'a self, i: usize, out: &'a mut [f32]) -> &'a [f32];
 
     /// Name of the input that makes element `(i, j)` not finite.
     fn culprit(&self, i: usize, j: usize) -> &str;
@@ -31,10 +34,12 @@ pub(crate) struct Difference<'a, T> {
 }
 
 impl<T: Element> Source for Difference<'_, T> {
-    fn row(&self, i: usize, out: &mut [f32]) {
+    #[inline(always)]
+    fn row<'a>(&'a self, i: usize, out: &'a mut [f32]) -> &'a [f32] {
         for ((d, fine), base) in out.iter_mut().zip(self.fine.row(i)).zip(self.base.row(i)) {
             *d = fine.to_f32() - base.to_f32();
         }
+        out
     }
 
     fn culprit(&self, i: usize, j: usize) -> &str {
@@ -49,10 +54,16 @@ impl<T: Element> Source for Difference<'_, T> {
 
 /// Differences that the caller has.
 impl<T: Element> Source for MatRef<'_, T> {
-    fn row(&self, i: usize, out: &mut [f32]) {
-        for (d, value) in out.iter_mut().zip(Self::row(self, i)) {
+    #[inline(always)]
+    fn row<'a>(&'a self, i: usize, out: &'a mut [f32]) -> &'a [f32] {
+        let row = Self::row(self, i);
+        if let Some(floats) = T::as_f32(row) {
+            return floats;
+        }
+        for (d, value) in out.iter_mut().zip(row) {
             *d = value.to_f32();
         }
+        out
     }
 
     fn culprit(&self, _: usize, _: usize) -> &str {
@@ -63,40 +74,36 @@ impl<T: Element> Source for MatRef<'_, T> {
 /// Sign bits and scales of all planes.
 #[derive(Debug)]
 pub(crate) struct Packed {
-    pub(crate) tiles: Vec<Tile>,
+    pub(crate) tiles: TileBuffer,
     pub(crate) scales: Vec<f32>,
 }
 
 /// Packs a matrix that is not empty.
-pub(crate) fn pack(source: &impl Source, grid: Grid, options: &PackOptions) -> Result<Packed> {
+pub(crate) fn pack(source: &impl Source, grid: Grid, options: &PackOptions, engine: Engine) -> Result<Packed> {
     // One plane is packed as its rows come; what needs more than one pass over the differences keeps them.
     let keep = options.planes > 1 || options.granularity == Granularity::RowCol;
     let mut kept = Vec::new();
     if keep {
         kept.resize(grid.rows * grid.cols, 0.0);
-        for (i, row) in kept.chunks_exact_mut(grid.cols).enumerate() {
-            source.row(i, row);
-        }
+        copy_rows(source, &mut kept, grid, engine);
     }
-    let mut tiles = vec![Tile::default(); options.planes * grid.tiles()];
+    let mut tiles = TileBuffer::zeros(options.planes * grid.tiles());
     let mut scales: Vec<f32> = Vec::new();
-    let mut scratch = vec![0.0; grid.cols];
-    for (index, plane) in tiles.chunks_exact_mut(grid.tiles()).enumerate() {
-        let mut sums = Sums::new(options.granularity, grid);
-        for i in 0..grid.rows {
-            let row = if keep {
-                &kept[i * grid.cols..][..grid.cols]
-            } else {
-                source.row(i, &mut scratch);
-                &scratch
-            };
-            if !sums.push(row, options.sign_zero, |c, word| grid.set_word(plane, i, c, word)) {
-                return Err(not_finite(source, i, row, index));
-            }
-        }
+    for (index, plane) in tiles.as_mut().chunks_exact_mut(grid.tiles()).enumerate() {
+        let packed = if keep {
+            let kept = MatRef::new(&kept, grid.rows, grid.cols)?;
+            pack_plane(&kept, grid, options, plane, engine)
+        } else {
+            pack_plane(source, grid, options, plane, engine)
+        };
+        let sums = packed.map_err(|i| {
+            let mut row = vec![0.0; grid.cols];
+            let row = if keep { &kept[i * grid.cols..][..grid.cols] } else { source.row(i, &mut row) };
+            not_finite(source, i, row, index)
+        })?;
         let exact = match options.granularity {
-            Granularity::RowCol => rank_one::fit(&kept, grid),
-            _ => sums.means(),
+            Granularity::RowCol => rank_one::fit(&kept, grid, engine),
+            granularity => means(sums, grid, granularity),
         };
         for scale in exact {
             let value = scale as f32;
@@ -107,187 +114,192 @@ pub(crate) fn pack(source: &impl Source, grid: Grid, options: &PackOptions) -> R
             let count = scales.len() / (index + 1);
             let scales = &scales[index * count..];
             for (i, row) in kept.chunks_exact_mut(grid.cols).enumerate() {
-                subtract(row, i, plane, scales, grid, options.granularity);
+                let plane = RowPlane::new(i, plane, scales, grid.rows, grid.cols, options.granularity);
+                engine.run(Subtract { plane, row });
             }
         }
     }
     let mut packed = Packed { tiles, scales };
     let joint = options.plane_fit == PlaneFit::LeastSquares && options.granularity != Granularity::RowCol;
     if options.planes > 1 && joint {
-        for (i, row) in kept.chunks_exact_mut(grid.cols).enumerate() {
-            source.row(i, row);
-        }
+        copy_rows(source, &mut kept, grid, engine);
         least_squares::refine(&kept, grid, options, &mut packed)?;
     }
     Ok(packed)
 }
 
-/// Signed element scales of one row of one plane, handed to `each` column by column.
-#[inline(always)]
-pub(crate) fn for_row(
+fn copy_rows(source: &impl Source, kept: &mut [f32], grid: Grid, engine: Engine) {
+    let mut scratch = vec![0.0; grid.cols];
+    for (i, row) in kept.chunks_exact_mut(grid.cols).enumerate() {
+        engine.run(CopyRow { source, i, row, scratch: &mut scratch });
+    }
+}
+
+/// Copies a row of differences.
+struct CopyRow<'a, S> {
+    source: &'a S,
     i: usize,
-    plane: &[Tile],
-    scales: &[f32],
+    row: &'a mut [f32],
+    scratch: &'a mut [f32],
+}
+
+impl<S: Source> Op for CopyRow<'_, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, _: Isa) {
+        self.row.copy_from_slice(self.source.row(self.i, self.scratch));
+    }
+}
+
+/// What a plane leaves over of a row: `d - a s`.
+struct Subtract<'a> {
+    plane: RowPlane<'a>,
+    row: &'a mut [f32],
+}
+
+impl Op for Subtract<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, _: Isa) {
+        for (c, part) in self.row.chunks_mut(TILE_COLS).enumerate() {
+            let signed = self.plane.signed(c, part.len());
+            part.iter_mut().zip(&signed).for_each(|(d, signed)| *d -= signed);
+        }
+    }
+}
+
+/// Sets the bits of a plane and gives the sums of magnitudes in the order of the scales (nothing for `RowCol`), or the
+/// first row whose sums are not finite.
+fn pack_plane<S: Source>(
+    source: &S,
     grid: Grid,
-    granularity: Granularity,
-    row: &mut [f32],
-    each: impl Fn(&mut f32, f32),
-) {
+    options: &PackOptions,
+    plane: &mut [Tile],
+    engine: Engine,
+) -> Result<Vec<f64>, usize> {
+    let granularity = options.granularity;
     let block = granularity.block_cols(grid.cols);
-    let words = |c| grid.word(plane, i, c);
+    let blocks = grid.cols.div_ceil(block);
+    let mut sums = vec![0.0; grid.rows * blocks];
+    let by_column = matches!(granularity, Granularity::Col | Granularity::RowCol);
+    let rule = Rule { zero: options.sign_zero, by_column, block, blocks };
+    let columns = if granularity == Granularity::Col { grid.cols } else { 0 };
+    let mut columns = vec![0.0; columns];
+    #[cfg(feature = "rayon")]
+    // Sums by column run over all rows in order: these stay on one thread.
+    if columns.is_empty() && grid.tiles() >= PARALLEL_TILES && rayon::current_num_threads() > 1 {
+        use rayon::prelude::*;
+        let bad = plane
+            .par_chunks_exact_mut(grid.words())
+            .zip(sums.par_chunks_mut(TILE_ROWS * blocks))
+            .enumerate()
+            .map_init(
+                || vec![0.0; grid.cols],
+                |scratch, (index, (tiles, sums))| {
+                    let first = index * TILE_ROWS;
+                    let band = Band { source, rule, first, tiles, sums, scratch, columns: &mut [] };
+                    engine.run(band).map(|r| first + r)
+                },
+            )
+            .filter_map(|row| row)
+            .min();
+        return bad.map_or_else(|| Ok(by_scale(sums, granularity)), Err);
+    }
+    let mut scratch = vec![0.0; grid.cols];
+    let parts = plane.chunks_exact_mut(grid.words()).zip(sums.chunks_mut(TILE_ROWS * blocks));
+    for (index, (tiles, sums)) in parts.enumerate() {
+        let first = index * TILE_ROWS;
+        let band = Band { source, rule, first, tiles, sums, scratch: &mut scratch, columns: &mut columns };
+        if let Some(r) = engine.run(band) {
+            return Err(first + r);
+        }
+    }
+    Ok(if granularity == Granularity::Col { columns } else { by_scale(sums, granularity) })
+}
+
+/// Sums of rows or blocks as sums of scales.
+fn by_scale(sums: Vec<f64>, granularity: Granularity) -> Vec<f64> {
     match granularity {
-        Granularity::Tensor => for_words(words, row, |_| |_| scales[0], each),
-        Granularity::Row => for_words(words, row, |_| |_| scales[i], each),
-        Granularity::Block(_) => {
-            let own = &scales[i * grid.cols.div_ceil(block)..];
-            for_words(
-                words,
-                row,
-                |c| {
-                    let scale = own[c * TILE_COLS / block];
-                    move |_| scale
-                },
-                each,
-            );
-        }
-        Granularity::Col => for_words(
-            words,
-            row,
-            |c| {
-                let own = &scales[c * TILE_COLS..];
-                move |k: usize| own[k]
-            },
-            each,
-        ),
-        Granularity::RowCol => {
-            let (row_scale, scales) = (scales[i], &scales[grid.rows..]);
-            for_words(
-                words,
-                row,
-                |c| {
-                    let own = &scales[c * TILE_COLS..];
-                    move |k: usize| row_scale * own[k]
-                },
-                each,
-            );
-        }
+        Granularity::Tensor => vec![sums.into_iter().fold(0.0, |sum, row| sum + row)],
+        _ => sums,
     }
 }
 
-/// Hands `each` the values of a row with their signed scales; `scales` gives for a word of columns the scale of each.
-#[inline(always)]
-fn for_words<S: Fn(usize) -> f32>(
-    words: impl Fn(usize) -> u32,
-    row: &mut [f32],
-    scales: impl Fn(usize) -> S,
-    each: impl Fn(&mut f32, f32),
-) {
-    let (chunks, tail) = row.as_chunks_mut::<TILE_COLS>();
-    let full = chunks.len();
-    for (c, chunk) in chunks.iter_mut().enumerate() {
-        // Scales first: a loop of fixed length that only reads.
-        let scale = scales(c);
-        let scales: [f32; TILE_COLS] = core::array::from_fn(scale);
-        for_word(words(c), chunk, &scales, &each);
+fn means(mut sums: Vec<f64>, grid: Grid, granularity: Granularity) -> Vec<f64> {
+    let (rows, cols) = (grid.rows as f64, grid.cols as f64);
+    let block = granularity.block_cols(grid.cols);
+    let blocks = grid.cols.div_ceil(block);
+    for (index, sum) in sums.iter_mut().enumerate() {
+        *sum /= match granularity {
+            Granularity::Tensor => rows * cols,
+            Granularity::Row | Granularity::RowCol => cols,
+            Granularity::Col => rows,
+            Granularity::Block(_) => block.min(grid.cols - index % blocks * block) as f64,
+        };
     }
-    if !tail.is_empty() {
-        let mut own = [0.0; TILE_COLS];
-        let scale = scales(full);
-        own.iter_mut().take(tail.len()).enumerate().for_each(|(k, own)| *own = scale(k));
-        for_word(words(full), tail, &own, &each);
-    }
+    sums
 }
 
-/// Hands `each` the values of up to 32 columns with their signed scales.
-#[inline(always)]
-fn for_word(word: u32, part: &mut [f32], scales: &[f32; TILE_COLS], each: impl Fn(&mut f32, f32)) {
-    for ((value, scale), bit) in part.iter_mut().zip(scales).zip(&BITS) {
-        let sign = if word & bit == 0 { 0x8000_0000 } else { 0 };
-        each(value, f32::from_bits(scale.to_bits() ^ sign));
-    }
+/// What is the same for all bands.
+#[derive(Debug, Clone, Copy)]
+struct Rule {
+    zero: SignZero,
+    /// Whether the scales come from sums by column, which are taken in `f64`.
+    by_column: bool,
+    /// Columns of a block, and blocks of a row.
+    block: usize,
+    blocks: usize,
 }
 
-/// What a plane leaves over: `d - a s`.
-fn subtract(row: &mut [f32], i: usize, plane: &[Tile], scales: &[f32], grid: Grid, granularity: Granularity) {
-    for_row(i, plane, scales, grid, granularity, row, |d, signed| *d -= signed);
+/// Packs the 16 rows (or fewer) of a band: their sign words, their sums by block, and what they add to the columns' sums.
+/// Gives the first row whose sums, where scales need them, or else whose values, are not finite.
+struct Band<'a, S> {
+    source: &'a S,
+    rule: Rule,
+    first: usize,
+    tiles: &'a mut [Tile],
+    sums: &'a mut [f64],
+    scratch: &'a mut [f32],
+    columns: &'a mut [f64],
 }
 
-/// Sums of `|d|` of one plane, in the order of the file format's scales.
-#[derive(Debug)]
-struct Sums {
-    granularity: Granularity,
-    grid: Grid,
-    /// Sums by scale; one a column for `Col`, unused for `RowCol`.
-    sums: Vec<f64>,
-}
+impl<S: Source> Op for Band<'_, S> {
+    type Output = Option<usize>;
 
-impl Sums {
-    fn new(granularity: Granularity, grid: Grid) -> Self {
-        let columns = if granularity == Granularity::Col { grid.cols } else { 0 };
-        Self { granularity, grid, sums: vec![0.0; columns] }
-    }
-
-    /// Packs one row and adds its magnitudes. False when a magnitude is not finite, or the sum that a scale needs.
-    fn push(&mut self, row: &[f32], zero: SignZero, mut set: impl FnMut(usize, u32)) -> bool {
-        let block = self.granularity.block_cols(self.grid.cols);
-        let mut whole = 0.0;
-        let mut finite = true;
-        for (b, part) in row.chunks(block).enumerate() {
-            let first = b * (block / TILE_COLS);
-            let sum = pack_group(part, zero, |c, word| set(first + c, word));
-            finite &= sum.is_finite();
-            whole += sum;
-            if matches!(self.granularity, Granularity::Block(_)) {
-                self.sums.push(sum);
+    #[inline(always)]
+    fn run(self, isa: Isa) -> Option<usize> {
+        let Rule { zero, by_column, block, blocks } = self.rule;
+        for (r, sums) in self.sums.chunks_exact_mut(blocks).enumerate() {
+            let row = self.source.row(self.first + r, self.scratch);
+            let mut finite = true;
+            for (b, (part, sum)) in row.chunks(block).zip(sums).enumerate() {
+                let tiles = &mut self.tiles[b * (block / TILE_COLS)..];
+                *sum = pack_group(part, zero, r, tiles, isa);
+                finite &= sum.is_finite();
+            }
+            for (sum, d) in self.columns.iter_mut().zip(row) {
+                *sum += f64::from(d.abs());
+            }
+            // Column sums are taken in f64 and cannot overflow: there only the values themselves count.
+            if !(finite || by_column && row.iter().all(|d| d.is_finite())) {
+                return Some(r);
             }
         }
-        match self.granularity {
-            Granularity::Row => self.sums.push(whole),
-            Granularity::Tensor => match self.sums.first_mut() {
-                Some(sum) => *sum += whole,
-                None => self.sums.push(whole),
-            },
-            Granularity::Col => self.sums.iter_mut().zip(row).for_each(|(sum, d)| *sum += f64::from(d.abs())),
-            Granularity::RowCol | Granularity::Block(_) => {}
-        }
-        // Column sums are taken in f64 and cannot overflow: there only the values themselves count.
-        let by_column = matches!(self.granularity, Granularity::Col | Granularity::RowCol);
-        finite || by_column && row.iter().all(|d| d.is_finite())
-    }
-
-    fn means(self) -> Vec<f64> {
-        let (rows, cols) = (self.grid.rows as f64, self.grid.cols as f64);
-        let block = self.granularity.block_cols(self.grid.cols);
-        let blocks = self.grid.cols.div_ceil(block);
-        let mut sums = self.sums;
-        for (index, sum) in sums.iter_mut().enumerate() {
-            *sum /= match self.granularity {
-                Granularity::Tensor => rows * cols,
-                Granularity::Row | Granularity::RowCol => cols,
-                Granularity::Col => rows,
-                Granularity::Block(_) => block.min(self.grid.cols - index % blocks * block) as f64,
-            };
-        }
-        sums
+        None
     }
 }
 
-/// Sign words of a group, handed to `set` with their index, and the sum of its magnitudes: chunks of 2048 columns, in
+/// Writes the sign words of a group to row `r` of the tiles; gives the sum of its magnitudes: chunks of 2048 columns, in
 /// them 32 lanes in `f32` that are added in halves; the chunks in `f64`.
-#[inline]
-fn pack_group(part: &[f32], zero: SignZero, mut set: impl FnMut(usize, u32)) -> f64 {
+#[inline(always)]
+fn pack_group(part: &[f32], zero: SignZero, r: usize, tiles: &mut [Tile], isa: Isa) -> f64 {
     let mut sum = 0.0;
-    let mut c = 0;
-    for chunk in part.chunks(SUM_CHUNK) {
+    for (chunk, tiles) in part.chunks(SUM_CHUNK).zip(tiles.chunks_mut(SUM_CHUNK / TILE_COLS)) {
         let (words, tail) = chunk.as_chunks::<LANES>();
         let mut lanes = [0.0_f32; LANES];
-        for values in words {
-            for l in 0..LANES {
-                lanes[l] += values[l].abs();
-            }
-            set(c, sign_word(values, zero));
-            c += 1;
-        }
+        isa.pack_words(words, zero == SignZero::Positive, r, tiles, &mut lanes);
         if tail.is_empty() {
             sum += f64::from(halving_sum(&lanes));
             continue;
@@ -295,32 +307,12 @@ fn pack_group(part: &[f32], zero: SignZero, mut set: impl FnMut(usize, u32)) -> 
         // Copies, so that the lanes above stay in registers. The sign of a missing column is masked.
         let (mut last, mut values) = (lanes, [0.0; LANES]);
         values[..tail.len()].copy_from_slice(tail);
-        for l in 0..LANES {
-            last[l] += values[l].abs();
-        }
-        set(c, sign_word(&values, zero) & ((1 << tail.len()) - 1));
+        let tiles = &mut tiles[words.len()..];
+        isa.pack_words(&[values], zero == SignZero::Positive, r, tiles, &mut last);
+        tiles[0][r] &= (1 << tail.len()) - 1;
         sum += f64::from(halving_sum(&last));
     }
     sum
-}
-
-/// Sign bits of 32 values that are not NaN: compared as integers, without a branch.
-#[inline(always)]
-fn sign_word(values: &[f32; TILE_COLS], zero: SignZero) -> u32 {
-    // The bits of a positive float are a positive integer; with the sign flipped, those of a negative one are.
-    let flip = match zero {
-        SignZero::Negative => 0,
-        SignZero::Positive => 0x8000_0000,
-    };
-    let mut word = 0;
-    for (value, bit) in values.iter().zip(&BITS) {
-        let above = (value.to_bits() ^ flip).cast_signed() > 0;
-        word |= u32::from(above).wrapping_neg() & bit;
-    }
-    match zero {
-        SignZero::Negative => word,
-        SignZero::Positive => !word,
-    }
 }
 
 /// The error for a row whose magnitudes do not add up to a finite sum.
@@ -334,23 +326,16 @@ fn not_finite(source: &impl Source, i: usize, row: &[f32], plane: usize) -> Erro
 /// Columns whose magnitudes are added in `f32`.
 const SUM_CHUNK: usize = 2048;
 
-/// The bit of each column of a word.
-const BITS: [u32; TILE_COLS] = {
-    let mut bits = [0; TILE_COLS];
-    let mut k = 0;
-    while k < TILE_COLS {
-        bits[k] = 1 << k;
-        k += 1;
-    }
-    bits
-};
+/// Tiles that are worth waking a thread for.
+#[cfg(feature = "rayon")]
+const PARALLEL_TILES: usize = 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn packed(delta: &[f32], rows: usize, cols: usize, options: &PackOptions) -> Result<Packed> {
-        pack(&MatRef::new(delta, rows, cols)?, Grid { rows, cols }, options)
+        pack(&MatRef::new(delta, rows, cols)?, Grid { rows, cols }, options, Engine::best())
     }
 
     #[test]
@@ -358,9 +343,9 @@ mod tests {
         let delta = [0.0, -0.0, 1e-45, -1e-45, 1.0, -1.0];
         let options = PackOptions::new().granularity(Granularity::Tensor);
         let negative = packed(&delta, 1, 6, &options).unwrap();
-        assert_eq!(negative.tiles[0].0[0], 0b010100);
+        assert_eq!(negative.tiles.as_slice()[0][0], 0b010100);
         let positive = packed(&delta, 1, 6, &options.sign_zero(SignZero::Positive)).unwrap();
-        assert_eq!(positive.tiles[0].0[0], 0b010111);
+        assert_eq!(positive.tiles.as_slice()[0][0], 0b010111);
     }
 
     #[test]

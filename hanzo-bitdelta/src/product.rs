@@ -1,27 +1,19 @@
 //! Products with packed bits, in one fixed order of operations: no fused multiply-add, no re-association.
 
 use alloc::string::ToString;
-use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::delta::PackedDelta;
 use crate::element::Element;
 use crate::error::{Error, Extent, Result};
-use crate::kernel::Plane;
-use crate::layout::{TILE_COLS, TILE_ROWS};
+use crate::kernel::{Engine, Plane};
+use crate::layout::{Grid, TILE_COLS, TILE_ROWS};
 use crate::matrix::{MatMut, MatRef};
 use crate::options::Granularity;
-use crate::workspace::Workspace;
+use crate::workspace::{Lane, Workspace};
 
-/// One product of a batch: `y += delta x`.
-#[derive(Debug)]
-pub struct Job<'a> {
-    /// The delta; jobs that share one share the reads of its bits.
-    pub delta: &'a PackedDelta,
-    /// Input, one value a column.
-    pub x: &'a [f32],
-    /// Output, one value a row.
-    pub y: &'a mut [f32],
-}
+pub(crate) mod batch;
+pub(crate) mod dense;
 
 impl PackedDelta {
     /// `y += D x`, computed on the packed bits: `rows * cols / 8` table look-ups a plane, no allocation with a used
@@ -96,7 +88,7 @@ impl PackedDelta {
         if self.is_empty() {
             return Ok(());
         }
-        dense_products(base, x, &mut ws.dense)?;
+        dense::products(base, &[x], ws)?;
         ws.results.clear();
         ws.results.resize(self.padded_rows(), 0.0);
         self.add_products(1, |_| x, ws);
@@ -146,154 +138,107 @@ impl PackedDelta {
     fn add_chunk<'x>(&self, tokens: usize, x: impl Fn(usize) -> &'x [f32], results: &mut [f32], ws: &mut Workspace) {
         let grid = self.grid();
         let padded_cols = grid.words() * TILE_COLS;
-        let block_words = self.granularity().block_cols(self.cols()).div_ceil(TILE_COLS);
-        ws.inputs.clear();
-        ws.inputs.resize(tokens * padded_cols, 0.0);
-        ws.totals.clear();
-        ws.totals.resize(tokens * self.padded_rows(), 0.0);
-        for plane in 0..self.planes() {
-            for (t, input) in ws.inputs.chunks_exact_mut(padded_cols).enumerate() {
-                match self.column_scales(plane) {
-                    Some(scales) => {
-                        for ((input, &x), &scale) in input.iter_mut().zip(x(t)).zip(scales) {
-                            *input = scale * x;
-                        }
+        // Where columns have scales, every plane has inputs of its own.
+        let sets = if self.column_scales(0).is_some() { self.planes() } else { 1 };
+        ws.inputs.resize(sets * tokens * padded_cols, 0.0);
+        for (index, input) in ws.inputs.chunks_exact_mut(padded_cols).enumerate() {
+            let (plane, x) = (index / tokens, x(index % tokens));
+            match self.column_scales(plane) {
+                Some(scales) => {
+                    for ((input, &x), &scale) in input.iter_mut().zip(x).zip(scales) {
+                        *input = scale * x;
                     }
-                    None => input[..self.cols()].copy_from_slice(x(t)),
+                }
+                None => input[..self.cols()].copy_from_slice(x),
+            }
+            input[self.cols()..].fill(0.0);
+        }
+        let parts = ws.parts(grid.bands(), tokens * grid.tiles() * self.planes());
+        let (engine, inputs) = (ws.engine, &ws.inputs);
+        if parts == 1 {
+            let lane = &mut ws.lanes[0];
+            return self.add_bands(0..grid.bands(), tokens, inputs, engine, lane, results);
+        }
+        #[cfg(feature = "rayon")]
+        {
+            use rayon::prelude::*;
+            let size = grid.bands().div_ceil(parts);
+            let bands = |part: usize| part * size..grid.bands().min((part + 1) * size);
+            ws.lanes[..parts].par_iter_mut().enumerate().for_each(|(part, lane)| {
+                let bands = bands(part);
+                let mut own = core::mem::take(&mut lane.results);
+                own.clear();
+                own.resize(tokens * bands.len() * TILE_ROWS, 0.0);
+                self.add_bands(bands, tokens, inputs, engine, lane, &mut own);
+                lane.results = own;
+            });
+            for (part, lane) in ws.lanes[..parts].iter().enumerate() {
+                let (start, len) = (bands(part).start * TILE_ROWS, bands(part).len() * TILE_ROWS);
+                for (results, own) in results.chunks_exact_mut(self.padded_rows()).zip(lane.results.chunks_exact(len)) {
+                    add(&mut results[start..], own);
                 }
             }
+        }
+    }
+
+    /// Adds the products of the rows of some bands; `results` has so many rows a token.
+    fn add_bands(
+        &self,
+        bands: Range<usize>,
+        tokens: usize,
+        inputs: &[f32],
+        engine: Engine,
+        lane: &mut Lane,
+        results: &mut [f32],
+    ) {
+        let whole = self.grid();
+        let first = bands.start * TILE_ROWS;
+        let grid = Grid { rows: whole.rows.min(bands.end * TILE_ROWS) - first, cols: whole.cols };
+        let (rows, words) = (bands.len() * TILE_ROWS, whole.words());
+        let block_words = self.granularity().block_cols(self.cols()).div_ceil(TILE_COLS);
+        let inputs_of_a_set = tokens * words * TILE_COLS;
+        lane.totals.resize(tokens * rows, 0.0);
+        for plane in 0..self.planes() {
+            let tiles = &self.plane(plane)[bands.start * words..bands.end * words];
+            let set = if inputs.len() > inputs_of_a_set { plane } else { 0 };
+            let inputs = &inputs[set * inputs_of_a_set..][..inputs_of_a_set];
             let mut start = 0;
             for block in 0.. {
-                let end = grid.words().min(start + block_words);
+                let end = words.min(start + block_words);
                 if start == end {
                     break;
                 }
-                let part = Plane { grid, tiles: self.plane(plane), words: start..end };
-                ws.backend.block_totals(&part, &ws.inputs, &mut ws.scratch, &mut ws.totals);
-                let totals = ws.totals.chunks_exact(self.padded_rows());
-                for (results, totals) in results.chunks_exact_mut(self.padded_rows()).zip(totals) {
-                    self.add_scaled(plane, block, results, totals);
+                let part = Plane { grid, tiles, words: start..end };
+                engine.block_totals(&part, inputs, &mut lane.scratch, &mut lane.totals);
+                for (results, totals) in results.chunks_exact_mut(rows).zip(lane.totals.chunks_exact(rows)) {
+                    self.add_scaled(plane, block, first, &mut results[..grid.rows], totals);
                 }
                 start = end;
             }
         }
     }
 
-    /// `results[i] += scale of row i in this block * totals[i]`.
-    fn add_scaled(&self, plane: usize, block: usize, results: &mut [f32], totals: &[f32]) {
-        let pairs = results.iter_mut().zip(totals).take(self.rows());
+    /// `results[i] += scale of row first + i in this block * totals[i]`.
+    fn add_scaled(&self, plane: usize, block: usize, first: usize, results: &mut [f32], totals: &[f32]) {
+        let pairs = results.iter_mut().zip(totals);
         let scales = self.plane_scales(plane);
         match self.granularity() {
             Granularity::Tensor => pairs.for_each(|(z, total)| *z += scales[0] * total),
             Granularity::Col => pairs.for_each(|(z, total)| *z += total),
             Granularity::Row | Granularity::RowCol => {
-                pairs.zip(scales).for_each(|((z, total), scale)| *z += scale * total);
+                pairs.zip(&scales[first..]).for_each(|((z, total), scale)| *z += scale * total);
             }
             Granularity::Block(_) => {
                 let blocks = self.blocks();
-                let scales = scales.iter().skip(block).step_by(blocks);
+                let scales = scales[first * blocks..].iter().skip(block).step_by(blocks);
                 pairs.zip(scales).for_each(|((z, total), scale)| *z += scale * total);
             }
         }
     }
 }
 
-/// `y += D x` for every job. Jobs on the same delta (the same object) share the reads of its bits. Every result has
-/// the bits of [`PackedDelta::matvec_acc`] for that job alone.
-///
-/// # Errors
-/// As for [`PackedDelta::matvec_acc`], for the first job at fault; then every `y` is untouched.
-pub fn batched_matvec_acc(jobs: &mut [Job<'_>], ws: &mut Workspace) -> Result<()> {
-    for job in jobs.iter() {
-        Extent::check(&[job.delta.cols()], &[job.x.len()])?;
-        Extent::check(&[job.delta.rows()], &[job.y.len()])?;
-        job.delta.check_input(job.x, 0)?;
-    }
-    // Jobs by delta, in the order of each delta's first job.
-    let mut groups: Vec<(&PackedDelta, Vec<usize>)> = Vec::new();
-    for (index, job) in jobs.iter().enumerate().filter(|(_, job)| !job.delta.is_empty()) {
-        match groups.iter_mut().find(|(delta, _)| core::ptr::eq(*delta, job.delta)) {
-            Some((_, members)) => members.push(index),
-            None => groups.push((job.delta, alloc::vec![index])),
-        }
-    }
-    let mut results: Vec<Vec<f32>> = Vec::with_capacity(groups.len());
-    for (delta, members) in &groups {
-        ws.results.clear();
-        ws.results.resize(members.len() * delta.padded_rows(), 0.0);
-        delta.add_products(members.len(), |t| jobs[members[t]].x, ws);
-        for (&index, sums) in members.iter().zip(ws.results.chunks_exact(delta.padded_rows())) {
-            check_sums(jobs[index].y, &[sums], 0)?;
-        }
-        results.push(ws.results.clone());
-    }
-    for ((delta, members), results) in groups.iter().zip(&results) {
-        for (&index, sums) in members.iter().zip(results.chunks_exact(delta.padded_rows())) {
-            add(jobs[index].y, sums);
-        }
-    }
-    Ok(())
-}
-
-/// `y += W x` for a dense matrix: the product of the base model.
-///
-/// Column `j` of a row is added to lane `j mod 32`, in ascending order; the lanes are then added in halves (16, 8, 4, 2,
-/// 1), and the sum to `y`.
-///
-/// # Errors
-/// [`Error::ShapeMismatch`] when the lengths do not fit; [`Error::NonFinite`] for an input that is not finite;
-/// [`Error::Overflow`] when a result would be. `y` is untouched then.
-pub fn dense_matvec_acc<T: Element>(w: MatRef<'_, T>, x: &[f32], y: &mut [f32], ws: &mut Workspace) -> Result<()> {
-    Extent::check(&[w.cols()], &[x.len()])?;
-    Extent::check(&[w.rows()], &[y.len()])?;
-    check_vector(x)?;
-    if w.cols() == 0 {
-        return Ok(());
-    }
-    dense_products(w, x, &mut ws.dense)?;
-    check_sums(y, &[&ws.dense], 0)?;
-    add(y, &ws.dense);
-    Ok(())
-}
-
-/// The products of all rows with a finite `x`.
-fn dense_products<T: Element>(w: MatRef<'_, T>, x: &[f32], out: &mut Vec<f32>) -> Result<()> {
-    out.clear();
-    out.extend((0..w.rows()).map(|i| dot(w.row(i), x)));
-    if out.iter().all(|sum| sum.is_finite()) {
-        return Ok(());
-    }
-    for i in 0..w.rows() {
-        if let Some(col) = w.row(i).iter().position(|w| !w.to_f32().is_finite()) {
-            return Err(Error::NonFinite { tensor: "base".to_string(), row: i, col });
-        }
-    }
-    Err(Error::Overflow { what: "product" })
-}
-
-#[inline]
-fn dot<T: Element>(w: &[T], x: &[f32]) -> f32 {
-    let (w_chunks, w_tail) = w.as_chunks::<LANES>();
-    let (x_chunks, x_tail) = x.as_chunks::<LANES>();
-    let mut lanes = [0.0_f32; LANES];
-    for (w, x) in w_chunks.iter().zip(x_chunks) {
-        for l in 0..LANES {
-            lanes[l] += w[l].to_f32() * x[l];
-        }
-    }
-    if w_tail.is_empty() {
-        return halving_sum(&lanes);
-    }
-    // A copy, so that the lanes above stay in registers.
-    let mut last = lanes;
-    for ((lane, w), x) in last.iter_mut().zip(w_tail).zip(x_tail) {
-        *lane += w.to_f32() * x;
-    }
-    halving_sum(&last)
-}
-
 /// Adds 32 lanes in halves: `l` and `l + 16`, then 8, 4, 2, 1.
-#[inline]
+#[inline(always)]
 pub(crate) fn halving_sum(lanes: &[f32; LANES]) -> f32 {
     let a: [f32; 16] = core::array::from_fn(|l| lanes[l] + lanes[l + 16]);
     let b: [f32; 8] = core::array::from_fn(|l| a[l] + a[l + 8]);

@@ -5,9 +5,9 @@ mod common;
 
 use common::{bits, naive_matvec, sign};
 use hanzo_bitdelta::{
-    Adapter, Bf16, Dtype, Element, Entry, F16, Granularity, Job, Layout, MatMut, MatRef, PackOptions, PackedDelta,
-    PlaneFit, RawTensor, ReadOptions, ScaleDtype, SignZero, Verify, Workspace, ZeroTensor, batched_matvec_acc,
-    dense_matvec_acc,
+    Adapter, Backend, Bf16, Dtype, Element, Entry, F16, Granularity, Job, Layout, MatMut, MatRef, PackOptions,
+    PackedDelta, PlaneFit, RawTensor, ReadOptions, ScaleDtype, SignZero, Verify, Workspace, ZeroTensor,
+    batched_matvec_acc, dense_matvec_acc, fused_batched_matvec_acc,
 };
 use proptest::prelude::*;
 use rand::rngs::Xoshiro256PlusPlus;
@@ -98,6 +98,44 @@ proptest! {
         let (x_all, y_all) = (MatRef::new(&x, tokens, cols).unwrap(), MatMut::new(&mut many, tokens, rows).unwrap());
         packed.matmul_acc(x_all, y_all, &mut ws).unwrap();
         prop_assert_eq!(bits(&many), bits(&naive));
+    }
+
+    #[test]
+    fn every_backend_and_thread_count_gives_the_same_bits(
+        rows in 1_usize..=200, cols in 1_usize..=3000, seed: u64, options in options(), tokens in 1_usize..4,
+    ) {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let options = options.plane_fit(PlaneFit::Greedy);
+        let packed = pack(&values(&mut rng, rows * cols), rows, cols, &options);
+        let (weights, x) = (values(&mut rng, rows * cols), values(&mut rng, tokens * cols));
+        let start = values(&mut rng, tokens * rows);
+        let base = MatRef::new(&weights, rows, cols).unwrap();
+        // In a file the tiles lie anywhere: here at 16 bytes past a cache line, or wherever the vector puts them.
+        let file = Adapter::builder().entry("w", packed.clone()).build().unwrap().to_bytes().unwrap();
+        let adapter = Adapter::from_bytes(file.into(), ReadOptions::new()).unwrap();
+        let Entry::Packed(in_file) = adapter.get("w").unwrap() else { panic!("not packed") };
+        let run = |delta: &PackedDelta, mut ws: Workspace| {
+            let (mut many, mut fused) = (start.clone(), start[..rows].to_vec());
+            let y = MatMut::new(&mut many, tokens, rows).unwrap();
+            delta.matmul_acc(MatRef::new(&x, tokens, cols).unwrap(), y, &mut ws).unwrap();
+            delta.fused_matvec_acc(base, &x[..cols], &mut fused, &mut ws).unwrap();
+            let mut together = start.clone();
+            let pairs = x.chunks_exact(cols).zip(together.chunks_exact_mut(rows));
+            let mut jobs: Vec<Job<'_>> = pairs.map(|(x, y)| Job { delta, x, y }).collect();
+            fused_batched_matvec_acc(base, &mut jobs, &mut ws).unwrap();
+            assert_eq!(bits(&together[..rows]), bits(&fused));
+            (bits(&many), bits(&fused), bits(&together))
+        };
+        let expected = run(&packed, Workspace::with_backend(Backend::Portable).unwrap());
+        for &backend in Backend::available() {
+            let ws = Workspace::with_backend(backend).unwrap();
+            prop_assert_eq!(&run(&packed, ws.clone()), &expected, "{:?}", backend);
+            prop_assert_eq!(&run(in_file, ws.clone()), &expected, "{:?}", backend);
+            #[cfg(feature = "rayon")]
+            for threads in [2, 3, 8] {
+                prop_assert_eq!(&run(&packed, ws.clone().threads(threads)), &expected, "{:?} {}", backend, threads);
+            }
+        }
     }
 
     #[test]

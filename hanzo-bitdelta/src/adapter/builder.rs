@@ -163,6 +163,7 @@ struct Bytes<'a> {
 }
 
 impl Bytes<'_> {
+    #[inline(always)]
     fn widened<const N: usize>(&self, i: usize, out: &mut [f32], widen: impl Fn([u8; N]) -> f32) {
         let row = |bytes: &[u8]| -> core::ops::Range<usize> {
             let start = (i * self.cols * N).min(bytes.len());
@@ -177,12 +178,14 @@ impl Bytes<'_> {
 }
 
 impl Source for Bytes<'_> {
-    fn row(&self, i: usize, out: &mut [f32]) {
+    #[inline(always)]
+    fn row<'a>(&'a self, i: usize, out: &'a mut [f32]) -> &'a [f32] {
         match self.dtype {
             Dtype::F16 => self.widened(i, out, |b| F16::from_bits(u16::from_le_bytes(b)).to_f32()),
             Dtype::Bf16 => self.widened(i, out, |b| Bf16::from_bits(u16::from_le_bytes(b)).to_f32()),
             _ => self.widened(i, out, f32::from_le_bytes),
         }
+        out
     }
 
     fn culprit(&self, _: usize, _: usize) -> &str {

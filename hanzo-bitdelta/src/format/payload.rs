@@ -1,17 +1,19 @@
 //! The bytes of stored tensors.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::delta::{PackedDelta, PackedSpec};
 use crate::dtype::ScaleDtype;
 use crate::element::{Bf16, Element, F16};
 use crate::error::Result;
-use crate::layout::{Layout, TILE_ROWS, Tile};
+use crate::layout::{Layout, Tile};
+use crate::tiles::{FileBytes, TileBuffer, Tiles};
 
 /// Sign bytes of a delta in a layout.
 pub(crate) fn sign_bytes(delta: &PackedDelta, layout: Layout) -> Vec<u8> {
     match layout {
-        Layout::Tiled16 => delta.tiles().iter().flat_map(|tile| tile.0).flat_map(u32::to_le_bytes).collect(),
+        Layout::Tiled16 => delta.tiles().as_flattened().iter().copied().flat_map(u32::to_le_bytes).collect(),
         Layout::RowMajor64 => delta.to_rowmajor64().into_iter().flat_map(u64::to_le_bytes).collect(),
     }
 }
@@ -26,38 +28,41 @@ pub(crate) fn scale_bytes(delta: &PackedDelta) -> Vec<u8> {
     }
 }
 
-/// The delta in bytes whose lengths are those that the spec and the layout call for.
+/// The delta in ranges of a file whose lengths are those that the spec and the layout call for.
 pub(crate) fn decode(
     spec: &PackedSpec,
     shape: &[usize],
     layout: Layout,
-    sign: &[u8],
-    scale: &[u8],
+    file: &FileBytes,
+    [sign, scale]: [&Range<usize>; 2],
 ) -> Result<PackedDelta> {
     let grid = spec.grid();
+    let in_place = Tiles::of_file(file, sign.clone());
+    let bytes = file.as_slice();
+    let (sign, scale) = (bytes.get(sign.clone()).unwrap_or_default(), bytes.get(scale.clone()).unwrap_or_default());
     let tiles = match layout {
-        Layout::Tiled16 => {
-            let mut tiles = Vec::with_capacity(sign.len() / size_of::<Tile>());
-            for bytes in sign.chunks_exact(size_of::<Tile>()) {
-                let mut tile = [0; TILE_ROWS];
-                for (word, bytes) in tile.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        Layout::Tiled16 => match in_place {
+            Some(tiles) => tiles,
+            None => {
+                let mut tiles = TileBuffer::zeros(sign.len() / size_of::<Tile>());
+                for (word, bytes) in tiles.as_mut().as_flattened_mut().iter_mut().zip(sign.as_chunks::<4>().0) {
                     *word = u32::from_le_bytes(*bytes);
                 }
-                tiles.push(Tile(tile));
+                tiles.into()
             }
-            grid.check_padding(&tiles)?;
-            tiles
-        }
+        },
         Layout::RowMajor64 => {
-            let mut tiles = Vec::with_capacity(spec.planes * grid.tiles());
+            let mut tiles = TileBuffer::zeros(spec.planes * grid.tiles());
             let size = 8 * grid.rows * grid.wide_words();
-            for plane in sign.chunks_exact(size.max(1)) {
-                let words = plane.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
-                tiles.append(&mut grid.tiles_of_wide(words)?);
+            let planes = tiles.as_mut().chunks_exact_mut(grid.tiles().max(1));
+            for (bytes, plane) in sign.chunks_exact(size.max(1)).zip(planes) {
+                let words = bytes.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
+                grid.tiles_of_wide(words, plane)?;
             }
-            tiles
+            tiles.into()
         }
     };
+    grid.check_padding(tiles.as_slice())?;
     let halves = || scale.as_chunks::<2>().0.iter().map(|bytes| u16::from_le_bytes(*bytes));
     let scales: Vec<f32> = match spec.scale_dtype {
         ScaleDtype::F32 => scale.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),

@@ -9,7 +9,7 @@ use crate::layout::{TILE_COLS, TILE_ROWS, Tile};
 pub(super) fn block_totals(plane: &Plane<'_>, inputs: &[f32], scratch: &mut Scratch, totals: &mut [f32]) {
     let padded_cols = plane.grid.words() * TILE_COLS;
     let padded_rows = plane.grid.bands() * TILE_ROWS;
-    scratch.tables.resize(4 * WINDOW_WORDS, [0.0; 256]);
+    scratch.bytes.resize(4 * WINDOW_WORDS, [0.0; 256]);
     scratch.sums.clear();
     scratch.sums.resize(totals.len(), 0.0);
     totals.fill(0.0);
@@ -21,12 +21,12 @@ pub(super) fn block_totals(plane: &Plane<'_>, inputs: &[f32], scratch: &mut Scra
             // Tokens inside the window: the tiles of the window are read from cache from the second token on.
             for (input, sums) in inputs.chunks_exact(padded_cols).zip(scratch.sums.chunks_exact_mut(padded_rows)) {
                 let columns = &input[start * TILE_COLS..end * TILE_COLS];
-                for (table, group) in scratch.tables.iter_mut().zip(columns.as_chunks::<8>().0) {
+                for (table, group) in scratch.bytes.iter_mut().zip(columns.as_chunks::<8>().0) {
                     fill(table, group);
                 }
                 let bands = plane.tiles.chunks_exact(plane.grid.words());
                 for (band, sums) in bands.zip(sums.as_chunks_mut::<TILE_ROWS>().0) {
-                    add_band(&band[start..end], &scratch.tables, sums);
+                    add_band(&band[start..end], &scratch.bytes, sums);
                 }
             }
             start = end;
@@ -43,7 +43,7 @@ pub(super) fn block_totals(plane: &Plane<'_>, inputs: &[f32], scratch: &mut Scra
 fn add_band(tiles: &[Tile], tables: &[[f32; 256]], sums: &mut [f32; TILE_ROWS]) {
     let mut running = *sums;
     for (tile, [t0, t1, t2, t3]) in tiles.iter().zip(tables.as_chunks::<4>().0) {
-        for (sum, &word) in running.iter_mut().zip(&tile.0) {
+        for (sum, &word) in running.iter_mut().zip(tile) {
             let [b0, b1, b2, b3] = word.to_le_bytes();
             let mut next = *sum + t0[usize::from(b0)];
             next += t1[usize::from(b1)];
@@ -69,11 +69,49 @@ fn fill(table: &mut [f32; 256], group: &[f32; 8]) {
 
 /// `T4[i] = (s0 x0 + s1 x1) + (s2 x2 + s3 x3)`, where `s` is +1 for a bit that is set in `i` and -1 otherwise.
 #[inline]
-fn nibble_sums([a, b, c, d]: [f32; 4]) -> [f32; 16] {
+pub(super) fn nibble_sums([a, b, c, d]: [f32; 4]) -> [f32; 16] {
     let low = [-a - b, a - b, b - a, a + b];
     let high = [-c - d, c - d, d - c, c + d];
     core::array::from_fn(|i| low[i & 3] + high[i >> 2])
 }
+
+/// See [`Isa::pack_words`](super::Isa::pack_words).
+#[inline(always)]
+pub(super) fn pack_words(
+    words: &[[f32; TILE_COLS]],
+    zero_is_positive: bool,
+    r: usize,
+    tiles: &mut [Tile],
+    lanes: &mut [f32; TILE_COLS],
+) {
+    // The bits of a positive float are a positive integer; with the sign flipped, those of a negative one are. Compared as
+    // integers, and without a branch.
+    let flip = if zero_is_positive { 0x8000_0000 } else { 0 };
+    let mut sums = *lanes;
+    for (values, tile) in words.iter().zip(tiles) {
+        let mut word = 0;
+        for (value, bit) in values.iter().zip(&BITS) {
+            let above = (value.to_bits() ^ flip).cast_signed() > 0;
+            word |= u32::from(above).wrapping_neg() & bit;
+        }
+        tile[r] = if zero_is_positive { !word } else { word };
+        for (sum, value) in sums.iter_mut().zip(values) {
+            *sum += value.abs();
+        }
+    }
+    *lanes = sums;
+}
+
+/// The bit of each column of a word.
+const BITS: [u32; TILE_COLS] = {
+    let mut bits = [0; TILE_COLS];
+    let mut k = 0;
+    while k < TILE_COLS {
+        bits[k] = 1 << k;
+        k += 1;
+    }
+    bits
+};
 
 /// Words of columns whose tables are built at a time: 16 KiB of tables stay in the first-level cache.
 const WINDOW_WORDS: usize = 4;

@@ -31,7 +31,9 @@ pub(super) fn refine(d: &[f32], grid: Grid, options: &PackOptions, packed: &mut 
         group.codes.clear();
         for (i, j) in entries() {
             group.values.push(d[i * grid.cols + j]);
-            let bit = |p: usize| grid.word(&packed.tiles[p * grid.tiles()..], i, j / TILE_COLS) >> (j % TILE_COLS) & 1;
+            let bit = |p: usize| {
+                grid.word(&packed.tiles.as_slice()[p * grid.tiles()..], i, j / TILE_COLS) >> (j % TILE_COLS) & 1
+            };
             group.codes.push((0..planes).map(|p| (bit(p) as u8) << p).sum());
         }
         group.scales = (0..planes).map(|p| f64::from(packed.scales[p * count + index])).collect();
@@ -44,7 +46,7 @@ pub(super) fn refine(d: &[f32], grid: Grid, options: &PackOptions, packed: &mut 
         }
         for ((i, j), code) in entries().zip(&group.codes) {
             for p in 0..planes {
-                let plane = &mut packed.tiles[p * grid.tiles()..];
+                let plane = &mut packed.tiles.as_mut()[p * grid.tiles()..];
                 let (c, bit) = (j / TILE_COLS, 1 << (j % TILE_COLS));
                 let word = grid.word(plane, i, c);
                 grid.set_word(plane, i, c, if code >> p & 1 == 1 { word | bit } else { word & !bit });
