@@ -322,14 +322,37 @@ impl Adapter {
     /// As for [`verify`](Self::verify); [`Error::TooLarge`] when the header would be.
     pub fn with_layout(&self, layout: Layout) -> Result<Self> {
         let header = &self.inner.header;
-        let mut builder = Self::builder().layout(layout).base_id(&header.base_id).producer(&header.producer);
-        if let Some(digest) = header.base_digest {
-            builder = builder.base_digest(digest);
-        }
+        let mut builder = self.same_description().layout(layout);
         for (index, record) in header.records.iter().enumerate() {
             builder = builder.entry(&record.name, self.entry(index)?.clone());
         }
         builder.build()
+    }
+
+    /// The same adapter with every packed delta replaced; everything else stays as it is.
+    ///
+    /// # Errors
+    /// Those of `replace`, and as for [`verify`](Self::verify); [`Error::TooLarge`] when the header would be.
+    pub fn map_packed(&self, mut replace: impl FnMut(&str, &PackedDelta) -> Result<PackedDelta>) -> Result<Self> {
+        let header = &self.inner.header;
+        let mut builder = self.same_description().layout(header.layout);
+        for (index, record) in header.records.iter().enumerate() {
+            let entry = match self.entry(index)? {
+                Entry::Packed(delta) => replace(&record.name, delta)?.with_shape(delta.shape())?.into(),
+                other => other.clone(),
+            };
+            builder = builder.entry(&record.name, entry);
+        }
+        builder.build()
+    }
+
+    fn same_description(&self) -> AdapterBuilder {
+        let header = &self.inner.header;
+        let builder = Self::builder().base_id(&header.base_id).producer(&header.producer);
+        match header.base_digest {
+            Some(digest) => builder.base_digest(digest),
+            None => builder,
+        }
     }
 
     /// Checks digests (unless the adapter was read with [`Verify::Trusted`]), padding bits and scales of all tensors.

@@ -112,6 +112,26 @@ pub enum Error {
     /// This machine or build cannot run the backend.
     #[error("backend {0:?} cannot run here")]
     Unavailable(Backend),
+    /// A Gram matrix, damped, is not positive definite: more damping or more samples are needed.
+    #[error("the damped Gram matrix is not positive definite")]
+    NotPositiveDefinite,
+    /// A loss or a gradient is not finite.
+    #[error("the loss is not finite at step {step}")]
+    Diverged {
+        /// The step; 0 before the first.
+        step: u32,
+    },
+    /// A store has no adapter of this name, for this base and generation.
+    #[error("adapter `{0}` is not in the store")]
+    MissingAdapter(String),
+    /// Pinned adapters would take more than the cache may hold.
+    #[error("pinning needs {needed} bytes, of which the cache may hold {limit}")]
+    CacheFull {
+        /// Bytes of all pinned adapters with the new one.
+        needed: u64,
+        /// Bytes that the cache may hold.
+        limit: u64,
+    },
     /// The file could not be read.
     #[cfg(feature = "std")]
     #[cfg_attr(docsrs, doc(cfg(feature = "std")))]

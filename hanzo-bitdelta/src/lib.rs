@@ -8,9 +8,14 @@ mod adapter;
 mod apply;
 mod delta;
 mod digest;
+#[cfg(feature = "std")]
+mod distill;
 mod dtype;
 mod element;
 mod error;
+#[cfg(feature = "std")]
+#[cfg_attr(docsrs, doc(cfg(feature = "std")))]
+pub mod fit;
 mod format;
 mod kernel;
 mod layout;
@@ -29,6 +34,9 @@ pub use adapter::selection::{Selection, Treatment};
 pub use adapter::{Adapter, BoundAdapter, Entry, RawTensor, ZeroTensor};
 pub use delta::{PackedDelta, PackedSpec};
 pub use digest::{AdapterId, BaseDigest, TensorView, base_digest};
+#[cfg(feature = "std")]
+#[cfg_attr(docsrs, doc(cfg(feature = "std")))]
+pub use distill::{DistillOptions, DistillReport, Scales, Teacher, TeacherFn, distill, mean_squared_error};
 pub use dtype::{Dtype, ScaleDtype};
 pub use element::{Bf16, Element, F16};
 pub use error::{Error, Extent, Result};
