@@ -6,6 +6,7 @@ use crate::element::{Bf16, Element, F16};
 
 /// Type of a stored element; its [`word`](Dtype::word) is the one safetensors uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Dtype {
     /// `BOOL`, one byte.
@@ -72,6 +73,7 @@ impl fmt::Display for Dtype {
 
 /// Type in which scales are stored; in memory they are always the `f32` of the stored value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ScaleDtype {
     /// 4 bytes, nothing is rounded.
     #[default]

@@ -7,9 +7,13 @@ mod sealed {
     impl Sealed for f32 {}
     impl Sealed for super::F16 {}
     impl Sealed for super::Bf16 {}
+    #[cfg(feature = "half")]
+    impl Sealed for half::f16 {}
+    #[cfg(feature = "half")]
+    impl Sealed for half::bf16 {}
 }
 
-/// Type of a weight: `f32`, [`F16`] or [`Bf16`]. Sealed.
+/// Type of a weight: `f32`, [`F16`] or [`Bf16`]; with the feature `half` also `half::f16` and `half::bf16`. Sealed.
 ///
 /// Every value widens to `f32` exactly; arithmetic is done in `f32`.
 pub trait Element: Copy + Send + Sync + PartialEq + core::fmt::Debug + Default + sealed::Sealed + 'static {
@@ -143,6 +147,38 @@ impl Element for Bf16 {
         }
         let even = (bits >> 16) & 1;
         Self(((bits + 0x7fff + even) >> 16) as u16)
+    }
+}
+
+#[cfg(feature = "half")]
+#[cfg_attr(docsrs, doc(cfg(feature = "half")))]
+impl Element for half::f16 {
+    const DTYPE: Dtype = Dtype::F16;
+
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        F16(self.to_bits()).to_f32()
+    }
+
+    #[inline(always)]
+    fn from_f32(value: f32) -> Self {
+        Self::from_bits(F16::from_f32(value).0)
+    }
+}
+
+#[cfg(feature = "half")]
+#[cfg_attr(docsrs, doc(cfg(feature = "half")))]
+impl Element for half::bf16 {
+    const DTYPE: Dtype = Dtype::Bf16;
+
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        Bf16(self.to_bits()).to_f32()
+    }
+
+    #[inline(always)]
+    fn from_f32(value: f32) -> Self {
+        Self::from_bits(Bf16::from_f32(value).0)
     }
 }
 

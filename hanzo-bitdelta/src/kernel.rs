@@ -9,6 +9,8 @@ use crate::layout::{Grid, TILE_COLS, TILE_ROWS, Tile};
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(feature = "gemm")]
+pub(crate) mod gemm;
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod neon;
 mod portable;

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 
 /// How sign bits are laid out in a file. In memory they are always tiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Layout {
     /// Tiles of 16 rows by 32 columns, 16 `u32` words each, as the kernels read them. Word `(t * K + c) * 16 + r` holds
     /// columns `32 c ..` of row `16 t + r`, lowest bit first, where `K = ceil(cols / 32)`.

@@ -6,6 +6,8 @@ extern crate alloc;
 
 mod adapter;
 mod apply;
+#[cfg(feature = "std")]
+mod cache;
 mod delta;
 mod digest;
 #[cfg(feature = "std")]
@@ -22,8 +24,10 @@ mod layout;
 #[cfg(feature = "mmap")]
 mod map;
 mod matrix;
+mod online;
 mod options;
 mod pack;
+mod prior;
 mod product;
 mod report;
 mod tiles;
@@ -32,6 +36,9 @@ mod workspace;
 pub use adapter::builder::AdapterBuilder;
 pub use adapter::selection::{Selection, Treatment};
 pub use adapter::{Adapter, BoundAdapter, Entry, RawTensor, ZeroTensor};
+#[cfg(feature = "std")]
+#[cfg_attr(docsrs, doc(cfg(feature = "std")))]
+pub use cache::{AdapterCache, AdapterKey, AdapterStore, CacheConfig, CacheStats, DirectoryStore, MemoryStore};
 pub use delta::{PackedDelta, PackedSpec};
 pub use digest::{AdapterId, BaseDigest, TensorView, base_digest};
 #[cfg(feature = "std")]
@@ -44,8 +51,10 @@ pub use format::{ReadOptions, Verify};
 pub use kernel::Backend;
 pub use layout::Layout;
 pub use matrix::{MatMut, MatRef};
+pub use online::{ErrorFeedback, OnlineDelta};
 pub use options::{Granularity, PackOptions, PlaneFit, SignZero};
+pub use prior::{PriorReplica, PriorStream};
 pub use product::batch::{Job, batched_matvec_acc, fused_batched_matvec_acc};
 pub use product::dense::dense_matvec_acc;
-pub use report::{Fidelity, StorageReport};
+pub use report::{Fidelity, StorageAccount, StorageReport};
 pub use workspace::Workspace;

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 
 /// Which entries of the delta share a scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Granularity {
     /// One scale for the matrix, as in BitDelta (arXiv 2402.10193, equation 2).
     Tensor,
@@ -62,6 +63,7 @@ impl Granularity {
 
 /// Sign that stands for a difference of zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum SignZero {
     /// Zero packs to -1 (bit 0): the rule of the paper.
     #[default]
@@ -72,6 +74,7 @@ pub enum SignZero {
 
 /// How the signs and scales of two or more planes are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum PlaneFit {
     /// Each plane packs what the planes before it left over.
@@ -92,6 +95,8 @@ pub enum PlaneFit {
 /// # let _ = options;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct PackOptions {
     pub(crate) granularity: Granularity,
     pub(crate) planes: usize,

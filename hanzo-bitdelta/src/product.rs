@@ -14,6 +14,8 @@ use crate::workspace::{Lane, Workspace};
 
 pub(crate) mod batch;
 pub(crate) mod dense;
+#[cfg(feature = "gemm")]
+mod gemm;
 
 impl PackedDelta {
     /// `y += D x`, computed on the packed bits: `rows * cols / 8` table look-ups a plane, no allocation with a used

@@ -4,6 +4,7 @@ use crate::dtype::Dtype;
 
 /// How close a packed delta is to the delta it stands for.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Fidelity {
     pub(crate) delta_energy: f64,
     pub(crate) residual_energy: f64,
@@ -56,6 +57,7 @@ impl Fidelity {
 
 /// Bytes of a packed delta beside those of the dense tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct StorageReport {
     pub(crate) weights: u64,
     pub(crate) sign_bytes: u64,
@@ -87,8 +89,7 @@ impl StorageReport {
     #[must_use]
     pub fn packed_bytes(&self) -> u64 {
         let stored = u128::from(self.sign_bytes) + u128::from(self.scale_bytes);
-        let with_overhead = (stored * (10_000 + u128::from(self.transport_overhead_bp))).div_ceil(10_000);
-        u64::try_from(with_overhead).unwrap_or(u64::MAX)
+        with_overhead(stored, self.transport_overhead_bp)
     }
 
     /// Bits stored a weight; 0 for an empty tensor.
@@ -112,4 +113,88 @@ impl StorageReport {
         self.transport_overhead_bp = basis_points;
         self
     }
+}
+
+/// Bytes of many tensors beside those of the dense ones: the account of seed document 002, section 10.2.
+///
+/// ```
+/// use hanzo_bitdelta::StorageAccount;
+/// // The document's figures: 2.4 GB of full-precision priors, 82 MB compressed.
+/// let account = StorageAccount::new().with_bytes(2_400_000_000, 82_000_000);
+/// assert_eq!((100.0 * account.ratio()).round(), 2927.0);
+/// assert_eq!((10.0 * account.with_transport_overhead_bp(1200).ratio()).round(), 261.0);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct StorageAccount {
+    source_bytes: u64,
+    stored_bytes: u64,
+    transport_overhead_bp: u32,
+}
+
+impl StorageAccount {
+    /// Nothing stored.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a packed tensor; an overhead for transport in its report is left out.
+    #[must_use]
+    pub fn with(self, report: &StorageReport) -> Self {
+        self.with_bytes(report.source_bytes(), report.sign_bytes.saturating_add(report.scale_bytes))
+    }
+
+    /// Adds a tensor that is stored as it is.
+    #[must_use]
+    pub fn with_raw(self, bytes: u64) -> Self {
+        self.with_bytes(bytes, bytes)
+    }
+
+    /// Adds a tensor of which nothing is stored.
+    #[must_use]
+    pub fn with_zero(self, source_bytes: u64) -> Self {
+        self.with_bytes(source_bytes, 0)
+    }
+
+    /// Adds so many bytes at the source and so many stored.
+    #[must_use]
+    pub fn with_bytes(mut self, source_bytes: u64, stored_bytes: u64) -> Self {
+        self.source_bytes = self.source_bytes.saturating_add(source_bytes);
+        self.stored_bytes = self.stored_bytes.saturating_add(stored_bytes);
+        self
+    }
+
+    /// Counts an overhead of so many basis points (hundredths of a percent) for transport, such as 1200 for +12 %.
+    #[must_use]
+    pub fn with_transport_overhead_bp(mut self, basis_points: u32) -> Self {
+        self.transport_overhead_bp = basis_points;
+        self
+    }
+
+    /// Bytes of the dense tensors in their source types.
+    #[must_use]
+    pub fn source_bytes(&self) -> u64 {
+        self.source_bytes
+    }
+
+    /// Bytes stored, with the transport overhead, rounded up.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        with_overhead(u128::from(self.stored_bytes), self.transport_overhead_bp)
+    }
+
+    /// How many times smaller than the source the stored form is; 0 when nothing is stored.
+    #[must_use]
+    pub fn ratio(&self) -> f64 {
+        match self.stored_bytes() {
+            0 => 0.0,
+            stored => self.source_bytes as f64 / stored as f64,
+        }
+    }
+}
+
+fn with_overhead(bytes: u128, basis_points: u32) -> u64 {
+    let total = (bytes * (10_000 + u128::from(basis_points))).div_ceil(10_000);
+    u64::try_from(total).unwrap_or(u64::MAX)
 }
