@@ -333,7 +333,8 @@ pub fn mean_squared_error(student: &[f32], teacher: &[f32], grad: &mut [f32]) ->
 
 impl PackedDelta {
     /// From the gradient of a loss by the dense delta (or, what is the same, by the weights it is added to) to that by the
-    /// scales, which is added to `grad`: each scale gets the sum of the entries it multiplies, times their signs.
+    /// scales, which is added to `grad`: each scale gets the sum of the entries it multiplies, times their signs. With row and column
+    /// scales it depends on the scales: ask the delta with the scales at which `dense` was taken ([`Scales::apply`]).
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] when `dense` is not `rows x cols` or `grad` not as long as [`scales`](Self::scales).

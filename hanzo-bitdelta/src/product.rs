@@ -156,29 +156,34 @@ impl PackedDelta {
             input[self.cols()..].fill(0.0);
         }
         let parts = ws.parts(grid.bands(), tokens * grid.tiles() * self.planes());
-        let (engine, inputs) = (ws.engine, &ws.inputs);
-        if parts == 1 {
-            let lane = &mut ws.lanes[0];
-            return self.add_bands(0..grid.bands(), tokens, inputs, engine, lane, results);
-        }
         #[cfg(feature = "rayon")]
-        {
-            use rayon::prelude::*;
-            let size = grid.bands().div_ceil(parts);
-            let bands = |part: usize| part * size..grid.bands().min((part + 1) * size);
-            ws.lanes[..parts].par_iter_mut().enumerate().for_each(|(part, lane)| {
-                let bands = bands(part);
-                let mut own = core::mem::take(&mut lane.results);
-                own.clear();
-                own.resize(tokens * bands.len() * TILE_ROWS, 0.0);
-                self.add_bands(bands, tokens, inputs, engine, lane, &mut own);
-                lane.results = own;
-            });
-            for (part, lane) in ws.lanes[..parts].iter().enumerate() {
-                let (start, len) = (bands(part).start * TILE_ROWS, bands(part).len() * TILE_ROWS);
-                for (results, own) in results.chunks_exact_mut(self.padded_rows()).zip(lane.results.chunks_exact(len)) {
-                    add(&mut results[start..], own);
-                }
+        if parts > 1 {
+            self.add_parts(parts, tokens, results, ws);
+            return;
+        }
+        debug_assert_eq!(parts, 1);
+        self.add_bands(0..grid.bands(), tokens, &ws.inputs, ws.engine, &mut ws.lanes[0], results);
+    }
+
+    /// [`add_bands`](Self::add_bands) for all rows, on several threads.
+    #[cfg(feature = "rayon")]
+    fn add_parts(&self, parts: usize, tokens: usize, results: &mut [f32], ws: &mut Workspace) {
+        use rayon::prelude::*;
+        let (engine, inputs, count) = (ws.engine, &ws.inputs, self.grid().bands());
+        let size = count.div_ceil(parts);
+        let bands = |part: usize| count.min(part * size)..count.min((part + 1) * size);
+        ws.lanes[..parts].par_iter_mut().enumerate().for_each(|(part, lane)| {
+            let mut own = core::mem::take(&mut lane.results);
+            own.clear();
+            own.resize(tokens * bands(part).len() * TILE_ROWS, 0.0);
+            self.add_bands(bands(part), tokens, inputs, engine, lane, &mut own);
+            lane.results = own;
+        });
+        for (part, lane) in ws.lanes[..parts].iter().enumerate() {
+            let (start, len) = (bands(part).start * TILE_ROWS, bands(part).len() * TILE_ROWS);
+            let parts = lane.results.chunks_exact(len.max(1));
+            for (results, own) in results.chunks_exact_mut(self.padded_rows()).zip(parts) {
+                results[start..start + len].copy_from_slice(own);
             }
         }
     }

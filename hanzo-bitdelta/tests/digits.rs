@@ -114,7 +114,8 @@ impl Network {
                         // Inputs of a layer are outputs of a rectifier, except at the start.
                         before.iter_mut().zip(x).filter(|(_, x)| **x <= 0.0).for_each(|(b, _)| *b = 0.0);
                     }
-                    deltas[layer].scale_gradient(matrix(&dense, layer), grad.get_mut(&layer.to_string())?)?;
+                    let now = scales.apply(&layer.to_string(), &deltas[layer])?;
+                    now.scale_gradient(matrix(&dense, layer), grad.get_mut(&layer.to_string())?)?;
                     back = before;
                 }
                 Ok(loss)
