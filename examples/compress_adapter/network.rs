@@ -153,9 +153,9 @@ impl Pair {
         }
         let mut sizes = Vec::new();
         for layer in 0..layers {
-            match file.tensor(&format!("base.{layer}.weight"))?.shape() {
-                &[outputs, inputs] if layer == 0 => sizes.extend([inputs, outputs]),
-                &[outputs, inputs] if sizes.last() == Some(&inputs) => sizes.push(outputs),
+            match *file.tensor(&format!("base.{layer}.weight"))?.shape() {
+                [outputs, inputs] if layer == 0 => sizes.extend([inputs, outputs]),
+                [outputs, inputs] if sizes.last() == Some(&inputs) => sizes.push(outputs),
                 _ => return Err(format!("base.{layer}.weight does not fit the layer before").into()),
             }
         }

@@ -44,9 +44,11 @@ impl PackedDelta {
         Extent::check(&size, &[base.rows(), base.cols()])?;
         Extent::check(&size, &[out.rows(), out.cols()])?;
         let planes = Planes::new(self);
+        // What does not fit the caches anyway need not push out what is there.
+        let stream = 4 * self.rows() * self.cols() >= STREAM_BYTES;
         for i in self.row_indices() {
             let base = base.row(i);
-            if !engine.run(Sum { planes: &planes, i, base, out: out.row_mut(i) }) {
+            if !engine.run(Sum { planes: &planes, i, base, out: out.row_mut(i), stream }) {
                 return Err(sum_error(base, i));
             }
         }
@@ -78,7 +80,7 @@ impl PackedDelta {
                 continue;
             }
             sums.resize(row.len(), T::default());
-            if !engine.run(Sum { planes: &planes, i, base: row, out: &mut sums }) {
+            if !engine.run(Sum { planes: &planes, i, base: row, out: &mut sums, stream: false }) {
                 return Err(sum_error(row, i));
             }
         }
@@ -122,24 +124,39 @@ impl<'a> Planes<'a> {
         Self { planes, count, granularity, rows: delta.rows(), cols: delta.cols() }
     }
 
-    /// Hands `each` the entries of row `i` word by word: the index of the first column, how many there are, and 32 values.
+    /// Hands `each` the entries of row `i` word by word.
     #[inline(always)]
-    fn for_row(&self, i: usize, mut each: impl FnMut(usize, usize, &[f32; TILE_COLS])) {
-        let words = self.cols.div_ceil(TILE_COLS);
+    fn for_row(&self, i: usize, each: &mut impl Each) {
         let rows = RowPlane::of(self, i);
-        for c in 0..words {
-            let start = c * TILE_COLS;
-            let len = TILE_COLS.min(self.cols - start);
-            let mut values = rows[0].signed(c, len);
-            for plane in &rows[1..self.count] {
-                let next = plane.signed(c, len);
-                for (value, next) in values.iter_mut().zip(&next) {
-                    *value += next;
-                }
-            }
-            each(start, len, &values);
+        let full = self.cols / TILE_COLS;
+        for c in 0..full {
+            each.word(c * TILE_COLS, TILE_COLS, &Self::values(&rows[..self.count], c, TILE_COLS));
+        }
+        // Apart from the rest, so that full words have a length that the compiler knows.
+        let len = self.cols - full * TILE_COLS;
+        if len > 0 {
+            each.word(full * TILE_COLS, len, &Self::values(&rows[..self.count], full, len));
         }
     }
+
+    #[inline(always)]
+    fn values(rows: &[RowPlane<'_>], c: usize, len: usize) -> [f32; TILE_COLS] {
+        let mut values = rows[0].signed(c, len);
+        for plane in &rows[1..] {
+            let next = plane.signed(c, len);
+            for k in 0..TILE_COLS {
+                values[k] += next[k];
+            }
+        }
+        values
+    }
+}
+
+/// What is done with the entries of a row. Not a closure: those are not sure to be compiled into the loop around them.
+trait Each {
+    /// Takes the entries of `len` columns from `start` on; `len` is 32 but at the end of a row. Has to be
+    /// `#[inline(always)]`.
+    fn word(&mut self, start: usize, len: usize, values: &[f32; TILE_COLS]);
 }
 
 /// One row of one plane.
@@ -198,24 +215,15 @@ impl<'a> RowPlane<'a> {
     #[inline(always)]
     pub(crate) fn signed(&self, c: usize, len: usize) -> [f32; TILE_COLS] {
         let word = self.band[c][self.r];
-        let columns = |scales: &[f32]| -> [f32; TILE_COLS] {
-            let own = &scales[c * TILE_COLS..];
-            match own.first_chunk() {
-                Some(chunk) => *chunk,
-                None => {
-                    let mut padded = [0.0; TILE_COLS];
-                    padded[..len].copy_from_slice(&own[..len]);
-                    padded
-                }
-            }
-        };
         let mut values = match self.scale {
             RowScale::One(scale) => [scale; TILE_COLS],
             RowScale::Blocks(scales, words) => [scales[c / words]; TILE_COLS],
-            RowScale::Columns(scales) => columns(scales),
+            RowScale::Columns(scales) => columns(scales, c, len),
             RowScale::Product(row, scales) => {
-                let mut values = columns(scales);
-                values.iter_mut().for_each(|value| *value *= row);
+                let mut values = columns(scales, c, len);
+                for value in &mut values {
+                    *value *= row;
+                }
                 values
             }
         };
@@ -225,6 +233,18 @@ impl<'a> RowPlane<'a> {
         }
         values
     }
+}
+
+/// The scales of word `c`, with zeros after the `len`-th.
+#[inline(always)]
+fn columns(scales: &[f32], c: usize, len: usize) -> [f32; TILE_COLS] {
+    let own = &scales[c * TILE_COLS..];
+    if let Some(chunk) = own.first_chunk() {
+        return *chunk;
+    }
+    let mut padded = [0.0; TILE_COLS];
+    padded[..len].copy_from_slice(&own[..len]);
+    padded
 }
 
 /// Writes a row of the delta.
@@ -238,9 +258,21 @@ impl Op for RowInto<'_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self, _: Isa) {
-        let row = self.row;
-        self.planes.for_row(self.i, |start, len, values| row[start..start + len].copy_from_slice(&values[..len]));
+    fn run(mut self, _: Isa) {
+        let planes = self.planes;
+        planes.for_row(self.i, &mut self);
+    }
+}
+
+impl Each for RowInto<'_, '_> {
+    #[inline(always)]
+    fn word(&mut self, start: usize, len: usize, values: &[f32; TILE_COLS]) {
+        let row = &mut self.row[start..start + len];
+        if len == TILE_COLS {
+            row.copy_from_slice(values);
+        } else {
+            row.copy_from_slice(&values[..len]);
+        }
     }
 }
 
@@ -250,30 +282,60 @@ struct Sum<'a, 'b, T> {
     i: usize,
     base: &'a [T],
     out: &'a mut [T],
+    /// Whether to keep `out` out of the caches.
+    stream: bool,
 }
 
 impl<T: Element> Op for Sum<'_, '_, T> {
     type Output = bool;
 
     #[inline(always)]
-    fn run(self, _: Isa) -> bool {
-        let Self { planes, i, base, out } = self;
-        let mut bad = [0_u32; TILE_COLS];
-        planes.for_row(i, |start, len, values| {
-            let (base, out) = (&base[start..start + len], &mut out[start..start + len]);
-            if let (Some(base), Some(out)) = (base.first_chunk::<TILE_COLS>(), out.first_chunk_mut::<TILE_COLS>()) {
-                for k in 0..TILE_COLS {
-                    out[k] = T::from_f32(base[k].to_f32() + values[k]);
-                    bad[k] |= bad_bit(out[k]);
-                }
-            } else {
-                for ((out, base), (d, bad)) in out.iter_mut().zip(base).zip(values.iter().zip(&mut bad)) {
-                    *out = T::from_f32(base.to_f32() + d);
-                    *bad |= bad_bit(*out);
-                }
+    fn run(self, isa: Isa) -> bool {
+        let mut words = SumWords { base: self.base, out: self.out, stream: self.stream, isa, bad: [0; TILE_COLS] };
+        self.planes.for_row(self.i, &mut words);
+        if self.stream {
+            isa.end_stream();
+        }
+        let mut bad = 0;
+        for lane in words.bad {
+            bad |= lane;
+        }
+        bad == 0
+    }
+}
+
+struct SumWords<'a, T> {
+    base: &'a [T],
+    out: &'a mut [T],
+    stream: bool,
+    isa: Isa,
+    bad: [u32; TILE_COLS],
+}
+
+impl<T: Element> Each for SumWords<'_, T> {
+    #[inline(always)]
+    fn word(&mut self, start: usize, len: usize, values: &[f32; TILE_COLS]) {
+        let (base, out) = (&self.base[start..start + len], &mut self.out[start..start + len]);
+        let (Some(base), Some(out)) = (base.first_chunk::<TILE_COLS>(), out.first_chunk_mut::<TILE_COLS>()) else {
+            for k in 0..len {
+                out[k] = T::from_f32(base[k].to_f32() + values[k]);
+                self.bad[k] |= bad_bit(out[k]);
             }
-        });
-        bad.iter().fold(0, |a, b| a | b) == 0
+            return;
+        };
+        if let (Some(base), Some(out)) = (T::as_f32(base), T::as_f32_mut(out)) {
+            if let (Some(base), Some(out)) = (base.first_chunk(), out.first_chunk_mut()) {
+                for k in 0..TILE_COLS {
+                    self.bad[k] |= bad_bit(base[k] + values[k]);
+                }
+                self.isa.add_word(base, values, out, self.stream);
+            }
+            return;
+        }
+        for k in 0..TILE_COLS {
+            out[k] = T::from_f32(base[k].to_f32() + values[k]);
+            self.bad[k] |= bad_bit(out[k]);
+        }
     }
 }
 
@@ -288,20 +350,25 @@ impl<T: Element> Op for Add<'_, '_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self, _: Isa) {
-        let Self { planes, i, row } = self;
-        planes.for_row(i, |start, len, values| {
-            let row = &mut row[start..start + len];
-            if let Some(row) = row.first_chunk_mut::<TILE_COLS>() {
-                for k in 0..TILE_COLS {
-                    row[k] = T::from_f32(row[k].to_f32() + values[k]);
-                }
-            } else {
-                for (w, d) in row.iter_mut().zip(values) {
-                    *w = T::from_f32(w.to_f32() + d);
-                }
+    fn run(mut self, _: Isa) {
+        let planes = self.planes;
+        planes.for_row(self.i, &mut self);
+    }
+}
+
+impl<T: Element> Each for Add<'_, '_, T> {
+    #[inline(always)]
+    fn word(&mut self, start: usize, len: usize, values: &[f32; TILE_COLS]) {
+        let row = &mut self.row[start..start + len];
+        if let Some(row) = row.first_chunk_mut::<TILE_COLS>() {
+            for k in 0..TILE_COLS {
+                row[k] = T::from_f32(row[k].to_f32() + values[k]);
             }
-        });
+            return;
+        }
+        for k in 0..len {
+            row[k] = T::from_f32(row[k].to_f32() + values[k]);
+        }
     }
 }
 
@@ -339,6 +406,9 @@ fn bad_bit<T: Element>(value: T) -> u32 {
 fn largest<T: Element>() -> f64 {
     if T::DTYPE == Dtype::F16 { 65504.0 } else { f64::from(f32::MAX) }
 }
+
+/// Outputs from this size on are written past the caches.
+const STREAM_BYTES: usize = 16 << 20;
 
 /// The error for a row of sums that are not all finite.
 fn sum_error<T: Element>(base: &[T], row: usize) -> Error {

@@ -32,6 +32,13 @@ pub trait Element: Copy + Send + Sync + PartialEq + core::fmt::Debug + Default +
     fn as_f32(_: &[Self]) -> Option<&[f32]> {
         None
     }
+
+    /// The same slice to be written, when the type is `f32`.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn as_f32_mut(_: &mut [Self]) -> Option<&mut [f32]> {
+        None
+    }
 }
 
 impl Element for f32 {
@@ -49,6 +56,11 @@ impl Element for f32 {
 
     #[inline(always)]
     fn as_f32(values: &[Self]) -> Option<&[f32]> {
+        Some(values)
+    }
+
+    #[inline(always)]
+    fn as_f32_mut(values: &mut [Self]) -> Option<&mut [f32]> {
         Some(values)
     }
 }

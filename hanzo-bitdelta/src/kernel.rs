@@ -74,10 +74,11 @@ impl Backend {
                 std::arch::is_x86_feature_detected!($feature)
             };
         }
+        // Without `std`, what the build has turned on.
         #[cfg(not(feature = "std"))]
         macro_rules! has {
             ($feature:tt) => {
-                cfg!(target_feature = $feature)
+                self::has(cfg!(target_feature = $feature))
             };
         }
         let avx2 = has!("avx2") && has!("f16c");
@@ -97,6 +98,12 @@ impl Backend {
             Self::Avx2 | Self::Avx512 => false,
         }
     }
+}
+
+/// A constant of the build as a value.
+#[cfg(all(target_arch = "x86_64", not(feature = "std")))]
+fn has(instructions: bool) -> bool {
+    instructions
 }
 
 /// All backends that this target can have, slowest first.
@@ -211,6 +218,37 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(token) => token.pack_words(words, zero_is_positive, r, tiles, lanes),
             Self::Portable => portable::pack_words(words, zero_is_positive, r, tiles, lanes),
+        }
+    }
+}
+
+impl Isa {
+    /// `out = base + values`, past the caches if `stream` and the machine can.
+    #[inline(always)]
+    pub(crate) fn add_word(
+        self,
+        base: &[f32; TILE_COLS],
+        values: &[f32; TILE_COLS],
+        out: &mut [f32; TILE_COLS],
+        stream: bool,
+    ) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(token) if stream => token.stream_sum(base, values, out),
+            _ => {
+                for k in 0..TILE_COLS {
+                    out[k] = base[k] + values[k];
+                }
+            }
+        }
+    }
+
+    /// To be called after the last streamed word, before anyone else may look.
+    #[inline(always)]
+    pub(crate) fn end_stream(self) {
+        #[cfg(target_arch = "x86_64")]
+        if let Self::Avx512(token) = self {
+            token.end_stream();
         }
     }
 }

@@ -2,9 +2,10 @@
 #![allow(unsafe_code, reason = "vector loads and stores through pointers; the twin is `portable`")]
 
 use core::arch::x86_64::{
-    __m512, __m512i, _CMP_GT_OQ, _CMP_LT_OQ, _mm512_abs_ps, _mm512_add_ps, _mm512_castps_si512, _mm512_castsi512_ps,
-    _mm512_cmp_ps_mask, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_permutexvar_ps, _mm512_set1_ps, _mm512_setr_epi32,
-    _mm512_setzero_ps, _mm512_srli_epi32, _mm512_storeu_ps, _mm512_xor_si512,
+    __m512, __m512i, _CMP_GT_OQ, _CMP_LT_OQ, _mm_sfence, _mm_stream_ps, _mm512_abs_ps, _mm512_add_ps,
+    _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_extractf32x4_ps, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_permutexvar_ps, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_srli_epi32,
+    _mm512_storeu_ps, _mm512_stream_ps, _mm512_xor_si512,
 };
 
 use super::{Isa, Line, Op, Plane, SEGMENT_WORDS, Scratch};
@@ -26,6 +27,48 @@ impl Token {
     ) {
         // SAFETY: only `run` makes a token, and it runs with these instructions.
         unsafe { pack_words(words, zero_is_positive, r, tiles, lanes) }
+    }
+}
+
+impl Token {
+    /// `out = base + values`, past the caches where `out` is aligned to 16 bytes, as the vectors of most allocators are.
+    #[inline(always)]
+    pub(super) fn stream_sum(self, base: &[f32; TILE_COLS], values: &[f32; TILE_COLS], out: &mut [f32; TILE_COLS]) {
+        // SAFETY: as above.
+        unsafe { stream_sum(base, values, out) }
+    }
+
+    /// Orders streamed stores before those that follow.
+    #[inline(always)]
+    pub(super) fn end_stream(self) {
+        // SAFETY: the instruction is part of x86-64.
+        unsafe { _mm_sfence() }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,f16c")]
+fn stream_sum(base: &[f32; TILE_COLS], values: &[f32; TILE_COLS], out: &mut [f32; TILE_COLS]) {
+    let low = _mm512_add_ps(load(&base[..16]), load(&values[..16]));
+    let high = _mm512_add_ps(load(&base[16..]), load(&values[16..]));
+    let at = out.as_mut_ptr();
+    // SAFETY: `out` is 32 floats long, and each kind of store has the alignment that it needs.
+    unsafe {
+        if at.addr().is_multiple_of(64) {
+            _mm512_stream_ps(at, low);
+            _mm512_stream_ps(at.add(16), high);
+        } else if at.addr().is_multiple_of(16) {
+            for (part, sum) in [low, high].into_iter().enumerate() {
+                let at = at.add(16 * part);
+                _mm_stream_ps(at, _mm512_extractf32x4_ps::<0>(sum));
+                _mm_stream_ps(at.add(4), _mm512_extractf32x4_ps::<1>(sum));
+                _mm_stream_ps(at.add(8), _mm512_extractf32x4_ps::<2>(sum));
+                _mm_stream_ps(at.add(12), _mm512_extractf32x4_ps::<3>(sum));
+            }
+        } else {
+            _mm512_storeu_ps(at, low);
+            _mm512_storeu_ps(at.add(16), high);
+        }
     }
 }
 

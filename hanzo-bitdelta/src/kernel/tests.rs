@@ -1,6 +1,9 @@
 //! Every backend beside the portable one, bit for bit.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use proptest::prelude::*;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
