@@ -1,11 +1,17 @@
 //! `hanzo-bitdelta` beside a dense product and `memcpy`.
+//!
+//! `cargo bench -p hanzo-benches --bench bitdelta -- ratios` prints only the table of ratios, in a few seconds.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a bench: a failed step ends it")]
+
+#[path = "bitdelta/ratios.rs"]
+mod ratios;
 
 use std::hint::black_box;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group};
+use hanzo_bitdelta::fit::{Gram, SignOptions, closed_form, error_feedback};
 use hanzo_bitdelta::{
-    Adapter, Granularity, Job, MatMut, MatRef, PackOptions, PackedDelta, ReadOptions, Verify, Workspace,
+    Adapter, Backend, Granularity, Job, MatMut, MatRef, PackOptions, PackedDelta, ReadOptions, Verify, Workspace,
     batched_matvec_acc, dense_matvec_acc,
 };
 use rand::rngs::Xoshiro256PlusPlus;
@@ -18,7 +24,7 @@ fn values(seed: u64, count: usize) -> Vec<f32> {
 
 fn matvec(c: &mut Criterion) {
     let mut group = c.benchmark_group("matvec");
-    for (rows, cols) in [(4096, 4096), (768, 768), (1000, 1001)] {
+    for (rows, cols) in [(4096, 4096), (11008, 4096), (4096, 11008), (768, 768), (1000, 1001)] {
         let weights = values(1, rows * cols);
         let dense = MatRef::new(&weights, rows, cols).unwrap();
         let (x, mut y, mut ws) = (values(2, cols), vec![0.0; rows], Workspace::new());
@@ -35,6 +41,33 @@ fn matvec(c: &mut Criterion) {
                 b.iter(|| delta.fused_matvec_acc(dense, black_box(&x), &mut y, &mut ws));
             });
         }
+        let delta = PackedDelta::from_delta(dense, &row()).unwrap();
+        for &backend in Backend::available() {
+            let mut ws = Workspace::with_backend(backend).unwrap();
+            group.bench_function(format!("bitdelta::matvec/rows={rows} cols={cols} backend={backend:?}"), |b| {
+                b.iter(|| delta.matvec_acc(black_box(&x), &mut y, &mut ws));
+            });
+        }
+    }
+    group.finish();
+}
+
+fn matmul(c: &mut Criterion) {
+    let (rows, cols) = (1024, 4096);
+    let mut group = c.benchmark_group("matmul");
+    group.sample_size(20);
+    let delta = PackedDelta::from_delta(MatRef::new(&values(1, rows * cols), rows, cols).unwrap(), &row()).unwrap();
+    let mut ws = Workspace::new();
+    for tokens in [1, 4, 16, 64] {
+        let (x, mut y) = (values(3, tokens * cols), vec![0.0; tokens * rows]);
+        let x = MatRef::new(&x, tokens, cols).unwrap();
+        group.throughput(Throughput::Elements((tokens * rows * cols) as u64));
+        group.bench_function(format!("bitdelta::matmul/rows={rows} cols={cols} tokens={tokens}"), |b| {
+            b.iter(|| delta.matmul_acc(black_box(x), MatMut::new(&mut y, tokens, rows)?, &mut ws));
+        });
+        group.bench_function(format!("bitdelta::matmul_dense/rows={rows} cols={cols} tokens={tokens}"), |b| {
+            b.iter(|| delta.matmul_dense_acc(black_box(x), MatMut::new(&mut y, tokens, rows)?, &mut ws));
+        });
     }
     group.finish();
 }
@@ -44,7 +77,7 @@ fn batched(c: &mut Criterion) {
     let mut group = c.benchmark_group("batched");
     let delta = PackedDelta::from_delta(MatRef::new(&values(1, rows * cols), rows, cols).unwrap(), &row()).unwrap();
     let mut ws = Workspace::new();
-    for tokens in [1, 8] {
+    for tokens in [1, 8, 16] {
         let (x, mut y) = (values(3, tokens * cols), vec![0.0; tokens * rows]);
         group.bench_function(format!("bitdelta::batched_matvec/rows={rows} cols={cols} jobs={tokens}"), |b| {
             b.iter(|| {
@@ -136,5 +169,37 @@ fn row() -> PackOptions {
     PackOptions::new().granularity(Granularity::Row)
 }
 
-criterion_group!(benches, matvec, batched, pack, materialize, open);
-criterion_main!(benches);
+fn fits(c: &mut Criterion) {
+    let (rows, cols) = (256, 256);
+    let mut group = c.benchmark_group("fit");
+    group.sample_size(10);
+    let (delta, inputs) = (values(1, rows * cols), values(2, 512 * cols));
+    let (delta, inputs) = (MatRef::new(&delta, rows, cols).unwrap(), MatRef::new(&inputs, 512, cols).unwrap());
+    let gram = Gram::from_inputs(inputs).unwrap();
+    let packed = PackedDelta::from_delta(delta, &row()).unwrap();
+    group.bench_function(format!("bitdelta::gram/samples=512 cols={cols}"), |b| {
+        b.iter(|| Gram::from_inputs(black_box(inputs)));
+    });
+    group.bench_function(format!("bitdelta::closed_form/rows={rows} cols={cols}"), |b| {
+        b.iter(|| closed_form(&packed, black_box(delta), &gram));
+    });
+    group.bench_function(format!("bitdelta::error_feedback/rows={rows} cols={cols}"), |b| {
+        b.iter(|| error_feedback(black_box(delta), &gram, &row(), &SignOptions::new()));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, matvec, matmul, batched, pack, materialize, fits, open);
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let quick = arguments.iter().any(|argument| argument == "--test");
+    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
+    if !arguments.iter().any(|argument| argument == "--list") && filter.is_none_or(|filter| filter == "ratios") {
+        ratios::print(quick);
+    }
+    if filter.is_none_or(|filter| filter != "ratios") {
+        benches();
+        Criterion::default().configure_from_args().final_summary();
+    }
+}

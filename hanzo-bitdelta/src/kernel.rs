@@ -243,6 +243,22 @@ impl Isa {
         }
     }
 
+    /// For each row and input, the sums of products by column modulo 32, columns in ascending order.
+    #[inline(always)]
+    pub(crate) fn dots<const R: usize, const N: usize>(
+        self,
+        rows: [&[[f32; TILE_COLS]]; R],
+        xs: [&[[f32; TILE_COLS]]; N],
+    ) -> [[[f32; TILE_COLS]; N]; R] {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(token) => token.dots(rows, xs),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(token) => rows.map(|row| token.dots(row, xs)),
+            Self::Portable => rows.map(|row| xs.map(|x| portable::dot(row, x))),
+        }
+    }
+
     /// To be called after the last streamed word, before anyone else may look.
     #[inline(always)]
     pub(crate) fn end_stream(self) {

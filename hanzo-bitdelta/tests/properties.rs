@@ -102,7 +102,7 @@ proptest! {
 
     #[test]
     fn every_backend_and_thread_count_gives_the_same_bits(
-        rows in 1_usize..=200, cols in 1_usize..=3000, seed: u64, options in options(), tokens in 1_usize..4,
+        rows in 1_usize..=200, cols in 1_usize..=3000, seed: u64, options in options(), tokens in 1_usize..8,
     ) {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let options = options.plane_fit(PlaneFit::Greedy);
@@ -124,6 +124,12 @@ proptest! {
             let mut jobs: Vec<Job<'_>> = pairs.map(|(x, y)| Job { delta, x, y }).collect();
             fused_batched_matvec_acc(base, &mut jobs, &mut ws).unwrap();
             assert_eq!(bits(&together[..rows]), bits(&fused));
+            // Every token of the batch is the token alone.
+            for (t, x) in x.chunks_exact(cols).enumerate().skip(1) {
+                let mut alone = start[t * rows..][..rows].to_vec();
+                delta.fused_matvec_acc(base, x, &mut alone, &mut ws).unwrap();
+                assert_eq!(bits(&together[t * rows..][..rows]), bits(&alone));
+            }
             (bits(&many), bits(&fused), bits(&together))
         };
         let expected = run(&packed, Workspace::with_backend(Backend::Portable).unwrap());

@@ -4,8 +4,8 @@
 
 use core::arch::x86_64::{
     __m256, __m256i, _CMP_GT_OQ, _CMP_LT_OQ, _mm256_add_ps, _mm256_and_ps, _mm256_broadcast_ps, _mm256_castsi256_ps,
-    _mm256_cmp_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_movemask_ps, _mm256_permutevar_ps, _mm256_set1_epi32,
-    _mm256_setzero_ps, _mm256_srli_epi32, _mm256_storeu_ps,
+    _mm256_cmp_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_movemask_ps, _mm256_mul_ps, _mm256_permutevar_ps,
+    _mm256_set1_epi32, _mm256_setzero_ps, _mm256_srli_epi32, _mm256_storeu_ps,
 };
 
 use super::{Isa, Line, Op, Plane, SEGMENT_WORDS, Scratch};
@@ -28,6 +28,43 @@ impl Token {
         // SAFETY: only `run` makes a token, and it runs with these instructions.
         unsafe { pack_words(words, zero_is_positive, r, tiles, lanes) }
     }
+}
+
+impl Token {
+    #[inline(always)]
+    pub(super) fn dots<const N: usize>(
+        self,
+        row: &[[f32; TILE_COLS]],
+        xs: [&[[f32; TILE_COLS]]; N],
+    ) -> [[f32; TILE_COLS]; N] {
+        // SAFETY: as above.
+        unsafe { dots(row, xs) }
+    }
+}
+
+/// See [`Isa::dots`].
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn dots<const N: usize>(row: &[[f32; TILE_COLS]], xs: [&[[f32; TILE_COLS]]; N]) -> [[f32; TILE_COLS]; N] {
+    let xs = xs.map(|x| &x[..row.len()]);
+    let mut sums = [[_mm256_setzero_ps(); 4]; N];
+    for (c, w) in row.iter().enumerate() {
+        for (part, w) in w.as_chunks().0.iter().enumerate() {
+            let w = load(w);
+            for (sums, x) in sums.iter_mut().zip(&xs) {
+                let x = load(&x[c].as_chunks().0[part]);
+                sums[part] = _mm256_add_ps(sums[part], _mm256_mul_ps(w, x));
+            }
+        }
+    }
+    let mut lanes = [[0.0; TILE_COLS]; N];
+    for (lanes, sums) in lanes.iter_mut().zip(&sums) {
+        for (lanes, sum) in lanes.as_chunks_mut::<8>().0.iter_mut().zip(sums) {
+            // SAFETY: `lanes` is 8 floats long; the store needs no alignment.
+            unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), *sum) };
+        }
+    }
+    lanes
 }
 
 /// Compiles a loop for AVX2.

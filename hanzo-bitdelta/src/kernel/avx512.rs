@@ -4,8 +4,8 @@
 use core::arch::x86_64::{
     __m512, __m512i, _CMP_GT_OQ, _CMP_LT_OQ, _mm_sfence, _mm_stream_ps, _mm512_abs_ps, _mm512_add_ps,
     _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_extractf32x4_ps, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_permutexvar_ps, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_srli_epi32,
-    _mm512_storeu_ps, _mm512_stream_ps, _mm512_xor_si512,
+    _mm512_loadu_si512, _mm512_mul_ps, _mm512_permutexvar_ps, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps,
+    _mm512_srli_epi32, _mm512_storeu_ps, _mm512_stream_ps, _mm512_xor_si512,
 };
 
 use super::{Isa, Line, Op, Plane, SEGMENT_WORDS, Scratch};
@@ -38,12 +38,56 @@ impl Token {
         unsafe { stream_sum(base, values, out) }
     }
 
+    #[inline(always)]
+    pub(super) fn dots<const R: usize, const N: usize>(
+        self,
+        rows: [&[[f32; TILE_COLS]]; R],
+        xs: [&[[f32; TILE_COLS]]; N],
+    ) -> [[[f32; TILE_COLS]; N]; R] {
+        // SAFETY: as above.
+        unsafe { dots(rows, xs) }
+    }
+
     /// Orders streamed stores before those that follow.
     #[inline(always)]
     pub(super) fn end_stream(self) {
         // SAFETY: the instruction is part of x86-64.
         unsafe { _mm_sfence() }
     }
+}
+
+/// See [`Isa::dots`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,f16c")]
+fn dots<const R: usize, const N: usize>(
+    rows: [&[[f32; TILE_COLS]]; R],
+    xs: [&[[f32; TILE_COLS]]; N],
+) -> [[[f32; TILE_COLS]; N]; R] {
+    let len = rows[0].len();
+    let (rows, xs) = (rows.map(|row| &row[..len]), xs.map(|x| &x[..len]));
+    let mut sums = [[[_mm512_setzero_ps(); 2]; N]; R];
+    for c in 0..len {
+        for (half, start) in [0, 16].into_iter().enumerate() {
+            let mut w = [_mm512_setzero_ps(); R];
+            for (w, row) in w.iter_mut().zip(&rows) {
+                *w = load(&row[c][start..start + 16]);
+            }
+            for (n, x) in xs.iter().enumerate() {
+                let x = load(&x[c][start..start + 16]);
+                for (sums, w) in sums.iter_mut().zip(&w) {
+                    sums[n][half] = _mm512_add_ps(sums[n][half], _mm512_mul_ps(*w, x));
+                }
+            }
+        }
+    }
+    let mut lanes = [[[0.0; TILE_COLS]; N]; R];
+    for (lanes, sums) in lanes.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+        for (lanes, sum) in lanes.as_chunks_mut::<16>().0.iter_mut().zip(sums) {
+            // SAFETY: `lanes` is 16 floats long; the store needs no alignment.
+            unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), *sum) };
+        }
+    }
+    lanes
 }
 
 #[inline]

@@ -102,6 +102,18 @@ pub(super) fn pack_words(
     *lanes = sums;
 }
 
+/// See [`Isa::dots`](super::Isa::dots).
+#[inline(always)]
+pub(super) fn dot(row: &[[f32; TILE_COLS]], x: &[[f32; TILE_COLS]]) -> [f32; TILE_COLS] {
+    let mut lanes = [0.0_f32; TILE_COLS];
+    for (w, x) in row.iter().zip(x) {
+        for l in 0..TILE_COLS {
+            lanes[l] += w[l] * x[l];
+        }
+    }
+    lanes
+}
+
 /// The bit of each column of a word.
 const BITS: [u32; TILE_COLS] = {
     let mut bits = [0; TILE_COLS];

@@ -1,8 +1,10 @@
 //! Products with the dense base.
 
 use alloc::string::ToString;
+use alloc::vec;
 
 use super::{LANES, add, check_sums, check_vector, halving_sum};
+use crate::dtype::Dtype;
 use crate::element::Element;
 use crate::error::{Error, Extent, Result};
 use crate::kernel::{Isa, Op};
@@ -88,59 +90,117 @@ impl<T: Element> Op for Rows<'_, '_, T> {
 
     #[inline(always)]
     fn run(self, isa: Isa) {
-        match isa {
-            // As many inputs at a time as there are registers for their lanes.
+        match (isa, self.xs) {
+            (_, &[x]) if T::DTYPE != Dtype::F32 => {
+                for i in 0..self.len {
+                    self.out[i] = dot(self.w.row(self.first + i), x);
+                }
+            }
+            // As many rows and inputs at a time as there are registers for their lanes.
+            (_, [_]) => self.products::<1, 1>(isa),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512(_) => self.products::<4>(),
+            (Isa::Avx512(_), _) => self.products::<2, 4>(isa),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2(_) => self.products::<2>(),
-            Isa::Portable => self.products::<1>(),
+            (Isa::Avx2(_), _) => self.products::<1, 2>(isa),
+            (Isa::Portable, _) => self.products::<1, 1>(isa),
         }
     }
 }
 
 impl<T: Element> Rows<'_, '_, T> {
     #[inline(always)]
-    fn products<const N: usize>(self) {
+    fn products<const R: usize, const N: usize>(self, isa: Isa) {
         let Self { w, xs, first, len, out } = self;
         let (groups, rest) = xs.as_chunks::<N>();
-        for i in 0..len {
-            let row = w.row(first + i);
+        // Rows as f32, where they are not that already.
+        let mut wide = vec![0.0_f32; if T::DTYPE == Dtype::F32 { 0 } else { R * w.cols() }];
+        let mut i = 0;
+        while i < len {
+            let count = if len - i >= R { R } else { 1 };
+            let mut rows: [&[f32]; R] = [&[]; R];
+            let mut parts = wide.chunks_exact_mut(w.cols());
+            for (r, slot) in rows.iter_mut().enumerate().take(count) {
+                let row = w.row(first + i + r);
+                *slot = match (T::as_f32(row), parts.next()) {
+                    (None, Some(part)) => {
+                        for (wide, value) in part.iter_mut().zip(row) {
+                            *wide = value.to_f32();
+                        }
+                        part
+                    }
+                    (floats, _) => floats.unwrap_or_default(),
+                };
+            }
             for (g, xs) in groups.iter().enumerate() {
-                for (k, sum) in dots(row, xs).into_iter().enumerate() {
-                    out[(g * N + k) * len + i] = sum;
+                if count == R {
+                    block(isa, rows, *xs, g * N, i, len, out);
+                } else {
+                    block(isa, [rows[0]], *xs, g * N, i, len, out);
                 }
             }
-            for (k, x) in rest.iter().enumerate() {
-                let [sum] = dots(row, &[*x]);
-                out[(groups.len() * N + k) * len + i] = sum;
+            let (pairs, last) = rest.as_chunks::<2>();
+            for (r, row) in rows.iter().enumerate().take(count) {
+                for (k, pair) in pairs.iter().enumerate() {
+                    block(isa, [*row], *pair, groups.len() * N + 2 * k, i + r, len, out);
+                }
+                for x in last {
+                    block(isa, [*row], [*x], xs.len() - 1, i + r, len, out);
+                }
             }
+            i += count;
         }
     }
 }
 
+/// `out[(t + n) * stride + i + r] = rows[r] * xs[n]`.
 #[inline(always)]
-fn dots<T: Element, const N: usize>(w: &[T], xs: &[&[f32]; N]) -> [f32; N] {
-    let (w_chunks, w_tail) = w.as_chunks::<LANES>();
-    let x_chunks: [&[[f32; LANES]]; N] = core::array::from_fn(|n| &xs[n].as_chunks::<LANES>().0[..w_chunks.len()]);
-    let mut lanes = [[0.0_f32; LANES]; N];
-    for (c, w) in w_chunks.iter().enumerate() {
-        for (lanes, x) in lanes.iter_mut().zip(&x_chunks) {
-            let x = &x[c];
-            for l in 0..LANES {
-                lanes[l] += w[l].to_f32() * x[l];
+fn block<const R: usize, const N: usize>(
+    isa: Isa,
+    rows: [&[f32]; R],
+    xs: [&[f32]; N],
+    t: usize,
+    i: usize,
+    stride: usize,
+    out: &mut [f32],
+) {
+    let mut row_chunks: [&[[f32; LANES]]; R] = [&[]; R];
+    let mut x_chunks: [&[[f32; LANES]]; N] = [&[]; N];
+    for (chunks, row) in row_chunks.iter_mut().zip(&rows) {
+        *chunks = row.as_chunks().0;
+    }
+    for (chunks, x) in x_chunks.iter_mut().zip(&xs) {
+        *chunks = x.as_chunks().0;
+    }
+    let mut lanes = isa.dots(row_chunks, x_chunks);
+    let tail = rows[0].len() / LANES * LANES;
+    for (r, (lanes, row)) in lanes.iter_mut().zip(&rows).enumerate() {
+        for (n, (lanes, x)) in lanes.iter_mut().zip(&xs).enumerate() {
+            for (lane, (w, x)) in lanes.iter_mut().zip(row[tail..].iter().zip(&x[tail..])) {
+                *lane += w * x;
             }
+            out[(t + n) * stride + i + r] = halving_sum(lanes);
+        }
+    }
+}
+
+/// The product of one row that is not `f32`.
+#[inline(always)]
+fn dot<T: Element>(w: &[T], x: &[f32]) -> f32 {
+    let (w_chunks, w_tail) = w.as_chunks::<LANES>();
+    let (x_chunks, x_tail) = x.as_chunks::<LANES>();
+    let mut lanes = [0.0_f32; LANES];
+    for (w, x) in w_chunks.iter().zip(x_chunks) {
+        for l in 0..LANES {
+            lanes[l] += w[l].to_f32() * x[l];
         }
     }
     if w_tail.is_empty() {
-        return core::array::from_fn(|n| halving_sum(&lanes[n]));
+        return halving_sum(&lanes);
     }
     // A copy, so that the lanes above stay in registers.
     let mut last = lanes;
-    for (last, x) in last.iter_mut().zip(xs) {
-        for ((lane, w), x) in last.iter_mut().zip(w_tail).zip(&x[w.len() - w_tail.len()..]) {
-            *lane += w.to_f32() * x;
-        }
+    for ((lane, w), x) in last.iter_mut().zip(w_tail).zip(x_tail) {
+        *lane += w.to_f32() * x;
     }
-    core::array::from_fn(|n| halving_sum(&last[n]))
+    halving_sum(&last)
 }
