@@ -1,6 +1,6 @@
 //! A fine-tune as named entries over a base model.
 
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -12,23 +12,20 @@ use core::cell::OnceCell as Once;
 #[cfg(feature = "std")]
 use std::sync::OnceLock as Once;
 
+use self::bound::BoundAdapter;
 use self::builder::AdapterBuilder;
 use crate::delta::PackedDelta;
 use crate::digest::{AdapterId, BaseDigest, check_len};
 use crate::dtype::Dtype;
-use crate::element::Element;
-use crate::error::{Error, Extent, Result};
+use crate::error::{Error, Result};
 use crate::format::wire::Wire;
 use crate::format::{Header, Kind, Part, ReadOptions, Verify, payload, read};
 use crate::layout::Layout;
-use crate::matrix::{MatMut, MatRef};
-use crate::product::check_vector;
-use crate::product::dense::dense_matvec_acc;
 #[cfg(feature = "std")]
 use crate::tiles::AlignedBytes;
 use crate::tiles::FileBytes;
-use crate::workspace::Workspace;
 
+pub(crate) mod bound;
 pub(crate) mod builder;
 pub(crate) mod selection;
 
@@ -282,7 +279,11 @@ impl Adapter {
             .parts
             .into_iter()
             .map(|parts| Slot { entry: Once::new(), source: Some(Source { file: bytes.clone(), parts, verify }) });
-        let mut adapter = Self::assemble(file.header, slots.collect())?;
+        let slots = slots.collect();
+        let mut adapter = match file.text {
+            Some(text) => Self::with_text(file.header, text, slots)?,
+            None => Self::assemble(file.header, slots)?,
+        };
         if options.verify == Verify::Eager {
             adapter.verify()?;
             // Everything is decoded: let go of the file.
@@ -440,7 +441,7 @@ impl Adapter {
     /// and meaningless.
     #[must_use]
     pub fn bind_unchecked(&self) -> BoundAdapter {
-        BoundAdapter { adapter: self.clone() }
+        BoundAdapter::new(self.clone())
     }
 
     fn entry(&self, index: usize) -> Result<&Entry> {
@@ -452,6 +453,11 @@ impl Adapter {
     /// Puts a valid header and its entries together.
     fn assemble(header: Header, slots: Vec<Slot>) -> Result<Self> {
         let text = Wire::new(&header, &header.stored()?).render().into_bytes();
+        Self::with_text(header, text, slots)
+    }
+
+    /// [`assemble`](Self::assemble) with the header's canonical form.
+    fn with_text(header: Header, text: Vec<u8>, slots: Vec<Slot>) -> Result<Self> {
         crate::format::check_limit("header", read::pad(text.clone()).len(), crate::format::MAX_HEADER)?;
         let id = AdapterId::of_header(&text);
         #[cfg_attr(
@@ -524,99 +530,4 @@ impl Slot {
         }
         Ok(())
     }
-}
-
-/// An adapter together with the caller's word that the base model at hand is the right one: products by name.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BoundAdapter {
-    adapter: Adapter,
-}
-
-impl BoundAdapter {
-    /// The adapter.
-    #[must_use]
-    pub fn adapter(&self) -> &Adapter {
-        &self.adapter
-    }
-
-    /// The entry of this name.
-    ///
-    /// # Errors
-    /// As for [`Adapter::get`].
-    pub fn get(&self, name: &str) -> Result<&Entry> {
-        self.adapter.get(name)
-    }
-
-    /// `y += D x` for the delta of this name; see [`PackedDelta::matvec_acc`]. Nothing is added for a zero entry.
-    ///
-    /// # Errors
-    /// Those of [`Adapter::get`] and [`PackedDelta::matvec_acc`]; [`Error::NotPacked`] for a raw tensor.
-    pub fn matvec_acc(&self, name: &str, x: &[f32], y: &mut [f32], ws: &mut Workspace) -> Result<()> {
-        match self.delta(name)? {
-            Delta::Packed(delta) => delta.matvec_acc(x, y, ws),
-            Delta::Zero([rows, cols]) => {
-                Extent::check(&[cols], &[x.len()])?;
-                Extent::check(&[rows], &[y.len()])?;
-                check_vector(x)
-            }
-        }
-    }
-
-    /// `y += W x + D x` with the base tensor `W` of this name; see [`PackedDelta::fused_matvec_acc`].
-    ///
-    /// # Errors
-    /// Those of [`Adapter::get`] and [`PackedDelta::fused_matvec_acc`]; [`Error::NotPacked`] for a raw tensor.
-    pub fn fused_matvec_acc<T: Element>(
-        &self,
-        name: &str,
-        base: MatRef<'_, T>,
-        x: &[f32],
-        y: &mut [f32],
-        ws: &mut Workspace,
-    ) -> Result<()> {
-        match self.delta(name)? {
-            Delta::Packed(delta) => delta.fused_matvec_acc(base, x, y, ws),
-            Delta::Zero(size) => {
-                Extent::check(&size, &[base.rows(), base.cols()])?;
-                dense_matvec_acc(base, x, y, ws)
-            }
-        }
-    }
-
-    /// `out = base + D` for the tensor of this name; see [`PackedDelta::materialize`].
-    ///
-    /// # Errors
-    /// Those of [`Adapter::get`] and [`PackedDelta::materialize`]; [`Error::NotPacked`] for a raw tensor.
-    pub fn materialize<T: Element>(&self, name: &str, base: MatRef<'_, T>, mut out: MatMut<'_, T>) -> Result<()> {
-        match self.delta(name)? {
-            Delta::Packed(delta) => delta.materialize(base, out),
-            Delta::Zero(size) => {
-                Extent::check(&size, &[base.rows(), base.cols()])?;
-                Extent::check(&size, &[out.rows(), out.cols()])?;
-                let rows = if size[1] == 0 { 0 } else { size[0] };
-                for row in 0..rows {
-                    let values = base.row(row);
-                    if let Some(col) = values.iter().position(|w| !w.to_f32().is_finite()) {
-                        return Err(Error::NonFinite { tensor: "base".to_string(), row, col });
-                    }
-                    out.row_mut(row).copy_from_slice(values);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn delta(&self, name: &str) -> Result<Delta<'_>> {
-        match self.adapter.get(name)? {
-            Entry::Packed(delta) => Ok(Delta::Packed(delta)),
-            Entry::Zero(zero) => Ok(Delta::Zero(zero.size())),
-            Entry::Raw(_) => Err(Error::NotPacked(String::from(name))),
-        }
-    }
-}
-
-/// What products by name work with.
-enum Delta<'a> {
-    Packed(&'a PackedDelta),
-    Zero([usize; 2]),
 }

@@ -232,9 +232,9 @@ impl Isa {
         out: &mut [f32; TILE_COLS],
         stream: bool,
     ) {
-        match self {
+        match (self, stream) {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(token) if stream => token.stream_sum(base, values, out),
+            (Self::Avx512(token), true) => token.stream_sum(base, values, out),
             _ => {
                 for k in 0..TILE_COLS {
                     out[k] = base[k] + values[k];

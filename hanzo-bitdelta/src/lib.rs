@@ -33,9 +33,10 @@ mod report;
 mod tiles;
 mod workspace;
 
+pub use adapter::bound::BoundAdapter;
 pub use adapter::builder::AdapterBuilder;
 pub use adapter::selection::{Selection, Treatment};
-pub use adapter::{Adapter, BoundAdapter, Entry, RawTensor, ZeroTensor};
+pub use adapter::{Adapter, Entry, RawTensor, ZeroTensor};
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
 pub use cache::{AdapterCache, AdapterKey, AdapterStore, CacheConfig, CacheStats, DirectoryStore, MemoryStore};

@@ -72,7 +72,7 @@ impl PackedDelta {
         Ok(())
     }
 
-    /// `y += W x + D x`, with the bits of [`dense_matvec_acc`] followed by [`matvec_acc`](Self::matvec_acc).
+    /// `y += W x + D x`, with the bits of [`dense_matvec_acc`](crate::dense_matvec_acc) followed by [`matvec_acc`](Self::matvec_acc).
     ///
     /// # Errors
     /// Those of the two calls; `y` is untouched then.
@@ -171,6 +171,8 @@ impl PackedDelta {
         use rayon::prelude::*;
         let (engine, inputs, count) = (ws.engine, &ws.inputs, self.grid().bands());
         let size = count.div_ceil(parts);
+        // Rounding up may leave nothing for the last ones.
+        let parts = count.div_ceil(size);
         let bands = |part: usize| count.min(part * size)..count.min((part + 1) * size);
         ws.lanes[..parts].par_iter_mut().enumerate().for_each(|(part, lane)| {
             let mut own = core::mem::take(&mut lane.results);

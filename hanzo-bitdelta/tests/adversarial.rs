@@ -355,3 +355,94 @@ fn a_missing_file_is_an_io_error() {
     let kind = std::io::ErrorKind::NotFound;
     assert_eq!(Adapter::open("/nonexistent/adapter.safetensors", ReadOptions::new()), Err(Error::Io { kind }));
 }
+
+#[cfg(feature = "mmap")]
+#[test]
+fn a_mapped_file_is_checked_as_a_read_one_is() {
+    let path = std::env::temp_dir().join(format!("hanzo-bitdelta-mapped-{}.safetensors", std::process::id()));
+    for layout in [Layout::Tiled16, Layout::RowMajor64] {
+        let bytes = small_adapter(layout).to_bytes().unwrap();
+        let outcome = |bytes: &[u8], verify| {
+            std::fs::write(&path, bytes).unwrap();
+            let options = ReadOptions::new().verify(verify);
+            let read = Adapter::open(&path, options).and_then(|adapter| adapter.verify().map(|()| adapter.to_bytes()));
+            #[allow(unsafe_code, reason = "nobody else knows the file")]
+            // SAFETY: the file changes only after the adapter is gone.
+            let map = unsafe { Adapter::map(&path, options) };
+            let map = map.and_then(|adapter| adapter.verify().map(|()| adapter.to_bytes()));
+            assert_eq!(map, read);
+            map
+        };
+        for verify in [Verify::Eager, Verify::Lazy, Verify::Trusted] {
+            assert_eq!(outcome(&bytes, verify), Ok(Ok(bytes.clone())));
+            for cut in [0, 7, 8, 100, bytes.len() - 1] {
+                assert!(outcome(&bytes[..cut], verify).is_err());
+            }
+        }
+        let mut flipped = bytes.clone();
+        let data = 8 + u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
+        flipped[data] ^= 1;
+        assert!(matches!(outcome(&flipped, Verify::Lazy), Err(Error::Checksum { .. })));
+    }
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn fits_refuse_what_they_cannot_use() {
+    use hanzo_bitdelta::fit::{Gram, ScaleAccumulator, SignOptions, closed_form, error_feedback};
+    let delta = [1.0_f32, -2.0, 3.0, 4.0];
+    let delta = MatRef::new(&delta, 2, 2).unwrap();
+    let packed = PackedDelta::from_delta(delta, &row()).unwrap();
+    let no_samples = Error::InvalidOptions { what: "calibration samples", value: 0 };
+    assert_eq!(Gram::from_inputs(MatRef::new(&[], 0, 2).unwrap()).unwrap_err(), no_samples);
+    assert_eq!(closed_form(&packed, delta, &Gram::new(2).unwrap()).unwrap_err(), no_samples);
+    assert!(matches!(Gram::new(usize::MAX), Err(Error::TooLarge { .. })));
+    let mut gram = Gram::new(2).unwrap();
+    assert_eq!(gram.push(MatRef::new(&[1.0, f32::NAN], 1, 2).unwrap()), Err(non_finite("inputs", 0, 1)));
+    assert!(gram.push(MatRef::new(&[1.0], 1, 1).unwrap()).is_err());
+    assert_eq!(gram.samples(), 0);
+    gram.push(MatRef::new(&[1.0, 1.0], 1, 2).unwrap()).unwrap();
+    let signs = |damping| error_feedback(delta, &gram, &row(), &SignOptions::new().damping(damping));
+    assert_eq!(signs(0.0).unwrap_err(), Error::NotPositiveDefinite);
+    for damping in [-0.1, f64::NAN, f64::INFINITY] {
+        assert!(matches!(signs(damping), Err(Error::InvalidOptions { .. })));
+    }
+    assert!(signs(0.05).is_ok());
+    let two = row().planes(2);
+    let error = error_feedback(delta, &gram, &two, &SignOptions::new()).unwrap_err();
+    assert!(matches!(error, Error::InvalidOptions { value: 2, .. }));
+    assert!(ScaleAccumulator::new(&PackedDelta::from_delta(delta, &two).unwrap()).is_err());
+    let mut sums = ScaleAccumulator::new(&packed).unwrap();
+    assert_eq!(sums.finish().unwrap_err(), no_samples);
+    assert!(sums.push(&[1.0, f32::NAN], &[0.0, 0.0], &mut Workspace::new()).is_err());
+    assert!(sums.push(&[1.0, 1.0], &[0.0], &mut Workspace::new()).is_err());
+    assert_eq!(sums.samples(), 0);
+}
+
+#[test]
+fn a_loss_that_leaves_the_numbers_ends_the_distillation() {
+    use hanzo_bitdelta::{DistillOptions, Scales, TeacherFn, distill};
+    let delta = [1.0_f32, -2.0];
+    let delta = PackedDelta::from_delta(MatRef::new(&delta, 1, 2).unwrap(), &row()).unwrap();
+    let adapter = Adapter::builder().entry("w", delta).build().unwrap();
+    let run = |bad_step: u32, options: &DistillOptions| {
+        let mut step = 0;
+        let mut teacher = TeacherFn::new(
+            |_: &Scales, _: &mut Scales| {
+                step += 1;
+                Ok(if step > bad_step { f64::NAN } else { 1.0 })
+            },
+            |_: &Scales| Ok(1.0),
+        );
+        distill(&adapter, &mut teacher, options).map(|(adapter, _)| adapter)
+    };
+    assert_eq!(run(3, &DistillOptions::new()).unwrap_err(), Error::Diverged { step: 3 });
+    assert_eq!(run(0, &DistillOptions::new().steps(0)).unwrap(), adapter);
+    assert_eq!(run(9, &DistillOptions::new().steps(9)).unwrap(), adapter);
+    for rate in [0.0, -1.0, f64::NAN] {
+        assert!(matches!(run(9, &DistillOptions::new().learning_rate(rate)), Err(Error::InvalidOptions { .. })));
+    }
+    let mut scales = Scales::of(&adapter).unwrap();
+    assert!(scales.get("v").is_err() && scales.get_mut("v").is_err());
+    assert_eq!(scales.names().collect::<Vec<_>>(), ["w"]);
+}

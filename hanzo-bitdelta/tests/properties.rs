@@ -51,6 +51,22 @@ fn pack(delta: &[f32], rows: usize, cols: usize, options: &PackOptions) -> Packe
     PackedDelta::from_delta(MatRef::new(delta, rows, cols).unwrap(), options).unwrap()
 }
 
+#[cfg(feature = "rayon")]
+#[test]
+fn more_threads_than_there_is_work_for_change_nothing() {
+    // 13 bands in 8 parts of 2: the last part is empty.
+    let (rows, cols) = (200, 12_000);
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(3);
+    let packed = pack(&values(&mut rng, rows * cols), rows, cols, &PackOptions::new());
+    let x = values(&mut rng, cols);
+    let run = |threads: usize| {
+        let mut y = vec![0.0; rows];
+        packed.matvec_acc(&x, &mut y, &mut Workspace::new().threads(threads)).unwrap();
+        bits(&y)
+    };
+    assert!([2, 3, 5, 8, 12, 13, 100].into_iter().all(|threads| run(threads) == run(1)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -18,6 +18,8 @@ use crate::options::{Granularity, MAX_PLANES, SignZero};
 #[derive(Debug)]
 pub(crate) struct File {
     pub(crate) header: Header,
+    /// The canonical header, without trailing spaces, if the file has it.
+    pub(crate) text: Option<Vec<u8>>,
     /// Byte ranges in the file of the parts of each record, in the order sign, scale or data.
     pub(crate) parts: Vec<Vec<Range<usize>>>,
 }
@@ -36,12 +38,17 @@ pub(crate) fn read(file: &[u8], allow_noncanonical: bool) -> Result<File> {
     }
     let text = core::str::from_utf8(text).map_err(|_| malformed("the header is not UTF-8"))?;
     let wire = wire::parse(text)?;
+    let mut bare = None;
     if !allow_noncanonical {
-        let canonical = pad(wire.render().into_bytes());
+        let own = wire.render().into_bytes();
+        let len = own.len();
+        let mut canonical = pad(own);
         if canonical != text.as_bytes() {
             let same = canonical.iter().zip(text.as_bytes()).take_while(|(a, b)| a == b).count();
             return Err(Error::NonCanonical { at: 8 + same });
         }
+        canonical.truncate(len);
+        bare = Some(canonical);
     }
     check_limits(&wire)?;
     let header = header(&wire)?;
@@ -50,7 +57,7 @@ pub(crate) fn read(file: &[u8], allow_noncanonical: bool) -> Result<File> {
     let start = file.len() - data.len();
     let shift = |part: Range<usize>| start + part.start..start + part.end;
     let parts = parts.into_iter().map(|parts| parts.into_iter().map(shift).collect()).collect();
-    Ok(File { header, parts })
+    Ok(File { header, text: bare, parts })
 }
 
 /// Appends the spaces that put the data on a multiple of 64 bytes.

@@ -42,6 +42,8 @@ pub(super) fn products<T: Element>(w: MatRef<'_, T>, xs: &[&[f32]], ws: &mut Wor
     if parts > 1 {
         use rayon::prelude::*;
         let size = rows.div_ceil(parts);
+        // Rounding up may leave nothing for the last ones.
+        let parts = rows.div_ceil(size);
         let engine = ws.engine;
         ws.lanes[..parts].par_iter_mut().enumerate().for_each(|(part, lane)| {
             let first = rows.min(part * size);
