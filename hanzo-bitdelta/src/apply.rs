@@ -382,18 +382,28 @@ impl<T: Element> Op for Largest<'_, T> {
 
     #[inline(always)]
     fn run(self, _: Isa) -> f32 {
-        // As integers, the bits of magnitudes are ordered as the magnitudes are, and NaN is above infinity.
-        let magnitude = |w: &T| w.to_f32().to_bits() & 0x7fff_ffff;
         let (chunks, tail) = self.row.as_chunks::<TILE_COLS>();
         let mut lanes = [0_u32; TILE_COLS];
         for chunk in chunks {
             for k in 0..TILE_COLS {
-                lanes[k] = lanes[k].max(magnitude(&chunk[k]));
+                lanes[k] = lanes[k].max(magnitude_bits(chunk[k]));
             }
         }
-        let largest = tail.iter().map(magnitude).chain(lanes).fold(0, u32::max);
+        let mut largest = 0;
+        for lane in lanes {
+            largest = lane.max(largest);
+        }
+        for &value in tail {
+            largest = magnitude_bits(value).max(largest);
+        }
         f32::from_bits(largest.min(0x7f80_0000))
     }
+}
+
+/// As integers, these are ordered as the magnitudes are, and NaN is above infinity.
+#[inline(always)]
+fn magnitude_bits<T: Element>(value: T) -> u32 {
+    value.to_f32().to_bits() & 0x7fff_ffff
 }
 
 /// 1 for a value that is not finite: an integer, so that a loop over values needs no branch.

@@ -2,10 +2,10 @@
 #![allow(unsafe_code, reason = "vector loads and stores through pointers; the twin is `portable`")]
 
 use core::arch::x86_64::{
-    __m512, __m512i, _CMP_GT_OQ, _CMP_LT_OQ, _mm_sfence, _mm_stream_ps, _mm512_abs_ps, _mm512_add_ps,
-    _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_extractf32x4_ps, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_mul_ps, _mm512_permutexvar_ps, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps,
-    _mm512_srli_epi32, _mm512_storeu_ps, _mm512_stream_ps, _mm512_xor_si512,
+    __m512, __m512i, _CMP_GT_OQ, _CMP_LT_OQ, _MM_HINT_T0, _mm_prefetch, _mm_sfence, _mm_stream_ps, _mm512_abs_ps,
+    _mm512_add_ps, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_extractf32x4_ps,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mul_ps, _mm512_permutexvar_ps, _mm512_set1_ps, _mm512_setr_epi32,
+    _mm512_setzero_ps, _mm512_srli_epi32, _mm512_storeu_ps, _mm512_stream_ps, _mm512_xor_si512,
 };
 
 use super::{Isa, Line, Op, Plane, SEGMENT_WORDS, Scratch};
@@ -70,7 +70,9 @@ fn dots<const R: usize, const N: usize>(
         for (half, start) in [0, 16].into_iter().enumerate() {
             let mut w = [_mm512_setzero_ps(); R];
             for (w, row) in w.iter_mut().zip(&rows) {
-                *w = load(&row[c][start..start + 16]);
+                let values = &row[c][start..start + 16];
+                ahead(values);
+                *w = load(values);
             }
             for (n, x) in xs.iter().enumerate() {
                 let x = load(&x[c][start..start + 16]);
@@ -136,6 +138,8 @@ fn pack_words(
     let (mut first, mut second) = (load(&lanes[..16]), load(&lanes[16..]));
     let flip = if zero_is_positive { u32::MAX } else { 0 };
     for (values, tile) in words.iter().zip(tiles) {
+        ahead(&values[..16]);
+        ahead(&values[16..]);
         let (low, high) = (load(&values[..16]), load(&values[16..]));
         first = _mm512_add_ps(first, _mm512_abs_ps(low));
         second = _mm512_add_ps(second, _mm512_abs_ps(high));
@@ -233,6 +237,17 @@ fn table([a, b, c, d]: &[f32; 4]) -> Line {
     // SAFETY: a line is 16 floats long; the store needs no alignment.
     unsafe { _mm512_storeu_ps(line.0.as_mut_ptr(), sums) };
     line
+}
+
+/// Asks for what a stream of weights will read a page later: the processor's own prefetching stops at pages.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,f16c")]
+fn ahead(values: &[f32]) {
+    // SAFETY: a prefetch of any address, mapped or not, has no effect but on caches.
+    #[allow(unused_unsafe, reason = "a safe function in newer releases of Rust")]
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(1024).cast())
+    };
 }
 
 #[inline]
