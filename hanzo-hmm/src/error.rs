@@ -68,6 +68,15 @@ pub enum Error {
         /// The state.
         state: usize,
     },
+    /// A covariance matrix that is not symmetric positive definite.
+    #[error("the covariance of state {state} is not symmetric positive definite")]
+    NotPositiveDefinite {
+        /// The state.
+        state: usize,
+    },
+    /// A chain that cannot reach every state from every other has no single stationary distribution to start from.
+    #[error("the transition matrix is not irreducible")]
+    NotErgodic,
     /// A sequence that the model gives probability 0.
     #[error("sequence {sequence} has probability 0 from position {position} on")]
     ImpossibleSequence {

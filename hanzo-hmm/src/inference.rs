@@ -1,11 +1,18 @@
-//! Inference: filtering, smoothing, decoding.
+//! Inference: filtering, smoothing, decoding, sampling.
 
+mod anomaly;
+mod checkpoint;
 mod decoding;
 mod filter;
+mod fixed_lag;
 mod forward_backward;
+mod k_best;
+mod sampling;
 
 pub use decoding::Path;
 pub use filter::FilterState;
+pub use fixed_lag::FixedLag;
 pub use forward_backward::Posterior;
 
+pub(crate) use checkpoint::smooth_in_blocks;
 pub(crate) use forward_backward::{Expected, check_all, observed, smooth};

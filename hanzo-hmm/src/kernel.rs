@@ -12,7 +12,7 @@ mod workspace;
 pub use lattice::Lattice;
 pub use workspace::{Kernel, Workspace};
 
-pub(crate) use weights::Block;
+pub(crate) use weights::{Block, Live};
 pub(crate) use width::product;
 
 use crate::model::{Emission, Hmm, Transitions};

@@ -1,5 +1,10 @@
 //! Learning the parameters of a model from sequences.
 
 mod baum_welch;
+mod expectations;
+mod online;
+mod stationary;
 
-pub use baum_welch::{BaumWelch, FitSummary, Learn};
+pub use baum_welch::{BaumWelch, FitSummary, Learn, Memory, Progress};
+pub use expectations::Expectations;
+pub use online::OnlineEm;

@@ -13,12 +13,14 @@ mod raw;
 
 pub use error::{Error, Result};
 pub use hmm_core::HiddenMarkovModel;
-pub use inference::{FilterState, Path, Posterior};
+pub use inference::{FilterState, FixedLag, Path, Posterior};
 pub use kernel::{Kernel, Lattice, Workspace};
-pub use learning::{BaumWelch, FitSummary, Learn};
+pub use learning::{BaumWelch, Expectations, FitSummary, Learn, Memory, OnlineEm, Progress};
 pub use market::{Config, MarketMaker, PerformanceRequirements, RoutingRequest, UserPreferences};
 pub use model::{
-    Categorical, CategoricalPrior, CategoricalStats, Emission, GaussianDiag, GaussianDiagStats, Hmm, Initial,
-    Observations, Rows, SymbolTable, Transitions, VarianceFloor,
+    Categorical, CategoricalPrior, CategoricalStats, Emission, GaussianDiag, GaussianDiagStats, GaussianFull,
+    GaussianFullStats, GaussianMixture, GaussianSpherical, GaussianTied, Hmm, Initial, Labelled, Labels, MixturePrior,
+    MixtureStats, Observations, Pairs, Poisson, PoissonPrior, PoissonStats, Product, Rows, SymbolTable, Transitions,
+    VarianceFloor,
 };
 pub use rand_core;

@@ -8,7 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::hmm_core::HiddenMarkovModel;
 use crate::inference::FilterState;
 use crate::kernel::arith::log_sum_exp;
-use crate::model::{Categorical, Emission, GaussianDiag, Hmm, Initial, Transitions, check_distribution};
+use crate::model::{
+    Categorical, Emission, GaussianDiag, GaussianFull, GaussianMixture, GaussianSpherical, GaussianTied, Hmm, Initial,
+    Poisson, Product, Transitions, check_distribution,
+};
 use crate::{Error, Result};
 
 /// The rows of a row-major table.
@@ -65,6 +68,134 @@ impl Serialize for GaussianDiag {
 impl<'de> Deserialize<'de> for GaussianDiag {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         checked(deserializer, |raw: RawGaussianDiag| Self::new(raw.means, raw.variances))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawGaussianSpherical {
+    means: Vec<Vec<f64>>,
+    variances: Vec<f64>,
+}
+
+impl Serialize for GaussianSpherical {
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        let (means, variances) = (rows(self.means(), self.dim()), self.variances().to_vec());
+        RawGaussianSpherical { means, variances }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for GaussianSpherical {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        checked(deserializer, |raw: RawGaussianSpherical| Self::new(raw.means, raw.variances))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawGaussianFull {
+    means: Vec<Vec<f64>>,
+    covariances: Vec<Vec<Vec<f64>>>,
+}
+
+impl Serialize for GaussianFull {
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        let dim = self.dim();
+        let covariances = rows(self.covariances(), dim * dim).iter().map(|table| rows(table, dim)).collect();
+        RawGaussianFull { means: rows(self.means(), dim), covariances }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for GaussianFull {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        checked(deserializer, |raw: RawGaussianFull| Self::new(raw.means, raw.covariances))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawGaussianTied {
+    means: Vec<Vec<f64>>,
+    covariance: Vec<Vec<f64>>,
+}
+
+impl Serialize for GaussianTied {
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        let (means, covariance) = (rows(self.means(), self.dim()), rows(self.covariance(), self.dim()));
+        RawGaussianTied { means, covariance }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for GaussianTied {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        checked(deserializer, |raw: RawGaussianTied| Self::new(raw.means, raw.covariance))
+    }
+}
+
+/// Exactly one of `variances` and `covariances` is there.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawMixture {
+    weights: Vec<Vec<f64>>,
+    means: Vec<Vec<Vec<f64>>>,
+    #[serde(default)]
+    variances: Option<Vec<Vec<Vec<f64>>>>,
+    #[serde(default)]
+    covariances: Option<Vec<Vec<Vec<Vec<f64>>>>>,
+}
+
+impl Serialize for GaussianMixture {
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        let (dim, k) = (self.dim(), self.n_components());
+        let by_state = |table: &[f64]| rows(table, k * dim).iter().map(|state| rows(state, dim)).collect::<Vec<_>>();
+        let full = || -> Vec<Vec<Vec<Vec<f64>>>> {
+            let matrices = |state: &Vec<f64>| rows(state, dim * dim).iter().map(|table| rows(table, dim)).collect();
+            rows(self.covariances(), k * dim * dim).iter().map(matrices).collect()
+        };
+        RawMixture {
+            weights: rows(self.weights(), k),
+            means: by_state(self.means()),
+            variances: (!self.is_full()).then(|| by_state(self.covariances())),
+            covariances: self.is_full().then(full),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for GaussianMixture {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        checked(deserializer, |raw: RawMixture| match (raw.variances, raw.covariances) {
+            (Some(variances), None) => Self::diag(raw.weights, raw.means, variances),
+            (None, Some(covariances)) => Self::full(raw.weights, raw.means, covariances),
+            (variances, _) => {
+                let found = if variances.is_some() { 2 } else { 0 };
+                Err(Error::DimensionMismatch { what: "kinds of covariances", expected: 1, found })
+            }
+        })
+    }
+}
+
+impl Serialize for Poisson {
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        rows(self.rates(), self.dim()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Poisson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        checked(deserializer, Self::new)
+    }
+}
+
+impl<A: Emission + Serialize, B: Emission + Serialize> Serialize for Product<A, B> {
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        (self.first(), self.second()).serialize(serializer)
+    }
+}
+
+impl<'de, A: Emission + Deserialize<'de>, B: Emission + Deserialize<'de>> Deserialize<'de> for Product<A, B> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        checked(deserializer, |(first, second): (A, B)| Self::new(first, second))
     }
 }
 

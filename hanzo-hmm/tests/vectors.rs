@@ -7,6 +7,14 @@ use hanzo_hmm::{
 };
 use serde_json::Value;
 
+#[path = "support/data.rs"]
+mod data;
+#[path = "support/reference.rs"]
+mod reference;
+
+use data::{difference, flat, floats, load, matrix, number, relative, usizes};
+use reference::{check_reference, parameters, split};
+
 fn categorical(parameters: &Value) -> Hmm<Categorical> {
     Hmm::new(
         Initial::Free(floats(&parameters["startprob"])),
@@ -23,118 +31,6 @@ fn gaussian(parameters: &Value) -> Hmm<GaussianDiag> {
         GaussianDiag::new(matrix(&parameters["means"]), matrix(&parameters["covars"])).unwrap(),
     )
     .unwrap()
-}
-
-/// Largest absolute difference.
-fn difference(a: &[f64], b: &[f64]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
-}
-
-fn relative(a: f64, b: f64) -> f64 {
-    (a - b).abs() / b.abs()
-}
-
-/// Relative above 1, absolute below: trained likelihoods may reach 1, whose log is rounding alone.
-fn mixed(a: f64, b: f64) -> f64 {
-    (a - b).abs() / b.abs().max(1.0)
-}
-
-fn parameters<E: Emission>(model: &Hmm<E>, emission: &[f64]) -> Vec<f64> {
-    [model.initial_probabilities(), model.transitions().probabilities(), emission].concat()
-}
-
-/// Checks everything a reference file states; `emission` reads the emission parameters of a model, `expected` those of
-/// a file.
-fn check_reference<'a, E, Q>(
-    case: &Value,
-    model: &Hmm<E>,
-    sequences: &[Q],
-    prior: impl Fn() -> E::Prior,
-    emission: impl Fn(&Hmm<E>) -> Vec<f64>,
-    expected: impl Fn(&Value) -> Vec<f64>,
-) where
-    E: Emission + Clone,
-    Q: Observations<E::Obs<'a>> + Clone,
-{
-    let name = case["name"].as_str().unwrap();
-    let n = model.n_states();
-    for kernel in [Kernel::Auto, Kernel::Log] {
-        let mut workspace = Workspace::with_kernel(kernel);
-        let lls: Vec<f64> =
-            sequences.iter().map(|s| model.log_likelihood_with(&mut workspace, s.clone()).unwrap()).collect();
-        // The log kernel's own rounding grows with the length (spec section 2).
-        let tolerance = if kernel == Kernel::Auto { 1e-12 } else { 1e-11 };
-        let total: f64 = lls.iter().sum();
-        assert!(relative(total, number(&case["log_likelihood_40digits"])) < tolerance, "{name} {kernel:?} ll");
-        for (ll, expected) in lls.iter().zip(floats(&case["log_likelihood_per_sequence"])) {
-            assert!(relative(*ll, expected) < 1e-11, "{name} ll of a sequence");
-        }
-
-        let mut posterior = Posterior::default();
-        let mut gamma = Vec::new();
-        for (sequence, ll) in sequences.iter().zip(&lls) {
-            model.posterior_with(&mut workspace, sequence.clone(), &mut posterior).unwrap();
-            assert!(relative(posterior.log_likelihood, *ll) < 1e-12, "{name} ll of the posterior");
-            gamma.extend_from_slice(posterior.gamma.as_slice());
-        }
-        let first = flat(&case["posterior_first_rows"]);
-        let last = flat(&case["posterior_last_rows"]);
-        assert!(difference(&gamma[..first.len()], &first) < 1e-9, "{name} first posteriors");
-        assert!(difference(&gamma[gamma.len() - last.len()..], &last) < 1e-9, "{name} last posteriors");
-        let mut sums = vec![0.0; n];
-        let mut counts = vec![0; n];
-        for row in gamma.chunks_exact(n) {
-            let best = (0..n).rev().max_by(|&i, &j| row[i].total_cmp(&row[j])).unwrap();
-            counts[best] += 1;
-            sums.iter_mut().zip(row).for_each(|(sum, g)| *sum += g);
-        }
-        let steps = gamma.len() / n;
-        assert!(difference(&sums, &floats(&case["posterior_column_sums"])) < 1e-9 * steps as f64, "{name} sums");
-        assert_eq!(counts, usizes(&case["map_posterior_state_count"]), "{name} argmax counts");
-    }
-
-    for (i, sequence) in sequences.iter().enumerate() {
-        let path = model.viterbi(sequence.clone()).unwrap();
-        assert!(relative(path.log_prob, number(&case["viterbi_score"][i])) < 1e-12, "{name} viterbi score");
-        assert_eq!(path.states, usizes(&case["viterbi_path"][i]), "{name} viterbi path");
-    }
-
-    for (iterations, key, tolerance) in [(1, "em1", 1e-9), (5, "em5", 1e-7)] {
-        let mut trained = model.clone();
-        let fit = BaumWelch::new()
-            .max_iters(iterations)
-            .tolerance(0.0)
-            .emission_prior(prior())
-            .fit(&mut trained, sequences)
-            .unwrap();
-        assert!(!fit.floored, "{name}: no floor is active");
-        let own = parameters(&trained, &emission(&trained));
-        let initial = floats(&case[key]["startprob"]);
-        let wanted = [initial, flat(&case[key]["transmat"]), expected(&case[key])].concat();
-        assert!(difference(&own, &wanted) < tolerance, "{name} {key}: {}", difference(&own, &wanted));
-        let history = floats(&case["em_loglik_before_each_iteration"]);
-        for (ll, expected) in fit.log_likelihoods.iter().zip(&history) {
-            assert!(mixed(*ll, *expected) < 1e-9, "{name} {key} history");
-        }
-        if key == "em5" {
-            let ll: f64 = sequences.iter().map(|s| trained.log_likelihood(s.clone()).unwrap()).sum();
-            assert!(mixed(ll, number(&case["em5_log_likelihood"])) < 1e-7, "{name} ll after five");
-        }
-    }
-}
-
-/// Splits a concatenation by the lengths in the file.
-fn split<'a, T>(values: &'a [T], case: &Value, width: usize) -> Vec<&'a [T]> {
-    let mut rest = values;
-    usizes(&case["lengths"])
-        .into_iter()
-        .map(|length| {
-            let (head, tail) = rest.split_at(length * width);
-            rest = tail;
-            head
-        })
-        .collect()
 }
 
 #[test]
@@ -372,40 +268,4 @@ fn public_ice_cream_diary() {
         assert!(difference(&hot, &floats(&expected["p_hot"])) < 1e-9);
         assert_eq!(model.viterbi(&sequences[0]).unwrap().states, usizes(&expected["viterbi_path"]));
     }
-}
-
-/// A JSON file of the data folder that `HANZO_TEST_DATA` names; `None`, with a line on stderr, when it is not set.
-fn load(path: &str) -> Option<Value> {
-    let Some(folder) = std::env::var_os("HANZO_TEST_DATA") else {
-        eprintln!("skipped: {path}; set HANZO_TEST_DATA to the folder of the SDK's test data");
-        return None;
-    };
-    let file = std::path::Path::new(&folder).join(path);
-    let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    Some(serde_json::from_str(&text).unwrap())
-}
-
-/// A number, or one written as a string of many digits.
-fn number(value: &Value) -> f64 {
-    value.as_f64().or_else(|| value.as_str()?.parse().ok()).unwrap_or_else(|| panic!("not a number: {value}"))
-}
-
-/// All numbers of an array, whatever its depth.
-fn flat(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Array(values) => values.iter().flat_map(flat).collect(),
-        other => vec![number(other)],
-    }
-}
-
-fn floats(value: &Value) -> Vec<f64> {
-    value.as_array().unwrap().iter().map(number).collect()
-}
-
-fn matrix(value: &Value) -> Vec<Vec<f64>> {
-    value.as_array().unwrap().iter().map(flat).collect()
-}
-
-fn usizes(value: &Value) -> Vec<usize> {
-    value.as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as usize).collect()
 }

@@ -2,7 +2,7 @@
 
 use crate::kernel::arith::{exp_nonpositive, log_sum_exp, vecmat};
 use crate::kernel::product;
-use crate::model::{Categorical, Emission, GaussianDiag, Hmm, Shape};
+use crate::model::{Categorical, Emission, GaussianDiag, Hmm, Labels, Shape};
 use crate::{Error, Result};
 
 /// What a filter knows after the observations so far: the distribution of the current state and the log-likelihood.
@@ -54,6 +54,20 @@ impl FilterState {
     #[must_use]
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// Mean of -ln p(observation given the past) over the steps so far, missing ones included: a running anomaly score
+    /// in nats a step, 0 before the first step.
+    #[must_use]
+    pub fn mean_anomaly(&self) -> f64 {
+        if self.steps == 0 { 0.0 } else { -self.log_likelihood / self.steps as f64 }
+    }
+
+    /// Writes the logs of the beliefs.
+    pub(super) fn write_log_belief(&self, out: &mut [f64]) {
+        for (out, (belief, log)) in out.iter_mut().zip(self.belief.iter().zip(&self.log_belief)) {
+            *out = if self.in_logs { *log } else { belief.ln() };
+        }
     }
 
     fn at_start(initial: &[f64], log_initial: &[f64]) -> Self {
@@ -130,7 +144,7 @@ impl<E: Emission> Hmm<E> {
     /// [`Error::DimensionMismatch`] when the filter belongs to a model of another size; the family's error for a bad
     /// observation; [`Error::ImpossibleSequence`] for one of probability 0. The filter is then unchanged.
     pub fn update(&self, filter: &mut FilterState, o: Option<E::Obs<'_>>) -> Result<f64> {
-        self.advance(filter, o, false)
+        self.advance(filter, o, false, None)
     }
 
     /// Like [`update`](Self::update), where NaN coordinates of the observation are missing and integrated out.
@@ -139,7 +153,7 @@ impl<E: Emission> Hmm<E> {
     ///
     /// As for [`update`](Self::update).
     pub fn update_partial(&self, filter: &mut FilterState, o: E::Obs<'_>) -> Result<f64> {
-        self.advance(filter, Some(o), true)
+        self.advance(filter, Some(o), true, None)
     }
 
     /// Distribution of the state `steps` steps after the last observation, O(`steps` S^2). Before the first
@@ -167,28 +181,43 @@ impl<E: Emission> Hmm<E> {
         Err(Error::DimensionMismatch { what: "filter", expected: self.n_states(), found: filter.belief.len() })
     }
 
-    fn advance(&self, filter: &mut FilterState, o: Option<E::Obs<'_>>, partial: bool) -> Result<f64> {
+    /// One step; only the states that the labels allow at their step are possible after it.
+    pub(super) fn advance(
+        &self,
+        filter: &mut FilterState,
+        o: Option<E::Obs<'_>>,
+        partial: bool,
+        allowed: Option<(&Labels, usize)>,
+    ) -> Result<f64> {
         self.check_filter(filter)?;
         if let Some(o) = o {
             self.emission().check(o, filter.position(), partial)?;
         }
         // At the first step both forms are exact, so only the result decides.
         if (!filter.in_logs || filter.steps == 0)
-            && let Some(gain) = self.advance_plain(filter, o)
+            && let Some(gain) = self.advance_plain(filter, o, allowed)
         {
             return Ok(gain);
         }
-        self.advance_in_logs(filter, o)
+        self.advance_in_logs(filter, o, allowed)
     }
 
     /// One step on plain probabilities; `None`, with the filter untouched, where they are not exact enough.
-    fn advance_plain(&self, filter: &mut FilterState, o: Option<E::Obs<'_>>) -> Option<f64> {
+    fn advance_plain(
+        &self,
+        filter: &mut FilterState,
+        o: Option<E::Obs<'_>>,
+        allowed: Option<(&Labels, usize)>,
+    ) -> Option<f64> {
         let Scratch { prediction, belief, log_emission, .. } = &mut filter.scratch;
         let transitions = self.transitions();
         if filter.steps == 0 {
             prediction.copy_from_slice(self.initial_probabilities());
         } else {
             product(&filter.belief, transitions.probabilities(), prediction);
+        }
+        if let Some((labels, t)) = allowed {
+            labels.mask(t, prediction, 0.0);
         }
         // `log_emission` first holds the logs or weights, then tells which states the observation allows.
         let mut shift = 0.0;
@@ -237,11 +266,16 @@ impl<E: Emission> Hmm<E> {
                 return None;
             }
         }
-        let gain = if o.is_none() { 0.0 } else { total.ln() + shift };
+        let gain = if o.is_none() && allowed.is_none() { 0.0 } else { total.ln() + shift };
         Some(filter.commit(false, gain))
     }
 
-    fn advance_in_logs(&self, filter: &mut FilterState, o: Option<E::Obs<'_>>) -> Result<f64> {
+    fn advance_in_logs(
+        &self,
+        filter: &mut FilterState,
+        o: Option<E::Obs<'_>>,
+        allowed: Option<(&Labels, usize)>,
+    ) -> Result<f64> {
         let position = filter.position();
         let from_plain = !filter.in_logs;
         let Scratch { belief, log_belief, log_emission, terms, prediction } = &mut filter.scratch;
@@ -249,6 +283,9 @@ impl<E: Emission> Hmm<E> {
             self.emission().log_prob_into(o, log_emission);
         } else {
             log_emission.fill(0.0);
+        }
+        if let Some((labels, t)) = allowed {
+            labels.mask(t, log_emission, f64::NEG_INFINITY);
         }
         let transitions = self.transitions();
         if filter.steps == 0 {
@@ -287,7 +324,7 @@ impl<E: Emission> Hmm<E> {
                 *smallest < SMALLEST_ENTRY || log_belief.iter().any(lost)
             }
         };
-        let gain = if o.is_none() { 0.0 } else { total };
+        let gain = if o.is_none() && allowed.is_none() { 0.0 } else { total };
         Ok(filter.commit(in_logs, gain))
     }
 }

@@ -48,7 +48,7 @@ impl<E: Emission> Hmm<E> {
         Q: Observations<E::Obs<'a>>,
     {
         check_all(self, &observations)?;
-        if workspace.kernel == Kernel::Auto
+        if workspace.kernel != Kernel::Log
             && let Ok(value) = scaled_log_likelihood(self, workspace, &observations)
         {
             return Ok(value);
@@ -74,12 +74,9 @@ impl<E: Emission> Hmm<E> {
     pub fn log_predictive<'a, Q: Observations<E::Obs<'a>>>(&self, observations: Q) -> Result<Vec<f64>> {
         check_all(self, &observations)?;
         let mut filter = self.filter();
-        let partial = observations.is_partial();
+        let (partial, labels) = (observations.is_partial(), observations.labels());
         (0..observations.len())
-            .map(|t| match observations.get(t) {
-                Some(o) if partial => self.update_partial(&mut filter, o),
-                o => self.update(&mut filter, o),
-            })
+            .map(|t| self.advance(&mut filter, observations.get(t), partial, labels.map(|labels| (labels, t))))
             .collect()
     }
 
@@ -179,12 +176,22 @@ impl<E: Emission> Hmm<E> {
 pub(crate) struct Expected {
     /// Sum over t of xi, `S x S`.
     pub(crate) transitions: Vec<f64>,
-    pairs: Vec<f64>,
+    pub(super) pairs: Vec<f64>,
 }
 
 impl Expected {
     pub(crate) fn new(n_states: usize) -> Self {
         Self { transitions: vec![0.0; n_states * n_states], pairs: vec![0.0; n_states * n_states] }
+    }
+
+    /// Adds the sums of products that the scaled kernel leaves, times the transitions.
+    pub(super) fn add_pairs(&mut self, probabilities: &[f64]) {
+        for (count, (pair, p)) in self.transitions.iter_mut().zip(self.pairs.iter().zip(probabilities)) {
+            // Sums of impossible transitions are meaningless, and may be large.
+            if *p > 0.0 {
+                *count += pair * p;
+            }
+        }
     }
 }
 
@@ -201,7 +208,7 @@ where
     Q: Observations<E::Obs<'a>>,
 {
     let mut expected = expected;
-    if workspace.kernel == Kernel::Auto
+    if workspace.kernel != Kernel::Log
         && let Ok(value) = scaled_smooth(model, workspace, observations, expected.as_deref_mut())
     {
         return Ok(value);
@@ -231,6 +238,17 @@ where
     Q: Observations<E::Obs<'a>>,
 {
     let partial = observations.is_partial();
+    if let Some(labels) = observations.labels() {
+        let sizes = [
+            ("labels", observations.len(), labels.len()),
+            ("states of the labels", model.n_states(), labels.n_states()),
+        ];
+        for (what, expected, found) in sizes {
+            if expected != found {
+                return Err(Error::DimensionMismatch { what, expected, found });
+            }
+        }
+    }
     (0..observations.len()).try_for_each(|t| match observations.get(t) {
         Some(o) => model.emission().check(o, t, partial),
         None => Ok(()),
@@ -242,7 +260,7 @@ pub(crate) fn observed<O, Q: Observations<O>>(sequences: &[Q]) -> usize {
     sequences.iter().map(|s| (0..s.len()).filter(|&t| s.get(t).is_some()).count()).sum()
 }
 
-fn scaled_log_likelihood<'a, E, Q>(
+pub(super) fn scaled_log_likelihood<'a, E, Q>(
     model: &Hmm<E>,
     workspace: &mut Workspace,
     observations: &Q,
@@ -274,7 +292,7 @@ where
 {
     let chain = Chain::of(model);
     let n_states = model.n_states();
-    let Workspace { weights, carry, lattice, exponents, backward, .. } = &mut *workspace;
+    let Workspace { weights, carry, lattice, exponents, back, .. } = &mut *workspace;
     weights.begin();
     carry.begin(chain);
     weights.fill(model, observations, 0..observations.len())?;
@@ -288,25 +306,21 @@ where
             *place_exponent = exponent;
         }
     })?;
+    back.begin(chain);
     match expected {
-        None => scaled::backward(chain, block, lattice, exponents, backward, None)?,
+        None => scaled::backward(chain, block, lattice, exponents, back, None)?,
         Some(expected) => {
             expected.pairs.fill(0.0);
-            scaled::backward(chain, block, lattice, exponents, backward, Some(&mut expected.pairs))?;
-            let pairs = expected.pairs.iter().zip(chain.transitions.probabilities());
-            for (count, (pair, p)) in expected.transitions.iter_mut().zip(pairs) {
-                // Sums of impossible transitions are meaningless, and may be large.
-                if *p > 0.0 {
-                    *count += pair * p;
-                }
-            }
+            scaled::backward(chain, block, lattice, exponents, back, Some(&mut expected.pairs))?;
+            back.finish(&mut expected.pairs);
+            expected.add_pairs(chain.transitions.probabilities());
         }
     }
     Ok(scaled_value(workspace, observations.len()))
 }
 
 /// The log-likelihood after the last block.
-fn scaled_value(workspace: &Workspace, steps: usize) -> f64 {
+pub(super) fn scaled_value(workspace: &Workspace, steps: usize) -> f64 {
     let Workspace { weights, carry, .. } = workspace;
     if steps == 0 {
         return 0.0;

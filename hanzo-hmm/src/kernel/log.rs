@@ -109,6 +109,49 @@ pub(crate) fn expected_transitions(
     }
 }
 
+/// The backward recursion between two blocks of steps, which come last first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Back {
+    /// Log backward values of the first step so far; empty before the last step.
+    values: Vec<f64>,
+    /// The same and the emissions of that step.
+    weighted: Vec<f64>,
+    terms: Vec<f64>,
+}
+
+/// Turns the log forward values of a block into posteriors, in place, and adds its expected transitions to `counts`.
+pub(crate) fn backward_block(
+    chain: Chain<'_>,
+    block: Block<'_>,
+    alpha: &mut [f64],
+    log_likelihood: f64,
+    back: &mut Back,
+    counts: &mut [f64],
+) {
+    let n_states = chain.n_states();
+    let Back { values, weighted, terms } = back;
+    terms.resize(n_states, 0.0);
+    weighted.resize(n_states, 0.0);
+    for (alpha, symbol) in alpha.chunks_exact_mut(n_states).zip(block.index).rev() {
+        if values.is_empty() {
+            values.resize(n_states, 0.0);
+        } else {
+            let rows = counts.chunks_exact_mut(n_states).zip(chain.transitions.logs().chunks_exact(n_states));
+            for ((out, a), (counts, row)) in values.iter_mut().zip(&*alpha).zip(rows) {
+                for ((term, count), (v, step)) in terms.iter_mut().zip(counts).zip(weighted.iter().zip(row)) {
+                    *term = v + step;
+                    *count += exp_nonpositive((a + *term - log_likelihood).min(0.0));
+                }
+                *out = log_sum_exp(terms);
+            }
+        }
+        posteriors(alpha, values, n_states);
+        for ((out, b), l) in weighted.iter_mut().zip(&*values).zip(&block.table[symbol * n_states..]) {
+            *out = b + l;
+        }
+    }
+}
+
 /// Turns log forward values into posteriors, in place.
 pub(crate) fn posteriors(alpha: &mut [f64], beta: &[f64], n_states: usize) {
     for (alpha, beta) in alpha.chunks_exact_mut(n_states).zip(beta.chunks_exact(n_states)) {

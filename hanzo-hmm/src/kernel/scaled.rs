@@ -122,7 +122,44 @@ fn forward_at<W: Width>(
     Ok(())
 }
 
-/// Turns the forward values of a whole sequence into posteriors, in place, by the backward recursion.
+/// The backward recursion between two blocks of steps, which come last first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Back {
+    /// Backward values of the first step so far, then the same times the weights of that step.
+    values: Vec<f64>,
+    memory: Vec<f64>,
+    /// Forward and backward vectors whose outer products are still to be added.
+    pairs: Vec<f64>,
+    filled: usize,
+    exponent: i64,
+    since: usize,
+    /// Likelihood at the last step, and its exponent.
+    end: Option<(f64, i64)>,
+}
+
+impl Back {
+    /// Ready for the last step of a sequence.
+    pub(crate) fn begin(&mut self, chain: Chain<'_>) {
+        let n_states = chain.n_states();
+        self.values.clear();
+        self.values.resize(2 * n_states, 1.0);
+        self.memory.resize(2 * n_states, 0.0);
+        self.pairs.clear();
+        self.pairs.resize(2 * XI_BLOCK * n_states, 0.0);
+        (self.filled, self.exponent, self.since, self.end) = (0, 0, 0, None);
+    }
+
+    /// Adds what is left to `xi`, after the first step.
+    pub(crate) fn finish(&mut self, xi: &mut [f64]) {
+        let n_states = self.values.len() / 2;
+        let (alphas, others) = self.pairs.split_at_mut(XI_BLOCK * n_states);
+        alphas[self.filled * n_states..].fill(0.0);
+        add_outer(xi, alphas, others, n_states);
+        self.filled = 0;
+    }
+}
+
+/// Turns the forward values of a block into posteriors, in place, by the backward recursion.
 ///
 /// `xi`, when asked for, grows by the sums over t of `alpha_t(i) W_t(j)`; times `A_ij` they are the expected
 /// transitions. 3 `S^2` multiply-adds a step with it, 2 without.
@@ -131,12 +168,10 @@ pub(crate) fn backward(
     block: Block<'_>,
     alpha: &mut [f64],
     exponents: &[i64],
-    memory: &mut Vec<f64>,
+    back: &mut Back,
     xi: Option<&mut [f64]>,
 ) -> Result<(), Lost> {
-    memory.clear();
-    memory.resize(chain.n_states() * (2 + 2 * XI_BLOCK), 0.0);
-    with_width!(chain.n_states(), w => backward_at(w, chain, block, alpha, exponents, memory, xi))
+    with_width!(chain.n_states(), w => backward_at(w, chain, block, alpha, exponents, back, xi))
 }
 
 #[inline(always)]
@@ -146,7 +181,7 @@ fn backward_at<W: Width>(
     block: Block<'_>,
     alpha: &mut [f64],
     exponents: &[i64],
-    memory: &mut [f64],
+    back: &mut Back,
     mut xi: Option<&mut [f64]>,
 ) -> Result<(), Lost> {
     let n_states = chain.n_states();
@@ -156,62 +191,58 @@ fn backward_at<W: Width>(
         Shape::Dense { period } => (*period, None),
         Shape::Guarded { sparse, .. } => (1, sparse.as_ref()),
     };
-    let mut rows = alpha.chunks_exact_mut(n_states).zip(exponents).zip(block.index).rev();
-    let Some(((last, &last_exponent), &last_symbol)) = rows.next() else { return Ok(()) };
-    let likelihood: f64 = last.iter().sum();
-    if !(likelihood >= SMALLEST_MASS && likelihood.is_finite()) {
-        return Err(Lost);
-    }
-    scale(last, likelihood.recip());
-
-    let (vectors, pairs) = memory.split_at_mut(2 * n_states);
-    let (low, high) = vectors.split_at_mut(n_states);
-    low.fill(1.0);
+    let Back { values, memory, pairs, filled, exponent, since, end } = back;
+    memory.copy_from_slice(values);
+    let (low, high) = memory.split_at_mut(n_states);
     let mut beta = w.row(low).ok_or(Lost)?;
     let mut weighted = w.row(high).ok_or(Lost)?;
-    let (mut beta_exponent, mut since, mut symbol, mut filled) = (0_i64, 0, last_symbol, 0);
-    for ((alpha, &alpha_exponent), &own_symbol) in rows {
-        let weights = w.get(table, symbol).ok_or(Lost)?;
-        symbol = own_symbol;
-        multiply(weighted.as_mut(), beta.as_ref(), weights);
-        match sparse {
-            Some(rows) => gather(rows, weighted.as_ref(), beta.as_mut()),
-            None => w.product(&weighted, transposed, &mut beta),
-        }
-        let sum = dot(alpha, beta.as_ref());
-        // The likelihood is the same at every step, or digits were lost.
-        let exponent = alpha_exponent + beta_exponent - last_exponent;
-        let ratio = sum * pow2(i32::try_from(exponent).unwrap_or(i32::MAX)) / likelihood;
-        if !(sum >= SMALLEST_MASS && (ratio - 1.0).abs() <= CONSISTENT) {
-            return Err(Lost);
-        }
-        let inverse = sum.recip();
-        if let Some(xi) = xi.as_deref_mut() {
-            let (alphas, others) = pairs.split_at_mut(XI_BLOCK * n_states);
-            alphas[filled * n_states..][..n_states].copy_from_slice(alpha);
-            for (out, v) in others[filled * n_states..][..n_states].iter_mut().zip(weighted.as_ref()) {
-                *out = v * inverse;
+    for ((alpha, &alpha_exponent), &symbol) in alpha.chunks_exact_mut(n_states).zip(exponents).zip(block.index).rev() {
+        if let Some((likelihood, last_exponent)) = *end {
+            match sparse {
+                Some(rows) => gather(rows, weighted.as_ref(), beta.as_mut()),
+                None => w.product(&weighted, transposed, &mut beta),
             }
-            filled += 1;
-            if filled == XI_BLOCK {
-                add_outer(xi, alphas, others, n_states);
-                filled = 0;
+            let sum = dot(alpha, beta.as_ref());
+            // The likelihood is the same at every step, or digits were lost.
+            let difference = alpha_exponent + *exponent - last_exponent;
+            let ratio = sum * pow2(i32::try_from(difference).unwrap_or(i32::MAX)) / likelihood;
+            if !(sum >= SMALLEST_MASS && (ratio - 1.0).abs() <= CONSISTENT) {
+                return Err(Lost);
             }
+            let inverse = sum.recip();
+            if let Some(xi) = xi.as_deref_mut() {
+                let (alphas, others) = pairs.split_at_mut(XI_BLOCK * n_states);
+                alphas[*filled * n_states..][..n_states].copy_from_slice(alpha);
+                for (out, v) in others[*filled * n_states..][..n_states].iter_mut().zip(weighted.as_ref()) {
+                    *out = v * inverse;
+                }
+                *filled += 1;
+                if *filled == XI_BLOCK {
+                    add_outer(xi, alphas, others, n_states);
+                    *filled = 0;
+                }
+            }
+            for (a, b) in alpha.iter_mut().zip(beta.as_ref()) {
+                *a *= b * inverse;
+            }
+            *since += 1;
+            if *since == period {
+                *exponent += rescale(beta.as_mut())?;
+                *since = 0;
+            }
+        } else {
+            let likelihood: f64 = alpha.iter().sum();
+            if !(likelihood >= SMALLEST_MASS && likelihood.is_finite()) {
+                return Err(Lost);
+            }
+            scale(alpha, likelihood.recip());
+            *end = Some((likelihood, alpha_exponent));
         }
-        for (a, b) in alpha.iter_mut().zip(beta.as_ref()) {
-            *a *= b * inverse;
-        }
-        since += 1;
-        if since == period {
-            beta_exponent += rescale(beta.as_mut())?;
-            since = 0;
-        }
+        multiply(weighted.as_mut(), beta.as_ref(), w.get(table, symbol).ok_or(Lost)?);
     }
-    if let Some(xi) = xi {
-        let (alphas, others) = pairs.split_at_mut(XI_BLOCK * n_states);
-        alphas[filled * n_states..].fill(0.0);
-        add_outer(xi, alphas, others, n_states);
-    }
+    let (first, second) = values.split_at_mut(n_states);
+    first.copy_from_slice(beta.as_ref());
+    second.copy_from_slice(weighted.as_ref());
     Ok(())
 }
 

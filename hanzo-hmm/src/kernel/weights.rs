@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use super::Chain;
-use super::arith::{Sum, exp_nonpositive};
+use super::arith::{Sum, exp_nonpositive, exponent, pow2};
 use super::scaled::Lost;
 use crate::Result;
-use crate::model::{Emission, Hmm, Observations, Shape, SymbolTable};
+use crate::model::{Emission, Hmm, Labels, Observations, Shape, SymbolTable};
 
 /// Weights (or logs) of a run of steps: step `t` reads row `index[t]` of `table`.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +38,16 @@ impl Weights {
         self.live.started = false;
     }
 
+    /// What [`fill`](Self::fill) has to know of the steps before.
+    pub(crate) fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// Goes back to an earlier step.
+    pub(crate) fn resume(&mut self, live: &Live) {
+        self.live.clone_from(live);
+    }
+
     /// Sum of the shifts of all steps since [`begin`](Self::begin), in nats, except for powers of two.
     pub(crate) fn shift(&self) -> f64 {
         self.shift.value()
@@ -56,7 +66,7 @@ impl Weights {
 
     /// The logs of the last [`fill_logs`](Self::fill_logs).
     pub(crate) fn log_block<'a>(&'a self, table: Option<&'a SymbolTable>) -> Block<'a> {
-        let table = table.map_or(self.rows.as_slice(), SymbolTable::logs);
+        let table = table.filter(|_| self.tabulated).map_or(self.rows.as_slice(), SymbolTable::logs);
         Block { table, index: &self.index, possible: &[] }
     }
 
@@ -68,9 +78,19 @@ impl Weights {
     {
         self.possible.clear();
         match model.emission().table() {
-            Some(table) => self.read_symbols(model.emission(), table, sequence, range),
-            None => self.read_logs(model, sequence, range),
+            Some(table) => {
+                self.read_symbols(model.emission(), table, sequence, range.clone());
+                self.tabulated = sequence.labels().is_none();
+                if !self.tabulated {
+                    self.copy_rows(table.logs(), model.n_states());
+                }
+            }
+            None => {
+                self.tabulated = false;
+                self.read_logs(model, sequence, range.clone());
+            }
         }
+        self.mask(sequence.labels(), range, model.n_states(), f64::NEG_INFINITY);
     }
 
     /// Reads the weights of the steps in `range`, already checked; ranges come in order from 0.
@@ -86,14 +106,19 @@ impl Weights {
         let chain = Chain::of(model);
         let dense = matches!(chain.transitions.shape(), Shape::Dense { .. });
         if let Some(table) = model.emission().table() {
-            self.read_symbols(model.emission(), table, sequence, range);
+            self.read_symbols(model.emission(), table, sequence, range.clone());
             self.exponent += self.index.iter().map(|&k| i64::from(table.exponents()[k])).sum::<i64>();
-            self.tabulated = dense;
-            return if dense { Ok(()) } else { self.mask_symbols(chain, table) };
+            self.tabulated = dense && sequence.labels().is_none();
+            if self.tabulated {
+                return Ok(());
+            }
+            self.copy_rows(table.scaled(), chain.n_states());
+            return self.settle_rows(chain, sequence.labels(), range, dense);
         }
-        self.read_logs(model, sequence, range);
+        self.read_logs(model, sequence, range.clone());
         self.tabulated = false;
         let n_states = chain.n_states();
+        self.mask(sequence.labels(), range, n_states, f64::NEG_INFINITY);
         for row in self.rows.chunks_exact_mut(n_states) {
             if !dense || !self.live.started {
                 self.possible.push(self.live.advance(chain, row, f64::NEG_INFINITY));
@@ -139,26 +164,59 @@ impl Weights {
         self.index.clear();
         self.index.extend(0..range.len());
         self.rows.resize(range.len() * n_states, 0.0);
-        for (row, t) in self.rows.chunks_exact_mut(n_states).zip(range) {
-            match sequence.get(t) {
-                Some(o) => model.emission().log_prob_into(o, row),
-                None => row.fill(0.0),
+        let mut run = [const { None }; RUN];
+        for (rows, start) in self.rows.chunks_mut(RUN * n_states).zip(range.step_by(RUN)) {
+            let run = &mut run[..rows.len() / n_states];
+            for (o, t) in run.iter_mut().zip(start..) {
+                *o = sequence.get(t);
             }
+            model.emission().log_prob_run(run, rows);
         }
     }
 
-    /// Copies the table's rows, with zeros for the states that are out of reach.
-    fn mask_symbols(&mut self, chain: Chain<'_>, table: &SymbolTable) -> Result<(), Lost> {
-        let n_states = chain.n_states();
+    /// Replaces the index by copies of the rows that it names.
+    fn copy_rows(&mut self, table: &[f64], n_states: usize) {
         self.rows.resize(self.index.len() * n_states, 0.0);
         for (t, (row, k)) in self.rows.chunks_exact_mut(n_states).zip(&mut self.index).enumerate() {
-            row.copy_from_slice(&table.scaled()[*k * n_states..][..n_states]);
+            row.copy_from_slice(&table[*k * n_states..][..n_states]);
             *k = t;
-            let possible = self.live.advance(chain, row, 0.0);
-            if possible == 0 {
-                return Err(Lost);
+        }
+    }
+
+    /// Zeroes the states that the labels do not allow.
+    fn mask(&mut self, labels: Option<&Labels>, range: Range<usize>, n_states: usize, zero: f64) {
+        let Some(labels) = labels else { return };
+        for (row, t) in self.rows.chunks_exact_mut(n_states).zip(range) {
+            labels.mask(t, row, zero);
+        }
+    }
+
+    /// Zeroes the states that are out of reach or not allowed, and makes up for the size of those that stay.
+    fn settle_rows(
+        &mut self,
+        chain: Chain<'_>,
+        labels: Option<&Labels>,
+        range: Range<usize>,
+        dense: bool,
+    ) -> Result<(), Lost> {
+        self.mask(labels, range, chain.n_states(), 0.0);
+        for row in self.rows.chunks_exact_mut(chain.n_states()) {
+            if !dense {
+                let possible = self.live.advance(chain, row, 0.0);
+                if possible == 0 {
+                    return Err(Lost);
+                }
+                self.possible.push(possible);
             }
-            self.possible.push(possible);
+            if labels.is_some() {
+                let max = row.iter().copied().fold(0.0, f64::max);
+                if max <= 0.0 {
+                    return Err(Lost);
+                }
+                let shift = exponent(max).max(-1022);
+                row.iter_mut().for_each(|weight| *weight *= pow2(-shift));
+                self.exponent += i64::from(shift);
+            }
         }
         Ok(())
     }
@@ -166,7 +224,7 @@ impl Weights {
 
 /// The states that the chain can be in, by the zeros of the model alone.
 #[derive(Debug, Clone, Default)]
-struct Live {
+pub(crate) struct Live {
     started: bool,
     now: Vec<u64>,
     /// The set whose successors `reach` holds.
@@ -215,3 +273,6 @@ impl Live {
         possible
     }
 }
+
+/// Steps that the emission family sees together.
+const RUN: usize = 64;

@@ -10,6 +10,9 @@ pub enum Kernel {
     /// Scaled probabilities, with the log kernel where they would lose a state.
     #[default]
     Auto,
+    /// The same without vector instructions that the build does not ask for: the twin that tests compare with, and
+    /// results that do not depend on the processor.
+    Portable,
     /// Log-probabilities throughout: slower, and the reference that tests compare with.
     Log,
 }
@@ -39,6 +42,7 @@ pub struct Workspace {
     /// Recursion states between two blocks.
     pub(crate) carry: scaled::Carry,
     pub(crate) log_carry: log::Carry,
+    pub(crate) back: scaled::Back,
     /// Forward values, then posteriors (`T x S`); Viterbi scores.
     pub(crate) lattice: Vec<f64>,
     /// Log-domain backward values (`T x S`).
@@ -60,6 +64,11 @@ impl Workspace {
     #[must_use]
     pub fn with_kernel(kernel: Kernel) -> Self {
         Self { kernel, ..Self::default() }
+    }
+
+    /// Posteriors of the last sequence.
+    pub(crate) fn gamma(&self) -> &[f64] {
+        &self.lattice
     }
 
     /// The kernel it uses.

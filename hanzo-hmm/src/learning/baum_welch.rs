@@ -1,9 +1,14 @@
 //! Expectation maximisation (Baum, Petrie, Soules, Weiss 1970; Dempster, Laird, Rubin 1977).
 
-use crate::inference::{Expected, check_all, observed, smooth};
-use crate::kernel::arith::Sum;
-use crate::kernel::{Kernel, Workspace};
-use crate::model::{Emission, Hmm, Initial, Observations, Transitions, normalise_counts};
+use rand::SeedableRng;
+use rand::rngs::Xoshiro256PlusPlus;
+use rand_distr::{Distribution, Exp1};
+
+use super::expectations::{Expectations, Settings, check_sequences, expect};
+use super::stationary::{Evidence, improve};
+use crate::inference::observed;
+use crate::kernel::Kernel;
+use crate::model::{Emission, Hmm, Initial, Observations, Transitions, update_row};
 use crate::{Error, Result};
 
 /// Trains a model on sequences: the Baum-Welch algorithm, with priors.
@@ -31,15 +36,32 @@ pub struct BaumWelch<E: Emission> {
     max_iters: usize,
     tolerance: Tolerance,
     pseudocount: f64,
+    everywhere: bool,
     emission_prior: E::Prior,
     learn: Learn,
+    frozen: Vec<(usize, usize)>,
+    restarts: usize,
+    seed: u64,
     kernel: Kernel,
+    memory: Memory,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Tolerance {
     PerStep(f64),
     Total(f64),
+}
+
+/// What an E-step keeps in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Memory {
+    /// The posteriors of the longest sequence, `T x S` numbers.
+    #[default]
+    Linear,
+    /// Forward values of every `sqrt(T)`-th step; the rest is computed twice. Results agree with those of the other
+    /// form up to rounding.
+    SquareRoot,
 }
 
 impl<E: Emission> BaumWelch<E> {
@@ -50,9 +72,14 @@ impl<E: Emission> BaumWelch<E> {
             max_iters: 200,
             tolerance: Tolerance::PerStep(1e-6),
             pseudocount: 0.0,
+            everywhere: false,
             emission_prior: E::Prior::default(),
             learn: Learn::ALL,
+            frozen: Vec::new(),
+            restarts: 1,
+            seed: 0,
             kernel: Kernel::Auto,
+            memory: Memory::Linear,
         }
     }
 
@@ -79,7 +106,13 @@ impl<E: Emission> BaumWelch<E> {
     /// symmetric Dirichlet prior. Emissions have their own, [`emission_prior`](Self::emission_prior).
     #[must_use]
     pub fn pseudocount(self, pseudocount: f64) -> Self {
-        Self { pseudocount, ..self }
+        Self { pseudocount, everywhere: false, ..self }
+    }
+
+    /// Like [`pseudocount`](Self::pseudocount), for every initial state and transition: zeros come alive.
+    #[must_use]
+    pub fn dense_prior(self, pseudocount: f64) -> Self {
+        Self { pseudocount, everywhere: true, ..self }
     }
 
     /// The prior of the emission family: pseudocounts, floors.
@@ -94,62 +127,241 @@ impl<E: Emission> BaumWelch<E> {
         Self { learn, ..self }
     }
 
+    /// Keeps these transitions, `(from, to)`, as they are; the others of a row share what is left of it.
+    #[must_use]
+    pub fn freeze(self, transitions: impl IntoIterator<Item = (usize, usize)>) -> Self {
+        Self { frozen: transitions.into_iter().collect(), ..self }
+    }
+
+    /// Trains this many times, first from the model as it is and then from random starts, and keeps the fit with the
+    /// highest objective. What is not learned stays in every start. 1 by default.
+    #[must_use]
+    pub fn restarts(self, restarts: usize, seed: u64) -> Self {
+        Self { restarts, seed, ..self }
+    }
+
     /// How the expectations are computed.
     #[must_use]
     pub fn kernel(self, kernel: Kernel) -> Self {
         Self { kernel, ..self }
     }
 
+    /// What is kept in memory.
+    #[must_use]
+    pub fn memory(self, memory: Memory) -> Self {
+        Self { memory, ..self }
+    }
+
     /// Trains `model`. Empty sequences are skipped; steps without observation count for the transitions only.
     ///
-    /// An iteration costs O(T S^2) time for T steps together, and O(T S) memory for the longest sequence; families that
-    /// look twice at the data (Gaussians) keep O(T S) for all of them.
+    /// An iteration costs O(T S^2) time for T steps together; for the memory see [`Memory`]. With the feature `rayon`
+    /// sequences are spread over threads, with the same result to the last bit for any number of them.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidOption`] for a negative or NaN tolerance or pseudocount; [`Error::NoData`] without any
-    /// observation; the family's error for a bad observation; [`Error::ImpossibleSequence`] for a sequence of
-    /// probability 0. The model is then unchanged.
+    /// [`Error::InvalidOption`] for a negative or NaN tolerance or pseudocount, no restart, a frozen transition that does
+    /// not exist; [`Error::NoData`] without any observation; the family's error for a bad observation;
+    /// [`Error::ImpossibleSequence`] for a sequence of probability 0; [`Error::NotErgodic`] when a chain that starts
+    /// stationary falls apart. The model is then unchanged.
     pub fn fit<'a, Q>(&self, model: &mut Hmm<E>, sequences: &[Q]) -> Result<FitSummary>
     where
         E: Clone,
         Q: Observations<E::Obs<'a>>,
     {
+        self.fit_with(model, sequences, |_| true)
+    }
+
+    /// [`fit`](Self::fit) that reports each iteration to `progress` and stops when that returns `false`; what was learned
+    /// so far then counts.
+    ///
+    /// # Errors
+    ///
+    /// As for [`fit`](Self::fit).
+    pub fn fit_with<'a, Q>(
+        &self,
+        model: &mut Hmm<E>,
+        sequences: &[Q],
+        mut progress: impl FnMut(Progress) -> bool,
+    ) -> Result<FitSummary>
+    where
+        E: Clone,
+        Q: Observations<E::Obs<'a>>,
+    {
         let steps = observed(sequences);
-        let tolerance = self.checked_tolerance(steps)?;
-        sequences.iter().try_for_each(|sequence| check_all(model, sequence))?;
+        let tolerance = self.checked_tolerance(model, steps)?;
+        check_sequences(model, sequences)?;
         if steps == 0 {
             return Err(Error::NoData);
         }
-        let mut trained = model.clone();
-        let mut expectation = Expectation::new(self.kernel);
-        let mut summary = FitSummary::default();
-        let mut previous: Option<f64> = None;
-        while summary.iterations < self.max_iters && !summary.converged {
-            let counts = expectation.run(&trained, sequences, self.learn.emissions)?;
-            let objective = counts.log_likelihood + self.log_prior(&trained);
-            summary.log_likelihoods.push(counts.log_likelihood);
-            summary.floored |= self.maximise(&mut trained, &counts)?;
-            summary.iterations += 1;
-            summary.converged = previous.is_some_and(|previous| (objective - previous).abs() < tolerance);
-            previous = Some(objective);
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(self.seed);
+        let mut best: Option<(f64, Hmm<E>, FitSummary)> = None;
+        let mut going = true;
+        for start in 0..self.restarts {
+            let mut trained = model.clone();
+            if start > 0 {
+                self.randomise(&mut trained, sequences, &mut rng)?;
+            }
+            let fit = self.climb(&mut trained, sequences, tolerance, |iteration, log_likelihood| {
+                going &= progress(Progress { start, iteration, log_likelihood });
+                going
+            });
+            let (objective, summary) = match fit {
+                Ok(fit) => fit,
+                // A random start may be impossible for data that the model itself explains.
+                Err(_) if start > 0 => continue,
+                Err(error) => return Err(error),
+            };
+            if best.as_ref().is_none_or(|(value, ..)| objective > *value) {
+                best = Some((objective, trained, summary));
+            }
+            if !going {
+                break;
+            }
         }
+        let (_, trained, summary) = best.ok_or(Error::InvalidOption { name: "restarts" })?;
         *model = trained;
         Ok(summary)
     }
 
+    /// The E-step alone: expected statistics of these sequences.
+    ///
+    /// # Errors
+    ///
+    /// The family's error for a bad observation; [`Error::ImpossibleSequence`] for a sequence of probability 0.
+    pub fn expect<'a, Q>(&self, model: &Hmm<E>, sequences: &[Q]) -> Result<Expectations<E>>
+    where
+        Q: Observations<E::Obs<'a>>,
+    {
+        check_sequences(model, sequences)?;
+        expect(model, sequences, self.settings())
+    }
+
+    /// The M-step alone: the parameters that these statistics ask for. Returns whether a floor changed one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`fit`](Self::fit), and [`Error::DimensionMismatch`] when the statistics are not of such a model. The model is
+    /// then unchanged.
+    pub fn maximise(&self, model: &mut Hmm<E>, expectations: &Expectations<E>) -> Result<bool>
+    where
+        E: Clone,
+    {
+        self.checked_tolerance(model, 1)?;
+        expectations.check(model)?;
+        let mut trained = model.clone();
+        let floored = self.update(&mut trained, expectations)?;
+        *model = trained;
+        Ok(floored)
+    }
+
+    /// Number of parameters that this training chooses: those of the model without the frozen ones and without what is
+    /// not learned. It is the `k` of AIC and BIC for a model that it fitted.
+    #[must_use]
+    pub fn n_free_parameters(&self, model: &Hmm<E>) -> usize {
+        let n = model.n_states();
+        let mut count = 0;
+        if let (true, Initial::Free(values)) = (self.learn.initial, model.initial()) {
+            count += values.iter().filter(|p| **p > 0.0).count().saturating_sub(1);
+        }
+        if self.learn.transitions {
+            for i in 0..n {
+                let free = |(j, p): &(usize, &f64)| **p > 0.0 && !self.frozen.contains(&(i, *j));
+                count += model.transitions().row(i).iter().enumerate().filter(free).count().saturating_sub(1);
+            }
+        }
+        count + if self.learn.emissions { model.emission().n_free_parameters() } else { 0 }
+    }
+
+    /// One climb from `model`; the objective of the last E-step, and what happened.
+    fn climb<'a, Q>(
+        &self,
+        model: &mut Hmm<E>,
+        sequences: &[Q],
+        tolerance: f64,
+        mut progress: impl FnMut(usize, f64) -> bool,
+    ) -> Result<(f64, FitSummary)>
+    where
+        Q: Observations<E::Obs<'a>>,
+    {
+        let mut summary = FitSummary::default();
+        let mut previous: Option<f64> = None;
+        let mut going = true;
+        while summary.iterations < self.max_iters && !summary.converged && going {
+            let expectations = expect(model, sequences, self.settings())?;
+            let objective = expectations.log_likelihood() + self.log_prior(model);
+            summary.log_likelihoods.push(expectations.log_likelihood());
+            summary.floored |= self.update(model, &expectations)?;
+            summary.iterations += 1;
+            summary.converged = previous.is_some_and(|previous| (objective - previous).abs() < tolerance);
+            previous = Some(objective);
+            going = progress(summary.iterations, expectations.log_likelihood());
+        }
+        Ok((previous.unwrap_or(f64::NEG_INFINITY), summary))
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            kernel: self.kernel,
+            checkpoints: self.memory == Memory::SquareRoot,
+            emissions: self.learn.emissions,
+        }
+    }
+
     /// The tolerance in nats over all sequences, once every option is known to be in range.
-    fn checked_tolerance(&self, steps: usize) -> Result<f64> {
+    fn checked_tolerance(&self, model: &Hmm<E>, steps: usize) -> Result<f64> {
         let (Tolerance::PerStep(value) | Tolerance::Total(value)) = self.tolerance;
         for (name, value) in [("tolerance", value), ("pseudocount", self.pseudocount)] {
             if !(value.is_finite() && value >= 0.0) {
                 return Err(Error::InvalidOption { name });
             }
         }
+        if self.restarts == 0 {
+            return Err(Error::InvalidOption { name: "restarts" });
+        }
+        let n = model.n_states();
+        if self.frozen.iter().any(|(i, j)| *i >= n || *j >= n) {
+            return Err(Error::InvalidOption { name: "frozen transitions" });
+        }
         Ok(match self.tolerance {
             Tolerance::PerStep(value) => value * steps as f64,
             Tolerance::Total(value) => value,
         })
+    }
+
+    /// Draws a new start: flat Dirichlet rows, and what the family thinks fit.
+    fn randomise<'a, Q>(&self, model: &mut Hmm<E>, sequences: &[Q], rng: &mut Xoshiro256PlusPlus) -> Result<()>
+    where
+        Q: Observations<E::Obs<'a>>,
+    {
+        let n = model.n_states();
+        let mut draw = |row: &mut [f64], frozen: Option<&[bool]>| {
+            let counts: Vec<f64> = row.iter().map(|_| Exp1.sample(rng)).collect();
+            update_row(row, &counts, 0.0, self.everywhere, frozen);
+        };
+        if self.learn.initial {
+            let mut initial = model.initial_probabilities().to_vec();
+            draw(&mut initial, None);
+            model.set_initial(&initial);
+        }
+        if self.learn.transitions {
+            let frozen = self.mask(n);
+            let mut rows = model.transitions().probabilities().to_vec();
+            for (i, row) in rows.chunks_exact_mut(n).enumerate() {
+                draw(row, frozen.as_deref().map(|mask| &mask[i * n..(i + 1) * n]));
+            }
+            model.set_transitions(Transitions::from_checked(rows, n))?;
+        }
+        if self.learn.emissions {
+            model.emission_mut().randomise(sequences, rng)?;
+        }
+        Ok(())
+    }
+
+    /// The frozen transitions as a table, `None` when there is none.
+    fn mask(&self, n: usize) -> Option<Vec<bool>> {
+        let mut mask = vec![false; n * n];
+        self.frozen.iter().for_each(|(i, j)| mask[i * n + j] = true);
+        (!self.frozen.is_empty()).then_some(mask)
     }
 
     /// Log-density of the priors, up to a constant.
@@ -158,27 +370,42 @@ impl<E: Emission> BaumWelch<E> {
         if self.pseudocount == 0.0 {
             return emissions;
         }
-        let entries = model.initial_probabilities().iter().chain(model.transitions().probabilities());
-        emissions + self.pseudocount * entries.filter(|p| **p > 0.0).map(|p| p.ln()).sum::<f64>()
+        let start = match model.initial() {
+            Initial::Free(values) => values.as_slice(),
+            _ => &[],
+        };
+        let entries = start.iter().chain(model.transitions().probabilities());
+        let counted = entries.filter(|p| self.everywhere || **p > 0.0);
+        emissions + self.pseudocount * counted.map(|p| p.ln()).sum::<f64>()
     }
 
-    fn maximise(&self, model: &mut Hmm<E>, counts: &Counts<E>) -> Result<bool> {
+    fn update(&self, model: &mut Hmm<E>, counts: &Expectations<E>) -> Result<bool> {
         if self.learn.initial && matches!(model.initial(), Initial::Free(_)) {
             let mut initial = model.initial_probabilities().to_vec();
-            normalise_counts(&mut initial, &counts.initial, self.pseudocount);
+            update_row(&mut initial, &counts.initial, self.pseudocount, self.everywhere, None);
             model.set_initial(&initial);
         }
         if self.learn.transitions {
-            let n_states = model.n_states();
+            let n = model.n_states();
+            let frozen = self.mask(n);
             let mut rows = model.transitions().probabilities().to_vec();
-            let expected = counts.expected.transitions.chunks_exact(n_states);
-            for (row, counts) in rows.chunks_exact_mut(n_states).zip(expected) {
-                normalise_counts(row, counts, self.pseudocount);
+            let expected = counts.transitions.chunks_exact(n);
+            for (i, (row, counts)) in rows.chunks_exact_mut(n).zip(expected).enumerate() {
+                let frozen = frozen.as_deref().map(|mask| &mask[i * n..(i + 1) * n]);
+                update_row(row, counts, self.pseudocount, self.everywhere, frozen);
             }
-            model.set_transitions(Transitions::from_checked(rows, n_states));
+            let mut transitions = Transitions::from_checked(rows, n);
+            if *model.initial() == Initial::Stationary {
+                let live = |p: f64| if p > 0.0 || self.everywhere { self.pseudocount } else { 0.0 };
+                let old = model.transitions().probabilities();
+                let raised: Vec<f64> = counts.transitions.iter().zip(old).map(|(c, p)| c + live(*p)).collect();
+                let evidence = Evidence { counts: &raised, starts: &counts.initial, frozen: frozen.as_deref() };
+                transitions = improve(model.transitions(), transitions, &evidence)?;
+            }
+            model.set_transitions(transitions)?;
         }
         if self.learn.emissions {
-            return model.emission_mut().maximize(&counts.stats, &self.emission_prior);
+            return model.emission_mut().maximize(&counts.emissions, &self.emission_prior);
         }
         Ok(false)
     }
@@ -235,132 +462,14 @@ pub struct FitSummary {
     pub floored: bool,
 }
 
-/// Expected counts of the hidden path.
-struct Counts<E: Emission> {
-    initial: Vec<f64>,
-    expected: Expected,
-    stats: E::Stats,
-    log_likelihood: f64,
+/// How far training is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Which start it climbs from, 0 for the model as it was.
+    pub start: usize,
+    /// Iterations of this climb so far.
+    pub iteration: usize,
+    /// Log-likelihood of all sequences before this iteration.
+    pub log_likelihood: f64,
 }
-
-impl<E: Emission> Counts<E> {
-    fn new(model: &Hmm<E>) -> Self {
-        let n_states = model.n_states();
-        Self {
-            initial: vec![0.0; n_states],
-            expected: Expected::new(n_states),
-            stats: model.emission().new_stats(),
-            log_likelihood: 0.0,
-        }
-    }
-}
-
-/// The memory of an E-step.
-struct Expectation {
-    workspace: Workspace,
-    /// Posteriors of all sequences, for families that look twice.
-    posteriors: Vec<f64>,
-}
-
-impl Expectation {
-    fn new(kernel: Kernel) -> Self {
-        Self { workspace: Workspace::with_kernel(kernel), posteriors: Vec::new() }
-    }
-
-    fn run<'a, E, Q>(&mut self, model: &Hmm<E>, sequences: &[Q], emissions: bool) -> Result<Counts<E>>
-    where
-        E: Emission,
-        Q: Observations<E::Obs<'a>>,
-    {
-        let n_states = model.n_states();
-        let keep = emissions && E::TWO_PASSES;
-        let mut total = Counts::new(model);
-        let mut log_likelihood = Sum::default();
-        self.posteriors.clear();
-        // Chunks of a fixed size, added in order: the result does not depend on who computes a chunk.
-        for (chunk, group) in sequences.chunks(CHUNK).enumerate() {
-            let mut part = Counts::new(model);
-            for (at, sequence) in group.iter().enumerate().filter(|(_, sequence)| !sequence.is_empty()) {
-                let value = smooth(model, &mut self.workspace, sequence, Some(&mut part.expected))
-                    .map_err(|error| in_sequence(error, chunk * CHUNK + at))?;
-                log_likelihood.add(value);
-                let gamma = &self.workspace.lattice;
-                add(&mut part.initial, gamma);
-                if emissions {
-                    each_observed(sequence, gamma, n_states, |o, gamma| {
-                        model.emission().accumulate(&mut part.stats, o, gamma);
-                    });
-                }
-                if keep {
-                    self.posteriors.extend_from_slice(gamma);
-                }
-            }
-            add(&mut total.initial, &part.initial);
-            add(&mut total.expected.transitions, &part.expected.transitions);
-            E::merge(&mut total.stats, &part.stats);
-        }
-        if keep {
-            self.second_pass(model, sequences, &mut total.stats);
-        }
-        total.log_likelihood = log_likelihood.value();
-        Ok(total)
-    }
-
-    fn second_pass<'a, E, Q>(&self, model: &Hmm<E>, sequences: &[Q], first: &mut E::Stats)
-    where
-        E: Emission,
-        Q: Observations<E::Obs<'a>>,
-    {
-        let n_states = model.n_states();
-        let mut posteriors = self.posteriors.as_slice();
-        let parts: Vec<E::Stats> = sequences
-            .chunks(CHUNK)
-            .map(|group| {
-                let mut stats = model.emission().second_pass(first);
-                for sequence in group {
-                    let (gamma, rest) = posteriors.split_at(sequence.len() * n_states);
-                    posteriors = rest;
-                    each_observed(sequence, gamma, n_states, |o, gamma| {
-                        model.emission().accumulate_second(&mut stats, o, gamma);
-                    });
-                }
-                stats
-            })
-            .collect();
-        for part in &parts {
-            E::merge(first, part);
-        }
-    }
-}
-
-/// Adds as many values as `into` has.
-fn add(into: &mut [f64], from: &[f64]) {
-    for (a, b) in into.iter_mut().zip(from) {
-        *a += b;
-    }
-}
-
-/// Calls `visit` for every step that has an observation.
-fn each_observed<O, Q: Observations<O>>(
-    sequence: &Q,
-    gamma: &[f64],
-    n_states: usize,
-    mut visit: impl FnMut(O, &[f64]),
-) {
-    for (t, gamma) in gamma.chunks_exact(n_states).enumerate() {
-        if let Some(o) = sequence.get(t) {
-            visit(o, gamma);
-        }
-    }
-}
-
-/// Names the sequence in an error that counts from one sequence alone.
-fn in_sequence(error: Error, sequence: usize) -> Error {
-    match error {
-        Error::ImpossibleSequence { position, .. } => Error::ImpossibleSequence { sequence, position },
-        other => other,
-    }
-}
-
-/// Sequences whose counts are added before they join the total.
-const CHUNK: usize = 64;

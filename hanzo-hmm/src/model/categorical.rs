@@ -1,8 +1,9 @@
 //! Categorical emissions: finitely many symbols.
 
 use rand_core::Rng;
+use rand_distr::{Distribution, Exp1};
 
-use super::{Emission, SymbolTable, check_distribution, draw, flatten, normalise_counts};
+use super::{Emission, Observations, SymbolTable, check_distribution, draw, flatten, normalise_counts, update_row};
 use crate::{Error, Result};
 
 /// Each state emits one of `M` symbols, `0..M`, from its own distribution.
@@ -99,8 +100,37 @@ impl Emission for Categorical {
         draw(self.row(state), rng)
     }
 
+    fn mid_cdf_into(&self, o: usize, out: &mut [f64]) -> bool {
+        for (out, row) in out.iter_mut().zip(self.probabilities.chunks_exact(self.n_symbols)) {
+            let below: f64 = row.iter().take(o).sum();
+            *out = below + 0.5 * row.get(o).copied().unwrap_or(0.0);
+        }
+        true
+    }
+
+    /// A draw from the flat Dirichlet distribution over the symbols that are not impossible.
+    fn randomise<'a, Q, R>(&mut self, _sequences: &[Q], rng: &mut R) -> Result<()>
+    where
+        Q: Observations<Self::Obs<'a>>,
+        R: Rng + ?Sized,
+    {
+        let mut probabilities = self.probabilities.clone();
+        for row in probabilities.chunks_exact_mut(self.n_symbols) {
+            let counts: Vec<f64> = row.iter().map(|_| Exp1.sample(rng)).collect();
+            normalise_counts(row, &counts, 0.0);
+        }
+        *self = Self::from_checked(probabilities, self.n_symbols)?;
+        Ok(())
+    }
+
     fn new_stats(&self) -> CategoricalStats {
         CategoricalStats { n_states: self.n_states(), counts: vec![0.0; self.probabilities.len()] }
+    }
+
+    fn fits(&self, stats: &CategoricalStats) -> bool {
+        stats.n_states == self.n_states()
+            && stats.counts.len() == self.probabilities.len()
+            && stats.counts.iter().all(|count| count.is_finite() && *count >= 0.0)
     }
 
     fn accumulate(&self, stats: &mut CategoricalStats, o: usize, gamma: &[f64]) {
@@ -117,6 +147,14 @@ impl Emission for Categorical {
         }
     }
 
+    fn scale(stats: &mut CategoricalStats, factor: f64) {
+        stats.counts.iter_mut().for_each(|count| *count *= factor);
+    }
+
+    fn pseudocount(pseudocount: f64) -> CategoricalPrior {
+        CategoricalPrior { pseudocount, everywhere: false }
+    }
+
     fn maximize(&mut self, stats: &CategoricalStats, prior: &CategoricalPrior) -> Result<bool> {
         let mut probabilities = self.probabilities.clone();
         let mut counts = vec![0.0; self.n_symbols];
@@ -124,7 +162,7 @@ impl Emission for Categorical {
             for (count, column) in counts.iter_mut().zip(stats.counts.chunks_exact(stats.n_states)) {
                 *count = column[i];
             }
-            normalise_counts(row, &counts, prior.pseudocount);
+            update_row(row, &counts, prior.pseudocount, prior.everywhere, None);
         }
         *self = Self::from_checked(probabilities, self.n_symbols)?;
         Ok(false)
@@ -134,7 +172,8 @@ impl Emission for Categorical {
         if prior.pseudocount == 0.0 {
             return 0.0;
         }
-        prior.pseudocount * self.probabilities.iter().filter(|p| **p > 0.0).map(|p| p.ln()).sum::<f64>()
+        let counted = self.probabilities.iter().filter(|p| prior.everywhere || **p > 0.0);
+        prior.pseudocount * counted.map(|p| p.ln()).sum::<f64>()
     }
 
     fn n_free_parameters(&self) -> usize {
@@ -145,6 +184,7 @@ impl Emission for Categorical {
 
 /// Expected symbol counts of every state.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CategoricalStats {
     n_states: usize,
     /// `M x S`, so that one observation touches neighbours.
@@ -156,6 +196,7 @@ pub struct CategoricalStats {
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct CategoricalPrior {
     pseudocount: f64,
+    everywhere: bool,
 }
 
 impl CategoricalPrior {
@@ -168,7 +209,13 @@ impl CategoricalPrior {
         if !(pseudocount.is_finite() && pseudocount >= 0.0) {
             return Err(Error::InvalidOption { name: "pseudocount" });
         }
-        Ok(Self { pseudocount })
+        Ok(Self { pseudocount, everywhere: false })
+    }
+
+    /// The same for every symbol: structural zeros come alive, too.
+    #[must_use]
+    pub fn everywhere(self) -> Self {
+        Self { everywhere: true, ..self }
     }
 }
 

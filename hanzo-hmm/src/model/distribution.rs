@@ -42,13 +42,25 @@ pub(crate) fn flatten(what: &'static str, rows: Vec<Vec<f64>>, width: usize) -> 
 /// Overwrites the distribution `row` with the normalised expected `counts`, each non-zero entry of the old row raised
 /// by `pseudocount`. Zeros stay zeros, and a row without mass keeps its values.
 pub(crate) fn normalise_counts(row: &mut [f64], counts: &[f64], pseudocount: f64) {
-    let raised = |old: f64, count: f64| if old > 0.0 { count + pseudocount } else { 0.0 };
-    let total: f64 = row.iter().zip(counts).map(|(&old, &count)| raised(old, count)).sum();
+    update_row(row, counts, pseudocount, false, None);
+}
+
+/// [`normalise_counts`] where the pseudocount may go `everywhere`, and where `frozen` entries keep their values: the
+/// others share what these leave of 1.
+pub(crate) fn update_row(row: &mut [f64], counts: &[f64], pseudocount: f64, everywhere: bool, frozen: Option<&[bool]>) {
+    let free = |j: usize| frozen.is_none_or(|frozen| !frozen.get(j).copied().unwrap_or(false));
+    let raised = |old: f64, count: f64| if old > 0.0 || everywhere { count + pseudocount } else { 0.0 };
+    let entries = || row.iter().zip(counts).enumerate();
+    let total: f64 = entries().filter(|(j, _)| free(*j)).map(|(_, (&old, &count))| raised(old, count)).sum();
+    let kept: f64 = entries().filter(|(j, _)| !free(*j)).map(|(_, (&old, _))| old).sum();
     if !(total >= NO_MASS && total.is_finite()) {
         return;
     }
-    for (old, &count) in row.iter_mut().zip(counts) {
-        *old = raised(*old, count) / total;
+    let share = (1.0 - kept).max(0.0);
+    for (j, (old, &count)) in row.iter_mut().zip(counts).enumerate() {
+        if free(j) {
+            *old = if frozen.is_none() { raised(*old, count) / total } else { raised(*old, count) / total * share };
+        }
     }
 }
 
@@ -110,6 +122,18 @@ mod tests {
         assert_eq!(row, [0.75, 0.25, 0.0]);
         normalise_counts(&mut row, &[0.0; 3], 2.0);
         assert_eq!(row, [0.5, 0.5, 0.0]);
+    }
+
+    #[test]
+    fn frozen_entries_keep_their_values() {
+        let mut row = [0.5, 0.3, 0.2, 0.0];
+        update_row(&mut row, &[9.0, 1.0, 3.0, 5.0], 0.0, false, Some(&[true, false, false, false]));
+        assert_eq!(row, [0.5, 0.125, 0.375, 0.0]);
+        update_row(&mut row, &[9.0, 1.0, 3.0, 5.0], 1.0, true, Some(&[true, true, false, false]));
+        assert!(row.iter().zip([0.5, 0.125, 0.15, 0.225]).all(|(a, b)| (a - b).abs() < 1e-15));
+        let mut row = [1.0, 0.0];
+        update_row(&mut row, &[9.0, 1.0], 0.0, true, Some(&[true, false]));
+        assert_eq!(row, [1.0, 0.0]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use rand_core::Rng;
 
-use super::SymbolTable;
+use super::{Observations, SymbolTable};
 use crate::Result;
 
 /// The emission distributions of all states of a model.
@@ -73,6 +73,10 @@ use crate::Result;
 ///         }
 ///     }
 ///
+///     fn scale(stats: &mut Self::Stats, factor: f64) {
+///         stats.iter_mut().for_each(|stat| *stat = (stat.0 * factor, stat.1 * factor));
+///     }
+///
 ///     fn maximize(&mut self, stats: &Self::Stats, _prior: &()) -> Result<bool> {
 ///         for (p, stat) in self.success.iter_mut().zip(stats) {
 ///             if stat.0 > 0.0 {
@@ -95,18 +99,15 @@ use crate::Result;
 /// assert_eq!(hmm.viterbi(&[0_u32, 1, 3, 3])?.states, [0, 0, 1, 1]);
 /// # Ok::<(), hanzo_hmm::Error>(())
 /// ```
-pub trait Emission {
+pub trait Emission: Send + Sync {
     /// One observation: an index, a slice of numbers.
-    type Obs<'a>: Copy;
+    type Obs<'a>: Copy + Send + Sync;
     /// One sampled observation.
     type Owned;
     /// Expected sufficient statistics.
-    type Stats;
+    type Stats: Clone + Send + Sync;
     /// What training believes beforehand: pseudocounts, floors. The default is the family's plain fit.
-    type Prior: Default;
-
-    /// Whether training needs a second look at the data, at [`accumulate_second`](Self::accumulate_second).
-    const TWO_PASSES: bool = false;
+    type Prior: Default + Send + Sync;
 
     /// Number of states.
     fn n_states(&self) -> usize;
@@ -121,6 +122,16 @@ pub trait Emission {
     /// Writes the log-probability (density) of the checked observation in every state.
     fn log_prob_into(&self, o: Self::Obs<'_>, out: &mut [f64]);
 
+    /// The same for a run of steps, one row of states a step; 0 where a step is missing.
+    fn log_prob_run(&self, run: &[Option<Self::Obs<'_>>], out: &mut [f64]) {
+        for (o, out) in run.iter().zip(out.chunks_exact_mut(self.n_states().max(1))) {
+            match *o {
+                Some(o) => self.log_prob_into(o, out),
+                None => out.fill(0.0),
+            }
+        }
+    }
+
     /// The ready table of a family with finitely many symbols, whose rows then replace
     /// [`log_prob_into`](Self::log_prob_into).
     fn table(&self) -> Option<&SymbolTable> {
@@ -132,25 +143,54 @@ pub trait Emission {
         0
     }
 
+    /// Writes P(X < o) + P(X = o) / 2 of every state for a family with one coordinate, and tells whether it can. It is
+    /// what [`Hmm::pseudo_residual`](crate::Hmm::pseudo_residual) needs.
+    fn mid_cdf_into(&self, _o: Self::Obs<'_>, _out: &mut [f64]) -> bool {
+        false
+    }
+
     /// Draws an observation of `state`, which is below [`n_states`](Self::n_states).
     fn sample<R: Rng + ?Sized>(&self, state: usize, rng: &mut R) -> Self::Owned;
+
+    /// New parameters to start training from, drawn for these sequences. The default keeps the old ones.
+    ///
+    /// # Errors
+    ///
+    /// The family's error when no valid parameters come out.
+    fn randomise<'a, Q, R>(&mut self, _sequences: &[Q], _rng: &mut R) -> Result<()>
+    where
+        Q: Observations<Self::Obs<'a>>,
+        R: Rng + ?Sized,
+    {
+        Ok(())
+    }
 
     /// Empty statistics.
     fn new_stats(&self) -> Self::Stats;
 
+    /// Whether statistics, which may come from elsewhere, have the shape of this family.
+    fn fits(&self, _stats: &Self::Stats) -> bool {
+        true
+    }
+
     /// Adds one observation with the posterior probabilities `gamma` of the states.
     fn accumulate(&self, stats: &mut Self::Stats, o: Self::Obs<'_>, gamma: &[f64]);
 
-    /// Empty statistics for the second pass, which may look at those of the first.
-    fn second_pass(&self, _first: &Self::Stats) -> Self::Stats {
-        self.new_stats()
+    /// Adds a run of steps, one row of `gamma` a step; missing steps add nothing.
+    fn accumulate_run(&self, stats: &mut Self::Stats, run: &[Option<Self::Obs<'_>>], gamma: &[f64]) {
+        for (o, gamma) in run.iter().zip(gamma.chunks_exact(self.n_states().max(1))) {
+            if let Some(o) = *o {
+                self.accumulate(stats, o, gamma);
+            }
+        }
     }
-
-    /// Adds one observation in the second pass (only where [`TWO_PASSES`](Self::TWO_PASSES)).
-    fn accumulate_second(&self, _stats: &mut Self::Stats, _o: Self::Obs<'_>, _gamma: &[f64]) {}
 
     /// Adds the statistics `from` to `into`.
     fn merge(into: &mut Self::Stats, from: &Self::Stats);
+
+    /// Multiplies the weight of everything in the statistics by `factor`, which is not negative. Only
+    /// [`OnlineEm`](crate::OnlineEm) needs it.
+    fn scale(stats: &mut Self::Stats, factor: f64);
 
     /// Replaces the parameters by the maximum a posteriori ones. Returns whether a floor changed a value.
     ///
@@ -158,6 +198,11 @@ pub trait Emission {
     ///
     /// The family's error when no valid parameters come out.
     fn maximize(&mut self, stats: &Self::Stats, prior: &Self::Prior) -> Result<bool>;
+
+    /// The prior that adds this much to the expected count of every symbol, where the family has symbols.
+    fn pseudocount(_pseudocount: f64) -> Self::Prior {
+        Self::Prior::default()
+    }
 
     /// Log-density of the parameters under the prior, up to a constant: what training adds to the log-likelihood.
     fn log_prior(&self, _prior: &Self::Prior) -> f64 {

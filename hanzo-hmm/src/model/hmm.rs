@@ -15,6 +15,8 @@ pub enum Initial {
     Free(Vec<f64>),
     /// A distribution over the states that training keeps.
     Fixed(Vec<f64>),
+    /// The stationary distribution of the transitions, which must be irreducible. Training keeps it so.
+    Stationary,
 }
 
 /// A hidden Markov model: a chain over `S` states and an observation that each step emits.
@@ -40,6 +42,7 @@ pub enum Initial {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hmm<E> {
     initial: Initial,
+    start: Vec<f64>,
     log_initial: Vec<f64>,
     transitions: Transitions,
     emission: E,
@@ -51,7 +54,8 @@ impl<E: Emission> Hmm<E> {
     /// # Errors
     ///
     /// [`Error::DimensionMismatch`] when the parts disagree on the number of states; [`Error::NotAProbability`] and
-    /// [`Error::RowSum`] when `initial` is not a distribution. A sum off by at most 1e-6 is normalised.
+    /// [`Error::RowSum`] when `initial` is not a distribution; [`Error::NotErgodic`] for a stationary start of a chain that
+    /// is not irreducible. A sum off by at most 1e-6 is normalised.
     pub fn new(mut initial: Initial, transitions: Transitions, emission: E) -> Result<Self> {
         let expected = transitions.n_states();
         if emission.n_states() != expected {
@@ -60,13 +64,18 @@ impl<E: Emission> Hmm<E> {
         if let Some(table) = emission.table().filter(|table| table.n_states() != expected) {
             return Err(Error::DimensionMismatch { what: "symbol table states", expected, found: table.n_states() });
         }
-        let (Initial::Free(values) | Initial::Fixed(values)) = &mut initial;
-        if values.len() != expected {
-            return Err(Error::DimensionMismatch { what: INITIAL, expected, found: values.len() });
-        }
-        check_distribution(INITIAL, 0, values)?;
-        let log_initial = values.iter().map(|p| p.ln()).collect();
-        Ok(Self { initial, log_initial, transitions, emission })
+        let start = match &mut initial {
+            Initial::Free(values) | Initial::Fixed(values) => {
+                if values.len() != expected {
+                    return Err(Error::DimensionMismatch { what: INITIAL, expected, found: values.len() });
+                }
+                check_distribution(INITIAL, 0, values)?;
+                values.clone()
+            }
+            Initial::Stationary => transitions.stationary_distribution()?,
+        };
+        let log_initial = start.iter().map(|p| p.ln()).collect();
+        Ok(Self { initial, start, log_initial, transitions, emission })
     }
 
     /// Draws `n` steps: the state and the observation of each. States and symbols of probability 0 never occur.
@@ -96,8 +105,7 @@ impl<E: Emission> Hmm<E> {
     /// Distribution of the first state.
     #[must_use]
     pub fn initial_probabilities(&self) -> &[f64] {
-        let (Initial::Free(values) | Initial::Fixed(values)) = &self.initial;
-        values
+        &self.start
     }
 
     /// The transition matrix.
@@ -113,13 +121,13 @@ impl<E: Emission> Hmm<E> {
     }
 
     /// Number of free parameters: of each distribution its non-zero entries less one, and those of the emissions. A
-    /// fixed start has none.
+    /// fixed or stationary start has none.
     #[must_use]
     pub fn n_free_parameters(&self) -> usize {
         let free = |row: &[f64]| row.iter().filter(|p| **p > 0.0).count().saturating_sub(1);
         let start = match &self.initial {
             Initial::Free(values) => free(values),
-            Initial::Fixed(_) => 0,
+            Initial::Fixed(_) | Initial::Stationary => 0,
         };
         let rows: usize = self.transitions.probabilities().chunks_exact(self.n_states()).map(free).sum();
         start + rows + self.emission.n_free_parameters()
@@ -137,12 +145,18 @@ impl<E: Emission> Hmm<E> {
     pub(crate) fn set_initial(&mut self, new: &[f64]) {
         if let Initial::Free(values) = &mut self.initial {
             values.copy_from_slice(new);
-            self.log_initial = values.iter().map(|p| p.ln()).collect();
+            self.start.copy_from_slice(new);
+            self.log_initial = new.iter().map(|p| p.ln()).collect();
         }
     }
 
-    pub(crate) fn set_transitions(&mut self, transitions: Transitions) {
+    pub(crate) fn set_transitions(&mut self, transitions: Transitions) -> Result<()> {
+        if self.initial == Initial::Stationary {
+            self.start = transitions.stationary_distribution()?;
+            self.log_initial = self.start.iter().map(|p| p.ln()).collect();
+        }
         self.transitions = transitions;
+        Ok(())
     }
 }
 

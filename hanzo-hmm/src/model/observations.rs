@@ -1,5 +1,6 @@
 //! Sequences of observations.
 
+use super::Labels;
 use crate::{Error, Result};
 
 /// A sequence of observations of type `O`, some of which may be missing.
@@ -8,7 +9,7 @@ use crate::{Error, Result};
 /// `None`. Vectors of numbers come as [`Rows`]. A reference to a sequence is a sequence.
 ///
 /// A missing step contributes no emission probability and no emission statistics; the chain moves on all the same.
-pub trait Observations<O> {
+pub trait Observations<O>: Sync {
     /// Number of steps.
     fn len(&self) -> usize;
 
@@ -24,9 +25,14 @@ pub trait Observations<O> {
     fn is_partial(&self) -> bool {
         false
     }
+
+    /// The states that the steps allow, for sequences that are partly labelled; see [`Labelled`](crate::Labelled).
+    fn labels(&self) -> Option<&Labels> {
+        None
+    }
 }
 
-impl<O: Copy> Observations<O> for [O] {
+impl<O: Copy + Sync> Observations<O> for [O] {
     fn len(&self) -> usize {
         <[O]>::len(self)
     }
@@ -36,7 +42,7 @@ impl<O: Copy> Observations<O> for [O] {
     }
 }
 
-impl<O: Copy> Observations<O> for [Option<O>] {
+impl<O: Copy + Sync> Observations<O> for [Option<O>] {
     fn len(&self) -> usize {
         <[Option<O>]>::len(self)
     }
@@ -46,7 +52,7 @@ impl<O: Copy> Observations<O> for [Option<O>] {
     }
 }
 
-impl<O: Copy, T> Observations<O> for Vec<T>
+impl<O: Copy, T: Sync> Observations<O> for Vec<T>
 where
     [T]: Observations<O>,
 {
@@ -59,7 +65,7 @@ where
     }
 }
 
-impl<O: Copy, T, const N: usize> Observations<O> for [T; N]
+impl<O: Copy, T: Sync, const N: usize> Observations<O> for [T; N]
 where
     [T]: Observations<O>,
 {
@@ -84,9 +90,13 @@ impl<O, Q: Observations<O> + ?Sized> Observations<O> for &Q {
     fn is_partial(&self) -> bool {
         (**self).is_partial()
     }
+
+    fn labels(&self) -> Option<&Labels> {
+        (**self).labels()
+    }
 }
 
-/// Vector-valued observations: the rows of a row-major `T x dim` table.
+/// Vector-valued observations: the rows of a row-major `T x dim` table, of `f64` for Gaussians, of `u64` for counts.
 ///
 /// ```
 /// use hanzo_hmm::{Observations, Rows};
@@ -97,26 +107,28 @@ impl<O, Q: Observations<O> + ?Sized> Observations<O> for &Q {
 /// # Ok::<(), hanzo_hmm::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rows<'a> {
-    data: &'a [f64],
+pub struct Rows<'a, T = f64> {
+    data: &'a [T],
     dim: usize,
     partial: bool,
 }
 
-impl<'a> Rows<'a> {
+impl<'a, T> Rows<'a, T> {
     /// The rows of `data`, `dim` numbers each.
     ///
     /// # Errors
     ///
     /// [`Error::DimensionMismatch`] when `dim` is 0 or does not divide the length of `data`.
-    pub fn new(data: &'a [f64], dim: usize) -> Result<Self> {
+    pub fn new(data: &'a [T], dim: usize) -> Result<Self> {
         if dim == 0 || !data.len().is_multiple_of(dim) {
             let found = if dim == 0 { 0 } else { data.len() % dim };
             return Err(Error::DimensionMismatch { what: "observation row", expected: dim.max(1), found });
         }
         Ok(Self { data, dim, partial: false })
     }
+}
 
+impl Rows<'_> {
     /// The same rows, where NaN now stands for a missing coordinate.
     ///
     /// Families whose coordinates are independent given the state integrate it out; infinite numbers stay errors.
@@ -126,12 +138,12 @@ impl<'a> Rows<'a> {
     }
 }
 
-impl<'a> Observations<&'a [f64]> for Rows<'a> {
+impl<'a, T: Sync> Observations<&'a [T]> for Rows<'a, T> {
     fn len(&self) -> usize {
         self.data.len() / self.dim
     }
 
-    fn get(&self, t: usize) -> Option<&'a [f64]> {
+    fn get(&self, t: usize) -> Option<&'a [T]> {
         let start = t.checked_mul(self.dim)?;
         self.data.get(start..start.checked_add(self.dim)?)
     }
@@ -163,8 +175,8 @@ mod tests {
     #[test]
     fn rows_refuse_a_ragged_table() {
         assert!(Rows::new(&[1.0, 2.0, 3.0], 2).is_err());
-        assert!(Rows::new(&[], 0).is_err());
-        assert!(Rows::new(&[], 3).unwrap().is_empty());
+        assert!(Rows::<f64>::new(&[], 0).is_err());
+        assert!(Rows::<f64>::new(&[], 3).unwrap().is_empty());
         assert!(Rows::new(&[1.0], 1).unwrap().with_missing().is_partial());
     }
 }
