@@ -1,6 +1,8 @@
 //! The recursions. Nothing but [`weights`] knows the family of the emissions, so the rest is compiled once.
 
 pub(crate) mod arith;
+pub(crate) mod dense;
+pub(crate) mod dispatch;
 mod lattice;
 pub(crate) mod log;
 pub(crate) mod scaled;
@@ -12,7 +14,8 @@ mod workspace;
 pub use lattice::Lattice;
 pub use workspace::{Kernel, Workspace};
 
-pub(crate) use weights::{Block, Live};
+pub(crate) use dispatch::{Arch, Level, Task};
+pub(crate) use weights::{Block, Live, Weighted};
 pub(crate) use width::product;
 
 use crate::model::{Emission, Hmm, Transitions};
@@ -36,5 +39,27 @@ impl<'m> Chain<'m> {
 
     pub(crate) fn n_states(&self) -> usize {
         self.transitions.n_states()
+    }
+}
+
+/// Log-densities of a run of steps, compiled for several instruction sets. Families do not fuse products and sums, so
+/// that the densities are the same with all of them.
+pub(crate) struct LogProbRun<'r, 'o, E: Emission> {
+    pub(crate) family: &'r E,
+    pub(crate) run: &'r [Option<E::Obs<'o>>],
+    pub(crate) out: &'r mut [f64],
+}
+
+impl<E: Emission> Task for LogProbRun<'_, '_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arch>(self, _arch: A) {
+        for (o, out) in self.run.iter().zip(self.out.chunks_exact_mut(self.family.n_states().max(1))) {
+            match *o {
+                Some(o) => self.family.log_prob_into(o, out),
+                None => out.fill(0.0),
+            }
+        }
     }
 }

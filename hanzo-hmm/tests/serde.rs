@@ -3,7 +3,8 @@
 #![cfg(feature = "serde")]
 
 use hanzo_hmm::{
-    BaumWelch, Categorical, FilterState, GaussianDiag, HiddenMarkovModel, Hmm, Initial, Rows, Transitions,
+    BaumWelch, Categorical, Expectations, FilterState, GaussianDiag, GaussianFull, GaussianMixture, GaussianSpherical,
+    GaussianTied, HiddenMarkovModel, Hmm, Initial, Poisson, Product, Rows, Transitions,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -107,5 +108,67 @@ fn bad_bytes_are_refused() {
         r#"{"belief":[],"log_belief":null,"log_likelihood":0.0,"steps":1}"#,
     ] {
         assert!(serde_json::from_str::<FilterState>(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn every_family_round_trips() {
+    let means = vec![vec![0.1, -2.0], vec![1.0 / 3.0, 4.0]];
+    let table = vec![vec![2.0, 0.3], vec![0.3, 0.7]];
+    round_trip(&GaussianSpherical::new(means.clone(), vec![0.1, 1e-30]).unwrap());
+    round_trip(&GaussianFull::new(means.clone(), vec![table.clone(); 2]).unwrap());
+    round_trip(&GaussianTied::new(means.clone(), table.clone()).unwrap());
+    let weights = vec![vec![0.1, 0.9], vec![1.0, 0.0]];
+    let both = vec![means.clone(), means.clone()];
+    round_trip(&GaussianMixture::diag(weights.clone(), both.clone(), vec![vec![vec![0.1, 2.0]; 2]; 2]).unwrap());
+    round_trip(&GaussianMixture::full(weights, both, vec![vec![table; 2]; 2]).unwrap());
+    let rates = Poisson::new(vec![vec![0.1], vec![7.0]]).unwrap();
+    round_trip(&Product::new(GaussianSpherical::new(means, vec![1.0, 2.0]).unwrap(), rates.clone()).unwrap());
+    let transitions = Transitions::new(vec![vec![0.9, 0.1], vec![0.3, 0.7]]).unwrap();
+    round_trip(&Hmm::new(Initial::Stationary, transitions, rates).unwrap());
+    for bad in [
+        r#"{"initial":"stationary","transitions":[[1.0,0.0],[0.5,0.5]],"emission":[[1.0],[2.0]]}"#,
+        r#"{"initial":"stationary","transitions":[[0.5,0.5],[0.5,0.5]],"emission":[[1.0],[0.0]]}"#,
+        r#"{"initial":"stationary","transitions":[[0.5,0.5],[0.5,0.5]],"emission":[[1.0]]}"#,
+    ] {
+        assert!(serde_json::from_str::<Hmm<Poisson>>(bad).is_err(), "{bad}");
+    }
+    let bad = r#"{"means":[[0.0,0.0]],"covariances":[[[1.0,2.0],[2.0,1.0]]]}"#;
+    let error = serde_json::from_str::<GaussianFull>(bad).unwrap_err();
+    assert!(error.to_string().contains("positive definite"), "{error}");
+    let bad = r#"{"weights":[[1.0]],"means":[[[0.0]]]}"#;
+    assert!(serde_json::from_str::<GaussianMixture>(bad).is_err());
+}
+
+/// Statistics travel: parts that were sent and read back train the same model, and damaged ones are refused.
+#[test]
+fn expectations_travel() {
+    let model = Hmm::new(
+        Initial::Free(vec![0.5, 0.5]),
+        Transitions::new(vec![vec![0.9, 0.1], vec![0.3, 0.7]]).unwrap(),
+        GaussianFull::new(vec![vec![0.0, 0.0], vec![3.0, 1.0]], vec![vec![vec![1.0, 0.0], vec![0.0, 1.0]]; 2]).unwrap(),
+    )
+    .unwrap();
+    let data = [0.0, 0.1, 0.2, 0.0, -0.3, 0.1, 3.0, 1.5, 2.5, 0.5, 3.3, 1.1];
+    let training = BaumWelch::new();
+    let part = training.expect(&model, &[Rows::new(&data, 2).unwrap()]).unwrap();
+    let text = serde_json::to_string(&part).unwrap();
+    let back: Expectations<GaussianFull> = serde_json::from_str(&text).unwrap();
+    assert_eq!(back, part);
+    let (mut one, mut other) = (model.clone(), model.clone());
+    training.maximise(&mut one, &part).unwrap();
+    training.maximise(&mut other, &back).unwrap();
+    assert_eq!(one, other);
+    for (from, to) in
+        [("\"mass\":[", "\"mass\":[-1.0,"), ("\"initial\":[", "\"initial\":[1.0,"), ("\"dim\":2", "\"dim\":0")]
+    {
+        assert!(text.contains(from), "{text}");
+        let damaged: Expectations<GaussianFull> = serde_json::from_str(&text.replacen(from, to, 1)).unwrap();
+        let mut all = Expectations::new(&model);
+        let empty = all.clone();
+        assert!(all.merge(&model, &damaged).is_err(), "{from}");
+        assert_eq!(all, empty);
+        assert!(training.maximise(&mut one, &damaged).is_err());
+        assert_eq!(one, other);
     }
 }

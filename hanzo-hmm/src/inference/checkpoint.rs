@@ -44,16 +44,16 @@ where
     E: Emission,
     Q: Observations<E::Obs<'a>>,
 {
-    let (chain, n_states) = (Chain::of(model), model.n_states());
+    let (chain, n_states, level) = (Chain::of(model), model.n_states(), workspace.level());
     let (steps, length) = (observations.len(), block_length(observations.len()));
     let mut checkpoints: Vec<(scaled::Carry, Live)> = Vec::with_capacity(steps.div_ceil(length));
     workspace.weights.begin();
     workspace.carry.begin(chain);
     for start in (0..steps).step_by(length) {
         checkpoints.push((workspace.carry.clone(), workspace.weights.live().clone()));
-        workspace.weights.fill(model, observations, start..steps.min(start + length))?;
+        workspace.weights.fill(level, model, observations, start..steps.min(start + length))?;
         let block = workspace.weights.block(model.emission().table());
-        scaled::forward(chain, &mut workspace.carry, block, |_, _| {})?;
+        scaled::forward(level, chain, &mut workspace.carry, block, None)?;
     }
     let value = scaled_value(workspace, steps);
     let Workspace { weights, lattice, exponents, back, .. } = workspace;
@@ -65,16 +65,10 @@ where
         lattice.resize(range.len() * n_states, 0.0);
         exponents.resize(range.len(), 0);
         weights.resume(&live);
-        weights.fill(model, observations, range)?;
+        weights.fill(level, model, observations, range)?;
         let block = weights.block(model.emission().table());
-        let mut places = lattice.chunks_exact_mut(n_states).zip(exponents.iter_mut());
-        scaled::forward(chain, &mut carry, block, |values, exponent| {
-            if let Some((place, place_exponent)) = places.next() {
-                place.copy_from_slice(values);
-                *place_exponent = exponent;
-            }
-        })?;
-        scaled::backward(chain, block, lattice, exponents, back, Some(&mut expected.pairs))?;
+        scaled::forward(level, chain, &mut carry, block, Some((lattice, exponents)))?;
+        scaled::backward(level, chain, block, (lattice, exponents), back, Some(&mut expected.pairs))?;
         sink(Some((start, lattice)));
     }
     back.finish(&mut expected.pairs);

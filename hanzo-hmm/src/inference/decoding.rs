@@ -39,16 +39,16 @@ impl<E: Emission> Hmm<E> {
         Q: Observations<E::Obs<'a>>,
     {
         check_all(self, &observations)?;
-        let chain = Chain::of(self);
+        let (chain, level) = (Chain::of(self), workspace.level());
         let Workspace { weights, backward, lattice, path, .. } = workspace;
         lattice.clear();
         lattice.reserve(observations.len() * self.n_states());
         for range in blocks(observations.len()) {
             weights.fill_logs(self, &observations, range);
             let block = weights.log_block(self.emission().table());
-            viterbi::forward(chain, backward, block, lattice)?;
+            viterbi::forward(level, chain, backward, block, lattice)?;
         }
-        out.log_prob = viterbi::trace_back(chain, lattice, path)
+        out.log_prob = viterbi::trace_back(level, chain, lattice, path)
             .map_err(|position| Error::ImpossibleSequence { sequence: 0, position })?;
         std::mem::swap(&mut out.states, path);
         Ok(())

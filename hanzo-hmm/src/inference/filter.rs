@@ -1,7 +1,7 @@
 //! Filtering and prediction: one observation at a time.
 
 use crate::kernel::arith::{exp_nonpositive, log_sum_exp, vecmat};
-use crate::kernel::product;
+use crate::kernel::{Level, Weighted, product};
 use crate::model::{Categorical, Emission, GaussianDiag, Hmm, Labels, Shape};
 use crate::{Error, Result};
 
@@ -245,10 +245,7 @@ impl<E: Emission> Hmm<E> {
                 if !shift.is_finite() {
                     return None;
                 }
-                for ((b, l), p) in belief.iter_mut().zip(&*log_emission).zip(&*prediction) {
-                    // A state out of reach may exceed the maximum by any amount; its prediction is 0.
-                    *b = p * exp_nonpositive((l - shift).min(0.0));
-                }
+                Level::best().run(Weighted { predictions: prediction, logs: log_emission, shift, out: belief });
             }
         }
         let total: f64 = belief.iter().sum();

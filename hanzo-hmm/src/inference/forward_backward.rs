@@ -1,7 +1,7 @@
 //! Likelihoods and posteriors.
 
 use crate::kernel::arith::{LN2_HIGH, LN2_LOW, Sum};
-use crate::kernel::{Chain, Kernel, Lattice, Workspace, log, scaled};
+use crate::kernel::{Chain, Kernel, Lattice, Workspace, dense, log, scaled};
 use crate::model::{Emission, Hmm, Observations};
 use crate::{Error, Result};
 
@@ -269,15 +269,51 @@ where
     E: Emission,
     Q: Observations<E::Obs<'a>>,
 {
-    let chain = Chain::of(model);
+    let (chain, level) = (Chain::of(model), workspace.level());
+    if dense::period(chain).is_some() && observations.len() >= dense::SHORTEST {
+        return met_log_likelihood(model, workspace, observations);
+    }
     let Workspace { weights, carry, .. } = workspace;
     weights.begin();
     carry.begin(chain);
     for range in blocks(observations.len()) {
-        weights.fill(model, observations, range)?;
-        scaled::forward(chain, carry, weights.block(model.emission().table()), |_, _| {})?;
+        weights.fill(level, model, observations, range)?;
+        scaled::forward(level, chain, carry, weights.block(model.emission().table()), None)?;
     }
     Ok(scaled_value(workspace, observations.len()))
+}
+
+/// The log-likelihood of a dense model, from both ends.
+fn met_log_likelihood<'a, E, Q>(
+    model: &Hmm<E>,
+    workspace: &mut Workspace,
+    observations: &Q,
+) -> Result<f64, scaled::Lost>
+where
+    E: Emission,
+    Q: Observations<E::Obs<'a>>,
+{
+    let (chain, level, table) = (Chain::of(model), workspace.level(), model.emission().table());
+    let Workspace { weights, late_weights, meeting, .. } = workspace;
+    weights.begin();
+    late_weights.begin_inside();
+    meeting.begin(chain);
+    let (mut start, mut end) = (0, observations.len());
+    while start < end {
+        let ahead = (end - start).div_ceil(2).min(BLOCK);
+        let behind = (end - start - ahead).min(BLOCK);
+        weights.fill(level, model, observations, start..start + ahead)?;
+        late_weights.fill(level, model, observations, end - behind..end)?;
+        meeting.advance(level, chain, weights.block(table), late_weights.block(table))?;
+        start += ahead;
+        end -= behind;
+    }
+    let (likelihood, exponent) = meeting.likelihood();
+    if !(likelihood > 0.0 && likelihood.is_finite()) {
+        return Err(scaled::Lost);
+    }
+    let exponent = exponent + weights.exponent() + late_weights.exponent();
+    Ok(log_of(likelihood, exponent, [weights.shift(), late_weights.shift()]))
 }
 
 fn scaled_smooth<'a, E, Q>(
@@ -290,28 +326,33 @@ where
     E: Emission,
     Q: Observations<E::Obs<'a>>,
 {
-    let chain = Chain::of(model);
+    let (chain, level) = (Chain::of(model), workspace.level());
     let n_states = model.n_states();
-    let Workspace { weights, carry, lattice, exponents, back, .. } = &mut *workspace;
+    let Workspace { weights, carry, lattice, exponents, back, halves, .. } = &mut *workspace;
     weights.begin();
-    carry.begin(chain);
-    weights.fill(model, observations, 0..observations.len())?;
+    weights.fill(level, model, observations, 0..observations.len())?;
     let block = weights.block(model.emission().table());
     lattice.resize(observations.len() * n_states, 0.0);
     exponents.resize(observations.len(), 0);
-    let mut places = lattice.chunks_exact_mut(n_states).zip(exponents.iter_mut());
-    scaled::forward(chain, carry, block, |values, exponent| {
-        if let Some((place, place_exponent)) = places.next() {
-            place.copy_from_slice(values);
-            *place_exponent = exponent;
+    if dense::period(chain).is_some() && observations.len() >= dense::SHORTEST {
+        let pairs = expected.is_some();
+        let smoothing = dense::Smoothing { chain, block, lattice, exponents, memory: halves, pairs };
+        let (likelihood, exponent) = dense::smooth(level, smoothing)?;
+        if let Some(expected) = expected {
+            expected.pairs.fill(0.0);
+            halves.add_pairs(&mut expected.pairs);
+            expected.add_pairs(chain.transitions.probabilities());
         }
-    })?;
+        return Ok(log_of(likelihood, exponent + weights.exponent(), [weights.shift(), 0.0]));
+    }
+    carry.begin(chain);
+    scaled::forward(level, chain, carry, block, Some((lattice, exponents)))?;
     back.begin(chain);
     match expected {
-        None => scaled::backward(chain, block, lattice, exponents, back, None)?,
+        None => scaled::backward(level, chain, block, (lattice, exponents), back, None)?,
         Some(expected) => {
             expected.pairs.fill(0.0);
-            scaled::backward(chain, block, lattice, exponents, back, Some(&mut expected.pairs))?;
+            scaled::backward(level, chain, block, (lattice, exponents), back, Some(&mut expected.pairs))?;
             back.finish(&mut expected.pairs);
             expected.add_pairs(chain.transitions.probabilities());
         }
@@ -325,11 +366,15 @@ pub(super) fn scaled_value(workspace: &Workspace, steps: usize) -> f64 {
     if steps == 0 {
         return 0.0;
     }
-    let mass: f64 = carry.values().iter().sum();
-    let exponent = (weights.exponent() + carry.exponent()) as f64;
+    log_of(carry.values().iter().sum(), weights.exponent() + carry.exponent(), [weights.shift(), 0.0])
+}
+
+/// ln of `mass * 2^exponent * e^shifts`.
+fn log_of(mass: f64, exponent: i64, shifts: [f64; 2]) -> f64 {
+    let exponent = exponent as f64;
     // ln 2 in two parts, because one rounded product of a large exponent would cost a digit.
     let mut sum = Sum::default();
-    for term in [mass.ln(), exponent * LN2_HIGH, exponent * LN2_LOW, weights.shift()] {
+    for term in [mass.ln(), exponent * LN2_HIGH, exponent * LN2_LOW].into_iter().chain(shifts) {
         sum.add(term);
     }
     sum.value()

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use super::decoding::Path;
 use super::forward_backward::check_all;
-use crate::kernel::{Block, Chain, Workspace, viterbi};
+use crate::kernel::{Block, Chain, Level, Workspace, viterbi};
 use crate::model::{Emission, Hmm, Observations};
 use crate::{Error, Result};
 
@@ -47,8 +47,8 @@ impl<E: Emission> Hmm<E> {
         let Workspace { mut weights, mut backward, mut lattice, mut path, .. } = Workspace::new();
         weights.fill_logs(self, &observations, 0..observations.len());
         let block = weights.log_block(self.emission().table());
-        viterbi::forward(chain, &mut backward, block, &mut lattice)?;
-        viterbi::trace_back(chain, &lattice, &mut path)
+        viterbi::forward(Level::best(), chain, &mut backward, block, &mut lattice)?;
+        viterbi::trace_back(Level::best(), chain, &lattice, &mut path)
             .map_err(|position| Error::ImpossibleSequence { sequence: 0, position })?;
         Ok(Search::new(chain, block, &lattice).run(k))
     }

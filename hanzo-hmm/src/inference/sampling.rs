@@ -3,7 +3,7 @@
 use rand_core::Rng;
 
 use super::forward_backward::check_all;
-use crate::kernel::{Chain, Kernel, Workspace, log, scaled};
+use crate::kernel::{Chain, Workspace, log, scaled};
 use crate::model::{Emission, Hmm, Observations, draw};
 use crate::{Error, Result};
 
@@ -34,7 +34,7 @@ impl<E: Emission> Hmm<E> {
     {
         check_all(self, &observations)?;
         let mut workspace = Workspace::new();
-        let scaled = workspace.kernel() == Kernel::Auto && self.fill_scaled(&mut workspace, &observations).is_ok();
+        let scaled = self.fill_scaled(&mut workspace, &observations).is_ok();
         if scaled && let Some(path) = self.draw_backwards(&workspace.lattice, false, rng) {
             return Ok(path);
         }
@@ -52,14 +52,15 @@ impl<E: Emission> Hmm<E> {
     where
         Q: Observations<E::Obs<'a>>,
     {
-        let Workspace { weights, carry, lattice, .. } = workspace;
-        let chain = Chain::of(self);
+        let (chain, level) = (Chain::of(self), workspace.level());
+        let Workspace { weights, carry, lattice, exponents, .. } = workspace;
         weights.begin();
         carry.begin(chain);
-        lattice.clear();
-        weights.fill(self, observations, 0..observations.len())?;
+        lattice.resize(observations.len() * self.n_states(), 0.0);
+        exponents.resize(observations.len(), 0);
+        weights.fill(level, self, observations, 0..observations.len())?;
         let block = weights.block(self.emission().table());
-        scaled::forward(chain, carry, block, |values, _| lattice.extend_from_slice(values))
+        scaled::forward(level, chain, carry, block, Some((lattice, exponents)))
     }
 
     /// Draws the last state from the last forward values, and each one before given its successor. `None` where the

@@ -1,9 +1,11 @@
 //! Small numeric pieces that the kernels share.
 
-/// `a * b + c`, fused where the build has the instruction (elsewhere it would be a library call).
+use super::dispatch::{Arch, Baseline};
+
+/// `a * b + c`, fused where the code is compiled for it (elsewhere it would be a library call).
 #[inline(always)]
-pub(crate) fn mul_add(a: f64, b: f64, c: f64) -> f64 {
-    if cfg!(target_feature = "fma") { a.mul_add(b, c) } else { a * b + c }
+pub(crate) fn mul_add<A: Arch>(a: f64, b: f64, c: f64) -> f64 {
+    if A::FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 
 /// Binary exponent of a positive number; -1023 for zero and subnormal ones, 1024 for infinity.
@@ -25,6 +27,12 @@ pub(crate) fn pow2(e: i32) -> f64 {
 /// 5e-18. Results below the normal range round twice; `-inf` gives 0.
 #[inline(always)]
 pub(crate) fn exp_nonpositive(x: f64) -> f64 {
+    exp_on::<Baseline>(x)
+}
+
+/// [`exp_nonpositive`] for an instruction set.
+#[inline(always)]
+pub(crate) fn exp_on<A: Arch>(x: f64) -> f64 {
     // Adding 1.5 * 2^52 rounds to an integer and leaves it in the low bits.
     const MAGIC: f64 = 6_755_399_441_055_744.0;
     let x = if x > -750.0 { x } else { -750.0 };
@@ -32,18 +40,18 @@ pub(crate) fn exp_nonpositive(x: f64) -> f64 {
     let n = rounded - MAGIC;
     let r = (x - n * LN2_HIGH) - n * LN2_LOW;
     let mut p = 1.0 / 6_227_020_800.0;
-    p = mul_add(p, r, 1.0 / 479_001_600.0);
-    p = mul_add(p, r, 1.0 / 39_916_800.0);
-    p = mul_add(p, r, 1.0 / 3_628_800.0);
-    p = mul_add(p, r, 1.0 / 362_880.0);
-    p = mul_add(p, r, 1.0 / 40_320.0);
-    p = mul_add(p, r, 1.0 / 5_040.0);
-    p = mul_add(p, r, 1.0 / 720.0);
-    p = mul_add(p, r, 1.0 / 120.0);
-    p = mul_add(p, r, 1.0 / 24.0);
-    p = mul_add(p, r, 1.0 / 6.0);
-    p = mul_add(p, r, 0.5);
-    let p = mul_add(p * r, r, r) + 1.0;
+    p = mul_add::<A>(p, r, 1.0 / 479_001_600.0);
+    p = mul_add::<A>(p, r, 1.0 / 39_916_800.0);
+    p = mul_add::<A>(p, r, 1.0 / 3_628_800.0);
+    p = mul_add::<A>(p, r, 1.0 / 362_880.0);
+    p = mul_add::<A>(p, r, 1.0 / 40_320.0);
+    p = mul_add::<A>(p, r, 1.0 / 5_040.0);
+    p = mul_add::<A>(p, r, 1.0 / 720.0);
+    p = mul_add::<A>(p, r, 1.0 / 120.0);
+    p = mul_add::<A>(p, r, 1.0 / 24.0);
+    p = mul_add::<A>(p, r, 1.0 / 6.0);
+    p = mul_add::<A>(p, r, 0.5);
+    let p = mul_add::<A>(p * r, r, r) + 1.0;
     // 2^n as two factors, because n goes down to -1082.
     let bits = rounded.to_bits().wrapping_sub(MAGIC.to_bits());
     let half = (bits as i64 >> 1) as u64;
@@ -88,7 +96,7 @@ pub(crate) fn vecmat(x: &[f64], matrix: &[f64], y: &mut [f64]) {
     }
     for (&x, row) in x.iter().zip(matrix.chunks_exact(y.len())) {
         for (y, m) in y.iter_mut().zip(row) {
-            *y = mul_add(x, *m, *y);
+            *y = mul_add::<Baseline>(x, *m, *y);
         }
     }
 }

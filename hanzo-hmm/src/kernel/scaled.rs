@@ -6,6 +6,7 @@
 //! steps of the backward pass.
 
 use super::arith::{exponent, mul_add, pow2};
+use super::dispatch::{Arch, Baseline, Level, Task};
 use super::width::{Width, with_width};
 use super::{Block, Chain};
 use crate::Result;
@@ -50,25 +51,51 @@ impl Carry {
     }
 }
 
-/// Runs the forward recursion over a block; `sink` gets the values of each step and their exponent.
+/// Runs the forward recursion over a block; `store` gets the values of each step (`S` numbers) and their exponents.
 pub(crate) fn forward(
+    level: Level,
     chain: Chain<'_>,
     carry: &mut Carry,
     block: Block<'_>,
-    sink: impl FnMut(&[f64], i64),
+    store: Option<(&mut [f64], &mut [i64])>,
 ) -> Result<(), Lost> {
-    with_width!(chain.n_states(), w => forward_at(w, chain, carry, block, sink))
+    level.run(Forward { chain, carry, block, store })
+}
+
+struct Forward<'k> {
+    chain: Chain<'k>,
+    carry: &'k mut Carry,
+    block: Block<'k>,
+    store: Option<(&'k mut [f64], &'k mut [i64])>,
+}
+
+impl Task for Forward<'_> {
+    type Output = Result<(), Lost>;
+
+    #[inline(always)]
+    fn run<A: Arch>(self, _arch: A) -> Result<(), Lost> {
+        let Self { chain, carry, block, store } = self;
+        let (lattice, exponents) = store.unwrap_or_default();
+        let mut places = lattice.chunks_exact_mut(chain.n_states()).zip(exponents);
+        let sink = |values: &[f64], exponent: i64| {
+            if let Some((place, place_exponent)) = places.next() {
+                place.copy_from_slice(values);
+                *place_exponent = exponent;
+            }
+        };
+        with_width!(chain.n_states(), w => forward_at::<A, _>(w, chain, carry, block, sink))
+    }
 }
 
 #[inline(always)]
-fn forward_at<W: Width>(
+fn forward_at<A: Arch, W: Width>(
     w: W,
     chain: Chain<'_>,
     carry: &mut Carry,
     block: Block<'_>,
     mut sink: impl FnMut(&[f64], i64),
 ) -> Result<(), Lost> {
-    let (low, high) = carry.memory.split_at_mut(chain.n_states());
+    let (low, high) = carry.memory.split_at_mut(w.n());
     low.copy_from_slice(&carry.values);
     let mut now = w.row(low).ok_or(Lost)?;
     let mut next = w.row(high).ok_or(Lost)?;
@@ -92,12 +119,12 @@ fn forward_at<W: Width>(
                 let Some((&last, before)) = steps.split_last() else { break };
                 for &k in before {
                     let weights = w.get(table, k).ok_or(Lost)?;
-                    w.product(&now, matrix, &mut next);
+                    w.product::<A>(&now, matrix, &mut next);
                     multiply(now.as_mut(), next.as_ref(), weights);
                     sink(now.as_ref(), guard.exponent);
                 }
                 let weights = w.get(table, last).ok_or(Lost)?;
-                w.product(&now, matrix, &mut next);
+                w.product::<A>(&now, matrix, &mut next);
                 multiply(now.as_mut(), next.as_ref(), weights);
                 guard.exponent += rescale(now.as_mut())?;
                 sink(now.as_ref(), guard.exponent);
@@ -109,7 +136,7 @@ fn forward_at<W: Width>(
                 let weights = w.get(table, k).ok_or(Lost)?;
                 match sparse {
                     Some(rows) => scatter(rows, now.as_ref(), next.as_mut()),
-                    None => w.product(&now, matrix, &mut next),
+                    None => w.product::<A>(&now, matrix, &mut next),
                 }
                 multiply(now.as_mut(), next.as_ref(), weights);
                 guard.settle(now.as_mut(), weights, Some(possible))?;
@@ -154,7 +181,7 @@ impl Back {
         let n_states = self.values.len() / 2;
         let (alphas, others) = self.pairs.split_at_mut(XI_BLOCK * n_states);
         alphas[self.filled * n_states..].fill(0.0);
-        add_outer(xi, alphas, others, n_states);
+        add_outer::<Baseline>(xi, alphas, others, n_states);
         self.filled = 0;
     }
 }
@@ -164,18 +191,37 @@ impl Back {
 /// `xi`, when asked for, grows by the sums over t of `alpha_t(i) W_t(j)`; times `A_ij` they are the expected
 /// transitions. 3 `S^2` multiply-adds a step with it, 2 without.
 pub(crate) fn backward(
+    level: Level,
     chain: Chain<'_>,
     block: Block<'_>,
-    alpha: &mut [f64],
-    exponents: &[i64],
+    (alpha, exponents): (&mut [f64], &[i64]),
     back: &mut Back,
     xi: Option<&mut [f64]>,
 ) -> Result<(), Lost> {
-    with_width!(chain.n_states(), w => backward_at(w, chain, block, alpha, exponents, back, xi))
+    level.run(Backward { chain, block, alpha, exponents, back, xi })
+}
+
+struct Backward<'k> {
+    chain: Chain<'k>,
+    block: Block<'k>,
+    alpha: &'k mut [f64],
+    exponents: &'k [i64],
+    back: &'k mut Back,
+    xi: Option<&'k mut [f64]>,
+}
+
+impl Task for Backward<'_> {
+    type Output = Result<(), Lost>;
+
+    #[inline(always)]
+    fn run<A: Arch>(self, _arch: A) -> Result<(), Lost> {
+        let Self { chain, block, alpha, exponents, back, xi } = self;
+        with_width!(chain.n_states(), w => backward_at::<A, _>(w, chain, block, alpha, exponents, back, xi))
+    }
 }
 
 #[inline(always)]
-fn backward_at<W: Width>(
+fn backward_at<A: Arch, W: Width>(
     w: W,
     chain: Chain<'_>,
     block: Block<'_>,
@@ -184,7 +230,7 @@ fn backward_at<W: Width>(
     back: &mut Back,
     mut xi: Option<&mut [f64]>,
 ) -> Result<(), Lost> {
-    let n_states = chain.n_states();
+    let n_states = w.n();
     let table = w.table(block.table);
     let transposed = w.matrix(chain.transitions.transposed()).ok_or(Lost)?;
     let (period, sparse) = match chain.transitions.shape() {
@@ -200,9 +246,9 @@ fn backward_at<W: Width>(
         if let Some((likelihood, last_exponent)) = *end {
             match sparse {
                 Some(rows) => gather(rows, weighted.as_ref(), beta.as_mut()),
-                None => w.product(&weighted, transposed, &mut beta),
+                None => w.product::<A>(&weighted, transposed, &mut beta),
             }
-            let sum = dot(alpha, beta.as_ref());
+            let sum = dot::<A>(alpha, beta.as_ref());
             // The likelihood is the same at every step, or digits were lost.
             let difference = alpha_exponent + *exponent - last_exponent;
             let ratio = sum * pow2(i32::try_from(difference).unwrap_or(i32::MAX)) / likelihood;
@@ -218,7 +264,7 @@ fn backward_at<W: Width>(
                 }
                 *filled += 1;
                 if *filled == XI_BLOCK {
-                    add_outer(xi, alphas, others, n_states);
+                    add_outer::<A>(xi, alphas, others, n_states);
                     *filled = 0;
                 }
             }
@@ -286,7 +332,7 @@ impl Guard {
 
 /// Divides by the power of two of the maximum and returns its exponent.
 #[inline(always)]
-fn rescale(values: &mut [f64]) -> Result<i64, Lost> {
+pub(super) fn rescale(values: &mut [f64]) -> Result<i64, Lost> {
     let max = values.iter().copied().fold(0.0, |max, v| if v > max { v } else { max });
     if !(max >= SMALLEST_MASS && max.is_finite()) {
         return Err(Lost);
@@ -297,14 +343,14 @@ fn rescale(values: &mut [f64]) -> Result<i64, Lost> {
 }
 
 #[inline(always)]
-fn scale(values: &mut [f64], factor: f64) {
+pub(super) fn scale(values: &mut [f64], factor: f64) {
     for value in values {
         *value *= factor;
     }
 }
 
 #[inline(always)]
-fn multiply(out: &mut [f64], a: &[f64], b: &[f64]) {
+pub(super) fn multiply(out: &mut [f64], a: &[f64], b: &[f64]) {
     for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
         *out = a * b;
     }
@@ -312,13 +358,13 @@ fn multiply(out: &mut [f64], a: &[f64], b: &[f64]) {
 
 /// A dot product in four interleaved sums.
 #[inline(always)]
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub(super) fn dot<A: Arch>(a: &[f64], b: &[f64]) -> f64 {
     let (a4, a_rest) = a.as_chunks::<4>();
     let (b4, b_rest) = b.as_chunks::<4>();
     let mut sums = [0.0; 4];
     for (a, b) in a4.iter().zip(b4) {
         for k in 0..4 {
-            sums[k] = mul_add(a[k], b[k], sums[k]);
+            sums[k] = mul_add::<A>(a[k], b[k], sums[k]);
         }
     }
     let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
@@ -331,7 +377,7 @@ fn scatter(rows: &SparseRows, x: &[f64], y: &mut [f64]) {
     for (row, &x) in rows.rows().zip(x) {
         if x > 0.0 {
             for &(j, p) in row {
-                y[j] = mul_add(x, p, y[j]);
+                y[j] += x * p;
             }
         }
     }
@@ -340,29 +386,41 @@ fn scatter(rows: &SparseRows, x: &[f64], y: &mut [f64]) {
 /// `y = A x` over the non-zero entries.
 fn gather(rows: &SparseRows, x: &[f64], y: &mut [f64]) {
     for (y, row) in y.iter_mut().zip(rows.rows()) {
-        *y = row.iter().fold(0.0, |sum, &(j, p)| mul_add(p, x[j], sum));
+        *y = row.iter().fold(0.0, |sum, &(j, p)| sum + p * x[j]);
     }
 }
 
 /// `xi_ij += sum over k of a_k(i) b_k(j)`.
 #[inline(always)]
-fn add_outer(xi: &mut [f64], a: &[f64], b: &[f64], n_states: usize) {
+pub(super) fn add_outer<A: Arch>(xi: &mut [f64], a: &[f64], b: &[f64], n_states: usize) {
     for (i, row) in xi.chunks_exact_mut(n_states).enumerate() {
         let mut factors = [0.0; XI_BLOCK];
         for (factor, a) in factors.iter_mut().zip(a.chunks_exact(n_states)) {
             *factor = a[i];
         }
         let mut start = 0;
+        if A::BLOCK >= 64 {
+            while n_states - start >= 64 {
+                add_outer_columns::<A, 64>(row, &factors, b, start);
+                start += 64;
+            }
+        }
+        if A::BLOCK >= 32 {
+            while n_states - start >= 32 {
+                add_outer_columns::<A, 32>(row, &factors, b, start);
+                start += 32;
+            }
+        }
         while n_states - start >= 16 {
-            add_outer_columns::<16>(row, &factors, b, start);
+            add_outer_columns::<A, 16>(row, &factors, b, start);
             start += 16;
         }
         while n_states - start >= 4 {
-            add_outer_columns::<4>(row, &factors, b, start);
+            add_outer_columns::<A, 4>(row, &factors, b, start);
             start += 4;
         }
         while start < n_states {
-            add_outer_columns::<1>(row, &factors, b, start);
+            add_outer_columns::<A, 1>(row, &factors, b, start);
             start += 1;
         }
     }
@@ -370,14 +428,14 @@ fn add_outer(xi: &mut [f64], a: &[f64], b: &[f64], n_states: usize) {
 
 /// The columns `start..start + B` of a row, whose sums stay in registers.
 #[inline(always)]
-fn add_outer_columns<const B: usize>(row: &mut [f64], factors: &[f64; XI_BLOCK], b: &[f64], start: usize) {
+fn add_outer_columns<A: Arch, const B: usize>(row: &mut [f64], factors: &[f64; XI_BLOCK], b: &[f64], start: usize) {
     let n_states = row.len();
     let Some(out) = row.get_mut(start..).and_then(|row| row.first_chunk_mut::<B>()) else { return };
     let mut sums = *out;
     for (factor, b) in factors.iter().zip(b.chunks_exact(n_states)) {
         if let Some(b) = b.get(start..).and_then(|b| b.first_chunk::<B>()) {
             for (sum, b) in sums.iter_mut().zip(b) {
-                *sum = mul_add(*factor, *b, *sum);
+                *sum = mul_add::<A>(*factor, *b, *sum);
             }
         }
     }
@@ -385,9 +443,9 @@ fn add_outer_columns<const B: usize>(row: &mut [f64], factors: &[f64; XI_BLOCK],
 }
 
 /// Steps whose outer products are added together.
-const XI_BLOCK: usize = 8;
+pub(super) const XI_BLOCK: usize = 8;
 /// Smallest sum of a step, 2^-900: below, values have lost digits to subnormal numbers.
-const SMALLEST_MASS: f64 = 1.183_052_186_166_774_7e-271;
+pub(super) const SMALLEST_MASS: f64 = 1.183_052_186_166_774_7e-271;
 /// A value below 2^-960 counts as lost.
 const SMALLEST_VALUE: f64 = 1.026_134_200_324_594_1e-289;
 /// Smallest positive bound of the lost mass, 2^-1000.
@@ -395,7 +453,7 @@ const SMALLEST_BOUND: f64 = 9.332_636_185_032_189e-302;
 /// Lost mass that might show in a result, 2^-60.
 const VISIBLE: f64 = 8.673_617_379_884_035e-19;
 /// Largest relative deviation of the likelihood between the steps of the backward pass.
-const CONSISTENT: f64 = 1e-9;
+pub(super) const CONSISTENT: f64 = 1e-9;
 
 #[cfg(test)]
 mod tests {

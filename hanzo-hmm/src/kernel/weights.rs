@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::Chain;
-use super::arith::{Sum, exp_nonpositive, exponent, pow2};
+use super::arith::{Sum, exp_on, exponent, pow2};
+use super::dispatch::{Arch, Level, Task};
 use super::scaled::Lost;
 use crate::Result;
 use crate::model::{Emission, Hmm, Labels, Observations, Shape, SymbolTable};
@@ -36,6 +37,12 @@ impl Weights {
         self.exponent = 0;
         self.shift = Sum::default();
         self.live.started = false;
+    }
+
+    /// [`begin`](Self::begin) for a dense model's steps that come after the first one.
+    pub(crate) fn begin_inside(&mut self) {
+        self.begin();
+        self.live.started = true;
     }
 
     /// What [`fill`](Self::fill) has to know of the steps before.
@@ -97,7 +104,13 @@ impl Weights {
     ///
     /// Weights are probabilities over a shift of each step: a power of two for tables, and else the largest
     /// log-probability among the states that the chain can be in. States it cannot be in have weight 0.
-    pub(crate) fn fill<'a, E, Q>(&mut self, model: &Hmm<E>, sequence: &Q, range: Range<usize>) -> Result<(), Lost>
+    pub(crate) fn fill<'a, E, Q>(
+        &mut self,
+        level: Level,
+        model: &Hmm<E>,
+        sequence: &Q,
+        range: Range<usize>,
+    ) -> Result<(), Lost>
     where
         E: Emission,
         Q: Observations<E::Obs<'a>>,
@@ -132,9 +145,7 @@ impl Weights {
                 *l -= max;
             }
         }
-        for l in &mut self.rows {
-            *l = exp_nonpositive(*l);
-        }
+        level.run(Exponentials(&mut self.rows));
         if dense {
             self.possible.clear();
         }
@@ -271,6 +282,41 @@ impl Live {
             possible += now.count_ones() as usize;
         }
         possible
+    }
+}
+
+/// Predictions times the probabilities of some logs over a shift; a state out of reach may exceed the shift by any
+/// amount, and its prediction is 0.
+pub(crate) struct Weighted<'r> {
+    pub(crate) predictions: &'r [f64],
+    pub(crate) logs: &'r [f64],
+    pub(crate) shift: f64,
+    pub(crate) out: &'r mut [f64],
+}
+
+impl Task for Weighted<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arch>(self, _arch: A) {
+        for (out, (p, l)) in self.out.iter_mut().zip(self.predictions.iter().zip(self.logs)) {
+            let below = l - self.shift;
+            *out = p * exp_on::<A>(if below < 0.0 { below } else { 0.0 });
+        }
+    }
+}
+
+/// Replaces log-probabilities, none above 0, by probabilities.
+struct Exponentials<'r>(&'r mut [f64]);
+
+impl Task for Exponentials<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arch>(self, _arch: A) {
+        for l in self.0 {
+            *l = exp_on::<A>(*l);
+        }
     }
 }
 

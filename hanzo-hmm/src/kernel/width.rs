@@ -1,6 +1,7 @@
 //! Rows of states: arrays where their number is small and known, slices elsewhere.
 
 use super::arith::mul_add;
+use super::dispatch::{Arch, Level, Task};
 
 /// A number of states, known to the compiler or not.
 pub(crate) trait Width: Copy {
@@ -10,6 +11,9 @@ pub(crate) trait Width: Copy {
     type Matrix<'m>: Copy;
     /// Many rows.
     type Table<'m>: Copy;
+
+    /// Number of states, which the compiler knows for the common ones.
+    fn n(self) -> usize;
 
     /// A row that starts with the values in `memory`, which is its place where it is not an array.
     fn row(self, memory: &mut [f64]) -> Option<Self::Row<'_>>;
@@ -24,13 +28,13 @@ pub(crate) trait Width: Copy {
     fn get<'m>(self, table: Self::Table<'m>, k: usize) -> Option<&'m [f64]>;
 
     /// `y = x M`. The order of the additions depends on the width alone.
-    fn product(self, x: &Self::Row<'_>, matrix: Self::Matrix<'_>, y: &mut Self::Row<'_>);
+    fn product<A: Arch>(self, x: &Self::Row<'_>, matrix: Self::Matrix<'_>, y: &mut Self::Row<'_>);
 
     /// The same on slices.
-    fn apply(self, x: &[f64], matrix: &[f64], y: &mut [f64]);
+    fn apply<A: Arch>(self, x: &[f64], matrix: &[f64], y: &mut [f64]);
 
     /// `y_j = max_i (x_i + M_ij)`.
-    fn max_product(self, x: &Self::Row<'_>, matrix: Self::Matrix<'_>, y: &mut Self::Row<'_>);
+    fn max_product<A: Arch>(self, x: &Self::Row<'_>, matrix: Self::Matrix<'_>, y: &mut Self::Row<'_>);
 }
 
 /// `N` states.
@@ -78,8 +82,18 @@ macro_rules! with_width {
                 let $w = Fixed::<8>;
                 $body
             }
+            // Wider rows stay in memory, from where a number reaches all lanes with one instruction; their number is
+            // known all the same.
             16 => {
-                let $w = Fixed::<16>;
+                let $w = Any(16);
+                $body
+            }
+            32 => {
+                let $w = Any(32);
+                $body
+            }
+            64 => {
+                let $w = Any(64);
                 $body
             }
             n => {
@@ -95,6 +109,11 @@ impl<const N: usize> Width for Fixed<N> {
     type Row<'b> = [f64; N];
     type Matrix<'m> = &'m [[f64; N]; N];
     type Table<'m> = &'m [[f64; N]];
+
+    #[inline(always)]
+    fn n(self) -> usize {
+        N
+    }
 
     #[inline(always)]
     fn row(self, memory: &mut [f64]) -> Option<[f64; N]> {
@@ -117,17 +136,13 @@ impl<const N: usize> Width for Fixed<N> {
     }
 
     #[inline(always)]
-    fn product(self, x: &[f64; N], matrix: &[[f64; N]; N], y: &mut [f64; N]) {
-        if N > SMALL {
-            *y = [0.0; N];
-            return blocked(x, matrix.as_flattened(), y, plus);
-        }
+    fn product<A: Arch>(self, x: &[f64; N], matrix: &[[f64; N]; N], y: &mut [f64; N]) {
         // Even and odd rows apart: two short chains of additions in place of a long one.
         let (mut even, mut odd) = ([0.0; N], [0.0; N]);
         for i in 0..N {
             let sum = if i % 2 == 0 { &mut even } else { &mut odd };
             for j in 0..N {
-                sum[j] = if i < 2 { x[i] * matrix[i][j] } else { mul_add(x[i], matrix[i][j], sum[j]) };
+                sum[j] = if i < 2 { x[i] * matrix[i][j] } else { mul_add::<A>(x[i], matrix[i][j], sum[j]) };
             }
         }
         for j in 0..N {
@@ -136,25 +151,24 @@ impl<const N: usize> Width for Fixed<N> {
     }
 
     #[inline(always)]
-    fn apply(self, x: &[f64], matrix: &[f64], y: &mut [f64]) {
+    fn apply<A: Arch>(self, x: &[f64], matrix: &[f64], y: &mut [f64]) {
         if let (Some(x), Some(matrix), Some(y)) = (x.first_chunk(), self.matrix(matrix), y.first_chunk_mut()) {
-            self.product(x, matrix, y);
+            self.product::<A>(x, matrix, y);
         }
     }
 
     #[inline(always)]
-    fn max_product(self, x: &[f64; N], matrix: &[[f64; N]; N], y: &mut [f64; N]) {
-        if N > SMALL {
-            *y = [f64::NEG_INFINITY; N];
-            return blocked(x, matrix.as_flattened(), y, max_plus);
-        }
-        let mut best = [f64::NEG_INFINITY; N];
+    fn max_product<A: Arch>(self, x: &[f64; N], matrix: &[[f64; N]; N], y: &mut [f64; N]) {
+        let (mut even, mut odd) = ([f64::NEG_INFINITY; N], [f64::NEG_INFINITY; N]);
         for i in 0..N {
+            let best = if i % 2 == 0 { &mut even } else { &mut odd };
             for j in 0..N {
                 best[j] = max_plus(x[i], matrix[i][j], best[j]);
             }
         }
-        *y = best;
+        for j in 0..N {
+            y[j] = larger(even[j], odd[j]);
+        }
     }
 }
 
@@ -162,6 +176,11 @@ impl Width for Any {
     type Row<'b> = &'b mut [f64];
     type Matrix<'m> = &'m [f64];
     type Table<'m> = &'m [f64];
+
+    #[inline(always)]
+    fn n(self) -> usize {
+        self.0
+    }
 
     #[inline(always)]
     fn row(self, memory: &mut [f64]) -> Option<&mut [f64]> {
@@ -180,36 +199,53 @@ impl Width for Any {
 
     #[inline(always)]
     fn get<'m>(self, table: Self::Table<'m>, k: usize) -> Option<&'m [f64]> {
-        table.get(k * self.0..(k + 1) * self.0)
+        table.get(k * self.0..)?.get(..self.0)
     }
 
     #[inline(always)]
-    fn product(self, x: &&mut [f64], matrix: &[f64], y: &mut &mut [f64]) {
+    fn product<A: Arch>(self, x: &&mut [f64], matrix: &[f64], y: &mut &mut [f64]) {
+        let (Some(x), Some(y)) = (x.get(..self.0), y.get_mut(..self.0)) else { return };
         y.fill(0.0);
-        blocked(x, matrix, y, plus);
+        blocked::<A>(x, matrix, y, plus::<A>, |a, b| a + b);
     }
 
     #[inline(always)]
-    fn apply(self, x: &[f64], matrix: &[f64], y: &mut [f64]) {
+    fn apply<A: Arch>(self, x: &[f64], matrix: &[f64], y: &mut [f64]) {
         y.fill(0.0);
-        blocked(x, matrix, y, plus);
+        blocked::<A>(x, matrix, y, plus::<A>, |a, b| a + b);
     }
 
     #[inline(always)]
-    fn max_product(self, x: &&mut [f64], matrix: &[f64], y: &mut &mut [f64]) {
+    fn max_product<A: Arch>(self, x: &&mut [f64], matrix: &[f64], y: &mut &mut [f64]) {
+        let (Some(x), Some(y)) = (x.get(..self.0), y.get_mut(..self.0)) else { return };
         y.fill(f64::NEG_INFINITY);
-        blocked(x, matrix, y, max_plus);
+        blocked::<A>(x, matrix, y, max_plus, larger);
     }
 }
 
 /// `y = x M` for a row-major square matrix of the size of both.
 pub(crate) fn product(x: &[f64], matrix: &[f64], y: &mut [f64]) {
-    with_width!(y.len(), w => w.apply(x, matrix, y));
+    Level::best().run(Product { x, matrix, y });
+}
+
+struct Product<'p> {
+    x: &'p [f64],
+    matrix: &'p [f64],
+    y: &'p mut [f64],
+}
+
+impl Task for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arch>(self, _arch: A) {
+        with_width!(self.y.len(), w => w.apply::<A>(self.x, self.matrix, self.y));
+    }
 }
 
 #[inline(always)]
-fn plus(x: f64, m: f64, sum: f64) -> f64 {
-    mul_add(x, m, sum)
+fn plus<A: Arch>(x: f64, m: f64, sum: f64) -> f64 {
+    mul_add::<A>(x, m, sum)
 }
 
 /// Written so that it compiles to one maximum instruction, unlike `f64::max`.
@@ -219,78 +255,129 @@ fn max_plus(x: f64, m: f64, best: f64) -> f64 {
     if candidate > best { candidate } else { best }
 }
 
+#[inline(always)]
+fn larger(a: f64, b: f64) -> f64 {
+    if b > a { b } else { a }
+}
+
 /// A vector-matrix product of any kind, in blocks of columns whose sums stay in registers. `y` holds the neutral
 /// element before.
 #[inline(always)]
-fn blocked(x: &[f64], matrix: &[f64], y: &mut [f64], combine: impl Fn(f64, f64, f64) -> f64 + Copy) {
+fn blocked<A: Arch>(
+    x: &[f64],
+    matrix: &[f64],
+    y: &mut [f64],
+    combine: impl Fn(f64, f64, f64) -> f64 + Copy,
+    join: impl Fn(f64, f64) -> f64 + Copy,
+) {
     let width = y.len();
     let mut start = 0;
-    while width - start >= BLOCK {
-        columns::<BLOCK>(x, matrix, y, start, combine);
-        start += BLOCK;
+    if A::BLOCK >= 64 {
+        while width - start >= 64 {
+            columns::<64, 1>(x, matrix, y, start, combine, join);
+            start += 64;
+        }
+    }
+    if A::BLOCK >= 32 {
+        while width - start >= 32 {
+            columns::<32, 1>(x, matrix, y, start, combine, join);
+            start += 32;
+        }
+    }
+    while width - start >= 16 {
+        match A::WAYS {
+            4 => columns::<16, 4>(x, matrix, y, start, combine, join),
+            2 => columns::<16, 2>(x, matrix, y, start, combine, join),
+            _ => columns::<16, 1>(x, matrix, y, start, combine, join),
+        }
+        start += 16;
     }
     while width - start >= 4 {
-        columns::<4>(x, matrix, y, start, combine);
+        columns::<4, 2>(x, matrix, y, start, combine, join);
         start += 4;
     }
     while start < width {
-        columns::<1>(x, matrix, y, start, combine);
+        columns::<1, 2>(x, matrix, y, start, combine, join);
         start += 1;
     }
 }
 
-/// The columns `start..start + B`; sums start from what `y` holds.
+/// The columns `start..start + B`; `y` holds the neutral element. Rows go to `W` sums in turn, which are joined at the
+/// end: a sum has to wait for the one before it.
 #[inline(always)]
-fn columns<const B: usize>(
+fn columns<const B: usize, const W: usize>(
     x: &[f64],
     matrix: &[f64],
     y: &mut [f64],
     start: usize,
     combine: impl Fn(f64, f64, f64) -> f64 + Copy,
+    join: impl Fn(f64, f64) -> f64 + Copy,
 ) {
     let width = y.len();
     let Some(out) = y.get_mut(start..).and_then(|y| y.first_chunk_mut::<B>()) else { return };
-    let mut sums = *out;
-    for (&x, row) in x.iter().zip(matrix.chunks_exact(width)) {
-        if let Some(row) = row.get(start..).and_then(|row| row.first_chunk::<B>()) {
-            for (sum, m) in sums.iter_mut().zip(row) {
-                *sum = combine(x, *m, *sum);
+    let mut sums = [*out; W];
+    let (groups, rest) = x.as_chunks::<W>();
+    let mut rows = matrix.chunks_exact(width * W);
+    for (x, rows) in groups.iter().zip(rows.by_ref()) {
+        for k in 0..W {
+            if let Some(row) = rows.get(k * width + start..).and_then(|row| row.first_chunk::<B>()) {
+                for j in 0..B {
+                    sums[k][j] = combine(x[k], row[j], sums[k][j]);
+                }
             }
         }
     }
-    *out = sums;
+    for (x, row) in rest.iter().zip(rows.remainder().chunks_exact(width)) {
+        if let Some(row) = row.get(start..).and_then(|row| row.first_chunk::<B>()) {
+            for j in 0..B {
+                sums[0][j] = combine(*x, row[j], sums[0][j]);
+            }
+        }
+    }
+    for j in 0..B {
+        out[j] = match W {
+            4 => join(join(sums[0][j], sums[W / 2][j]), join(sums[W / 4][j], sums[W - 1][j])),
+            2 => join(sums[0][j], sums[W - 1][j]),
+            _ => sums[0][j],
+        };
+    }
 }
-
-/// Up to this many states a product is unrolled as a whole.
-const SMALL: usize = 8;
-/// Columns of a block: eight registers of two numbers.
-const BLOCK: usize = 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn run<W: Width>(w: W, n: usize, x: &[f64], matrix: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    struct Both<'p>(&'p [f64], &'p [f64]);
+
+    impl Task for Both<'_> {
+        type Output = (Vec<f64>, Vec<f64>);
+
+        fn run<A: Arch>(self, _arch: A) -> Self::Output {
+            with_width!(self.0.len(), w => products::<A, _>(w, self.0.len(), self.0, self.1))
+        }
+    }
+
+    fn products<A: Arch, W: Width>(w: W, n: usize, x: &[f64], matrix: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let (mut memory, mut other) = (x.to_vec(), vec![0.0; n]);
         let x = w.row(&mut memory).unwrap();
         let mut y = w.row(&mut other).unwrap();
         let matrix = w.matrix(matrix).unwrap();
-        w.product(&x, matrix, &mut y);
+        w.product::<A>(&x, matrix, &mut y);
         let sums = y.as_ref().to_vec();
-        w.max_product(&x, matrix, &mut y);
+        w.max_product::<A>(&x, matrix, &mut y);
         (sums, y.as_ref().to_vec())
     }
 
     #[test]
     fn products_agree_with_the_definition_at_every_width() {
-        for n in 1..=37 {
+        for (n, level) in (1..=70).flat_map(|n| Level::all().into_iter().map(move |level| (n, level))) {
             let x: Vec<f64> = (0..n).map(|i| 1.0 + (i * 7 % 5) as f64).collect();
             let matrix: Vec<f64> = (0..n * n).map(|k| (k * 13 % 11) as f64 - 3.0).collect();
-            let (sums, maxima) = with_width!(n, w => run(w, n, &x, &matrix));
+            let (sums, maxima) = level.run(Both(&x, &matrix));
             for j in 0..n {
                 let sum: f64 = (0..n).map(|i| x[i] * matrix[i * n + j]).sum();
                 let max = (0..n).map(|i| x[i] + matrix[i * n + j]).fold(f64::NEG_INFINITY, f64::max);
-                assert_eq!((sums[j], maxima[j]), (sum, max), "n {n} column {j}");
+                assert_eq!((sums[j], maxima[j]), (sum, max), "n {n} column {j} {level:?}");
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Memory that operations reuse, and the choice of the kernel.
 
+use super::dispatch::Level;
 use super::weights::Weights;
-use super::{log, scaled};
+use super::{dense, log, scaled};
 
 /// How the forward and backward recursions are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,6 +40,10 @@ pub struct Workspace {
     pub(crate) kernel: Kernel,
     /// Emissions of a block or of the whole sequence.
     pub(crate) weights: Weights,
+    /// The same for the chain that comes from the end.
+    pub(crate) late_weights: Weights,
+    pub(crate) meeting: dense::Meeting,
+    pub(crate) halves: dense::Halves,
     /// Recursion states between two blocks.
     pub(crate) carry: scaled::Carry,
     pub(crate) log_carry: log::Carry,
@@ -64,6 +69,11 @@ impl Workspace {
     #[must_use]
     pub fn with_kernel(kernel: Kernel) -> Self {
         Self { kernel, ..Self::default() }
+    }
+
+    /// The instructions it may use.
+    pub(crate) fn level(&self) -> Level {
+        if self.kernel == Kernel::Portable { Level::Portable } else { Level::best() }
     }
 
     /// Posteriors of the last sequence.

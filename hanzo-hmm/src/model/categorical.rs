@@ -141,6 +141,23 @@ impl Emission for Categorical {
         }
     }
 
+    fn accumulate_run(&self, stats: &mut CategoricalStats, run: &[Option<usize>], gamma: &[f64]) {
+        match stats.n_states {
+            2 => stats.add::<2>(run, gamma),
+            3 => stats.add::<3>(run, gamma),
+            4 => stats.add::<4>(run, gamma),
+            8 => stats.add::<8>(run, gamma),
+            16 => stats.add::<16>(run, gamma),
+            n => {
+                for (o, gamma) in run.iter().zip(gamma.chunks_exact(n)) {
+                    if let Some(o) = *o {
+                        self.accumulate(stats, o, gamma);
+                    }
+                }
+            }
+        }
+    }
+
     fn merge(into: &mut CategoricalStats, from: &CategoricalStats) {
         for (a, b) in into.counts.iter_mut().zip(&from.counts) {
             *a += b;
@@ -189,6 +206,19 @@ pub struct CategoricalStats {
     n_states: usize,
     /// `M x S`, so that one observation touches neighbours.
     counts: Vec<f64>,
+}
+
+impl CategoricalStats {
+    fn add<const S: usize>(&mut self, run: &[Option<usize>], gamma: &[f64]) {
+        let counts = self.counts.as_chunks_mut::<S>().0;
+        for (o, gamma) in run.iter().zip(gamma.as_chunks::<S>().0) {
+            if let Some(counts) = o.and_then(|o| counts.get_mut(o)) {
+                for s in 0..S {
+                    counts[s] += gamma[s];
+                }
+            }
+        }
+    }
 }
 
 /// A symmetric Dirichlet prior on every row: `pseudocount` is added to the expected count of each symbol whose

@@ -6,6 +6,7 @@ use rand_distr::{Distribution, StandardNormal};
 use super::super::{Emission, NO_MASS, Observations, flatten};
 use super::moments::{Moments, totals};
 use super::{Clusters, LN_2_PI, VarianceFloor, check_means, check_vector, clusters, normal_cdf};
+use crate::kernel::{Level, LogProbRun};
 use crate::{Error, Result};
 
 /// Each state emits a vector of `D` independent normal coordinates, with its own means and variances.
@@ -172,6 +173,7 @@ impl Emission for GaussianDiag {
         check_vector(o, self.dim, position, partial)
     }
 
+    #[inline(always)]
     fn log_prob_into(&self, o: &[f64], out: &mut [f64]) {
         match self.n_states {
             _ if has_gap(o) => self.log_prob_partial(o, out),
@@ -182,8 +184,13 @@ impl Emission for GaussianDiag {
             5 => self.log_prob_fixed::<5>(o, out),
             6 => self.log_prob_fixed::<6>(o, out),
             8 => self.log_prob_fixed::<8>(o, out),
+            16 => self.log_prob_fixed::<16>(o, out),
             _ => self.log_prob_any(o, out),
         }
+    }
+
+    fn log_prob_run(&self, run: &[Option<&[f64]>], out: &mut [f64]) {
+        Level::best().run(LogProbRun { family: self, run, out });
     }
 
     fn sample<R: Rng + ?Sized>(&self, state: usize, rng: &mut R) -> Vec<f64> {

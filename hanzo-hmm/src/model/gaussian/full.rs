@@ -5,8 +5,9 @@ use rand_distr::{Distribution, StandardNormal};
 
 use super::super::dense::{cholesky, invert_lower};
 use super::super::{Emission, NO_MASS, Observations, flatten};
-use super::moments::{Moments, totals};
+use super::moments::{Moments, Run, total, totals};
 use super::{Clusters, LN_2_PI, VarianceFloor, check_means, check_vector, clusters, normal_cdf};
+use crate::kernel::{Arch, Level, LogProbRun, Task};
 use crate::{Error, Result};
 
 /// Each state emits a vector of `D` normal coordinates with a covariance matrix of its own.
@@ -112,15 +113,21 @@ impl GaussianFull {
         let (Some(totals), Some(out)) = (self.totals.first_chunk::<S>(), out.first_chunk_mut::<S>()) else {
             return;
         };
-        let (centers, mut inverse) = (self.centers.as_chunks::<S>().0, self.inverse.as_chunks::<S>().0);
+        let mut from = [[0.0; S]; SMALL];
+        for ((from, x), center) in from.iter_mut().zip(o).zip(self.centers.as_chunks::<S>().0) {
+            for s in 0..S {
+                from[s] = x - center[s];
+            }
+        }
+        let mut inverse = self.inverse.as_chunks::<S>().0;
         let mut squares = [0.0; S];
         for d in 0..self.dim {
             let Some((row, rest)) = inverse.split_at_checked(d + 1) else { return };
             inverse = rest;
             let mut z = [0.0; S];
-            for ((x, center), row) in o.iter().zip(centers).zip(row) {
+            for (from, row) in from.iter().zip(row) {
                 for s in 0..S {
-                    z[s] += row[s] * (x - center[s]);
+                    z[s] += row[s] * from[s];
                 }
             }
             for s in 0..S {
@@ -165,6 +172,7 @@ impl Emission for GaussianFull {
     #[inline(always)]
     fn log_prob_into(&self, o: &[f64], out: &mut [f64]) {
         match self.n_states {
+            _ if self.dim > SMALL => self.log_prob_any(o, out),
             1 => self.log_prob_fixed::<1>(o, out),
             2 => self.log_prob_fixed::<2>(o, out),
             3 => self.log_prob_fixed::<3>(o, out),
@@ -173,6 +181,10 @@ impl Emission for GaussianFull {
             16 => self.log_prob_fixed::<16>(o, out),
             _ => self.log_prob_any(o, out),
         }
+    }
+
+    fn log_prob_run(&self, run: &[Option<&[f64]>], out: &mut [f64]) {
+        Level::best().run(LogProbRun { family: self, run, out });
     }
 
     fn mid_cdf_into(&self, o: &[f64], out: &mut [f64]) -> bool {
@@ -231,13 +243,7 @@ impl Emission for GaussianFull {
 
     fn accumulate_run(&self, stats: &mut GaussianFullStats, run: &[Option<&[f64]>], gamma: &[f64]) {
         let mut part = self.new_stats();
-        match self.dim {
-            1 => part.fill::<1>(run, gamma),
-            2 => part.fill::<2>(run, gamma),
-            3 => part.fill::<3>(run, gamma),
-            4 => part.fill::<4>(run, gamma),
-            _ => part.fill_any(run, gamma, self.dim),
-        }
+        Level::best().run(Fill { stats: &mut part, run, gamma });
         part.data.add_run(run, &totals(gamma, self.n_states));
         Self::merge(stats, &part);
     }
@@ -303,51 +309,79 @@ pub struct GaussianFullStats {
     pub(super) data: Moments,
 }
 
-impl GaussianFullStats {
-    /// Statistics of one run: means first, then deviations from them.
-    fn fill<const D: usize>(&mut self, run: &[Option<&[f64]>], gamma: &[f64]) {
-        let n_states = self.mass.len();
-        let steps = || {
-            let rows = run.iter().zip(gamma.chunks_exact(n_states));
-            rows.filter_map(|(o, gamma)| Some((o.as_ref()?.first_chunk::<D>()?, gamma)))
+/// Statistics of one run, compiled for several instruction sets; none of its sums is fused.
+struct Fill<'r, 'o> {
+    stats: &'r mut GaussianFullStats,
+    run: &'r [Option<&'o [f64]>],
+    gamma: &'r [f64],
+}
+
+impl Task for Fill<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arch>(mut self, _arch: A) {
+        let done = match self.stats.data.dim {
+            1 => self.fixed::<1>(),
+            2 => self.fixed::<2>(),
+            3 => self.fixed::<3>(),
+            4 => self.fixed::<4>(),
+            _ => false,
         };
-        let Some((&origin, _)) = steps().next() else { return };
-        let means = self.mean.as_chunks_mut::<D>().0;
-        for (o, gamma) in steps() {
-            let mut from = [0.0; D];
-            for d in 0..D {
-                from[d] = o[d] - origin[d];
-            }
-            for ((mass, mean), g) in self.mass.iter_mut().zip(&mut *means).zip(gamma) {
-                *mass += g;
-                for d in 0..D {
-                    mean[d] += g * from[d];
-                }
-            }
+        if !done {
+            self.stats.fill_any(self.run, self.gamma, self.stats.data.dim);
         }
-        for (mean, mass) in means.iter_mut().zip(&self.mass) {
-            for d in 0..D {
-                mean[d] = origin[d] + if *mass > NO_MASS { mean[d] / mass } else { 0.0 };
-            }
+    }
+}
+
+impl Fill<'_, '_> {
+    #[inline(always)]
+    fn fixed<const D: usize>(&mut self) -> bool {
+        let run = Run::<D>::new(self.run, self.gamma);
+        if let Some(run) = &run {
+            self.stats.fill(run);
         }
-        for (i, (scatter, mean)) in self.scatter.chunks_exact_mut(D * D).zip(&*means).enumerate() {
-            let mut sums = [[0.0; D]; D];
-            for (o, gamma) in steps() {
-                let mut from = [0.0; D];
-                for d in 0..D {
-                    from[d] = o[d] - mean[d];
-                }
-                for a in 0..D {
-                    let weighted = gamma[i] * from[a];
-                    for b in 0..D {
-                        sums[a][b] += weighted * from[b];
+        run.is_some()
+    }
+}
+
+impl GaussianFullStats {
+    /// Means first, then deviations from them.
+    #[inline(always)]
+    fn fill<const D: usize>(&mut self, run: &Run<D>) {
+        let tables =
+            self.mass.iter_mut().zip(self.mean.as_chunks_mut::<D>().0).zip(self.scatter.chunks_exact_mut(D * D));
+        for (row, ((mass, mean), scatter)) in tables.enumerate() {
+            let weights = run.weights(row);
+            *mass = total(weights);
+            let center = run.center(weights, *mass);
+            let mut sums = [[[0.0; D]; D]; 2];
+            for (points, weights) in run.points.as_chunks::<2>().0.iter().zip(weights.as_chunks::<2>().0) {
+                for k in 0..2 {
+                    let mut from = [0.0; D];
+                    for d in 0..D {
+                        from[d] = points[k][d] - center[d];
+                    }
+                    for a in 0..D {
+                        let weighted = weights[k] * from[a];
+                        for b in 0..D {
+                            sums[k][a][b] += weighted * from[b];
+                        }
                     }
                 }
             }
-            scatter.copy_from_slice(sums.as_flattened());
+            for (at, (scatter, (a, b))) in
+                scatter.iter_mut().zip(sums[0].as_flattened().iter().zip(sums[1].as_flattened())).enumerate()
+            {
+                *scatter = a + b;
+                if at < D {
+                    mean[at] = run.origin[at] + center[at];
+                }
+            }
         }
     }
 
+    #[inline(always)]
     fn fill_any(&mut self, run: &[Option<&[f64]>], gamma: &[f64], dim: usize) {
         let n_states = self.mass.len();
         let steps =
@@ -430,6 +464,8 @@ fn density(total: f64, square: f64) -> f64 {
     if square.is_nan() { f64::NEG_INFINITY } else { total - 0.5 * square }
 }
 
+/// Coordinates up to which differences from the means are kept on the stack.
+const SMALL: usize = 8;
 /// Largest difference of two mirrored covariances over the standard deviations that counts as rounding.
 const ASYMMETRY: f64 = 1e-10;
 
@@ -468,7 +504,9 @@ mod tests {
         let (mut whole, mut any) = (family.new_stats(), family.new_stats());
         family.accumulate_run(&mut whole, &run, &gamma);
         any.fill_any(&run, &gamma, 3);
-        assert_eq!((&whole.mass, &whole.scatter), (&any.mass, &any.scatter));
+        for (a, b) in whole.mass.iter().chain(&whole.scatter).zip(any.mass.iter().chain(&any.scatter)) {
+            assert!((a - b).abs() < 1e-10 * b.abs().max(1.0));
+        }
         let mut parts = family.new_stats();
         for (run, gamma) in run.chunks(9).zip(gamma.chunks(18)) {
             family.accumulate_run(&mut parts, run, gamma);

@@ -1,6 +1,7 @@
 //! Weighted means and squared deviations that can be merged without cancellation (Chan, Golub, LeVeque 1983).
 
 use super::super::NO_MASS;
+use crate::kernel::{Arch, Level, Task};
 
 /// Mass, mean and sum of squared deviations from the mean, of every row and coordinate.
 ///
@@ -32,54 +33,37 @@ impl Moments {
 
     /// Adds a run of steps with one row of weights a step.
     pub(crate) fn add_run(&mut self, run: &[Option<&[f64]>], weights: &[f64]) {
-        let rows = self.mass.len() / self.dim;
-        let mut other = Self::new(rows, self.dim);
-        match self.dim {
-            1 => other.fill::<1>(run, weights, rows),
-            2 => other.fill::<2>(run, weights, rows),
-            3 => other.fill::<3>(run, weights, rows),
-            4 => other.fill::<4>(run, weights, rows),
-            8 => other.fill::<8>(run, weights, rows),
-            _ => other.fill_any(run, weights, rows),
-        }
+        let mut other = Self::new(self.mass.len() / self.dim, self.dim);
+        Level::best().run(Fill { moments: &mut other, run, weights });
         self.merge(&other);
     }
 
-    fn fill<const D: usize>(&mut self, run: &[Option<&[f64]>], weights: &[f64], rows: usize) {
-        let steps = || {
-            let steps = run.iter().zip(weights.chunks_exact(rows));
-            steps.filter_map(|(o, weights)| Some((o.as_ref()?.first_chunk::<D>()?, weights)))
-        };
-        let mut origin = [0.0; D];
-        for (d, origin) in origin.iter_mut().enumerate() {
-            *origin = steps().map(|(o, _)| o[d]).find(|x| !x.is_nan()).unwrap_or(0.0);
-        }
-        for (o, weights) in steps() {
-            let (mut present, mut from) = ([1.0; D], [0.0; D]);
+    /// Runs without a missing coordinate.
+    #[inline(always)]
+    fn fill<const D: usize>(&mut self, run: &Run<D>) {
+        let tables = self.mass.as_chunks_mut::<D>().0.iter_mut().zip(self.mean.as_chunks_mut::<D>().0);
+        for (row, ((mass, mean), square)) in tables.zip(self.square.as_chunks_mut::<D>().0).enumerate() {
+            let weights = run.weights(row);
+            let total = total(weights);
+            let center = run.center(weights, total);
+            let mut sums = [[0.0; D]; 4];
+            for (points, weights) in run.points.as_chunks::<4>().0.iter().zip(weights.as_chunks::<4>().0) {
+                for k in 0..4 {
+                    for d in 0..D {
+                        let from = points[k][d] - center[d];
+                        sums[k][d] += weights[k] * (from * from);
+                    }
+                }
+            }
+            *mass = [total; D];
             for d in 0..D {
-                present[d] = if o[d].is_nan() { 0.0 } else { 1.0 };
-                from[d] = if o[d].is_nan() { 0.0 } else { o[d] - origin[d] };
-            }
-            let tables = self.mass.as_chunks_mut::<D>().0.iter_mut().zip(self.mean.as_chunks_mut::<D>().0);
-            for ((mass, mean), &g) in tables.zip(weights) {
-                for d in 0..D {
-                    mass[d] += g * present[d];
-                    mean[d] += g * from[d];
-                }
-            }
-        }
-        self.divide(&origin);
-        for (o, weights) in steps() {
-            let tables = self.square.as_chunks_mut::<D>().0.iter_mut().zip(self.mean.as_chunks::<D>().0);
-            for ((square, mean), &g) in tables.zip(weights) {
-                for d in 0..D {
-                    let from = if o[d].is_nan() { 0.0 } else { o[d] - mean[d] };
-                    square[d] += g * (from * from);
-                }
+                mean[d] = run.origin[d] + center[d];
+                square[d] = (sums[0][d] + sums[2][d]) + (sums[1][d] + sums[3][d]);
             }
         }
     }
 
+    #[inline(always)]
     fn fill_any(&mut self, run: &[Option<&[f64]>], weights: &[f64], rows: usize) {
         let dim = self.dim;
         let steps =
@@ -142,6 +126,114 @@ impl Moments {
     /// Variance of entry `k`, or `old` where there is no mass to speak of.
     pub(crate) fn variance_or(&self, k: usize, old: f64) -> f64 {
         if self.mass[k] > NO_MASS { self.square[k] / self.mass[k] } else { old }
+    }
+}
+
+/// A run of steps as differences from its first observation, with the weights of each row together. Missing steps have
+/// no weight, and their number is made up to a multiple of four.
+pub(super) struct Run<const D: usize> {
+    pub(super) origin: [f64; D],
+    pub(super) points: Vec<[f64; D]>,
+    weights: Vec<f64>,
+}
+
+impl<const D: usize> Run<D> {
+    /// `None` when a coordinate is missing, or when there is no observation.
+    #[inline(always)]
+    pub(super) fn new(run: &[Option<&[f64]>], weights: &[f64]) -> Option<Self> {
+        let origin = *run.iter().flatten().next()?.first_chunk::<D>()?;
+        let (rows, length) = (weights.len() / run.len(), run.len().next_multiple_of(4));
+        let mut points = vec![[0.0; D]; length];
+        let mut columns = vec![0.0; rows * length];
+        let mut sum = 0.0;
+        for (t, (o, weights)) in run.iter().zip(weights.chunks_exact(rows)).enumerate() {
+            let Some(o) = o else { continue };
+            let (o, point) = (o.first_chunk::<D>()?, &mut points[t]);
+            for d in 0..D {
+                point[d] = o[d] - origin[d];
+                sum += point[d];
+            }
+            for (column, weight) in columns.chunks_exact_mut(length).zip(weights) {
+                column[t] = *weight;
+            }
+        }
+        // One NaN makes the sum NaN; a sum that overflows takes the slower way, too.
+        sum.is_finite().then_some(Self { origin, points, weights: columns })
+    }
+
+    /// The weights of a row.
+    #[inline(always)]
+    pub(super) fn weights(&self, row: usize) -> &[f64] {
+        &self.weights[row * self.points.len()..][..self.points.len()]
+    }
+
+    /// Weighted mean, from the origin, of weights with this total.
+    #[inline(always)]
+    pub(super) fn center(&self, weights: &[f64], total: f64) -> [f64; D] {
+        let mut sums = [[0.0; D]; 4];
+        for (points, weights) in self.points.as_chunks::<4>().0.iter().zip(weights.as_chunks::<4>().0) {
+            for k in 0..4 {
+                for d in 0..D {
+                    sums[k][d] += weights[k] * points[k][d];
+                }
+            }
+        }
+        let mut center = [0.0; D];
+        for d in 0..D {
+            let sum = (sums[0][d] + sums[2][d]) + (sums[1][d] + sums[3][d]);
+            center[d] = if total > NO_MASS { sum / total } else { 0.0 };
+        }
+        center
+    }
+}
+
+/// The sum of weights, whose number is a multiple of four.
+#[inline(always)]
+pub(super) fn total(weights: &[f64]) -> f64 {
+    let mut sums = [0.0; 4];
+    for weights in weights.as_chunks::<4>().0 {
+        for k in 0..4 {
+            sums[k] += weights[k];
+        }
+    }
+    (sums[0] + sums[2]) + (sums[1] + sums[3])
+}
+
+/// Moments of one run, compiled for several instruction sets; none of its sums is fused.
+struct Fill<'r, 'o> {
+    moments: &'r mut Moments,
+    run: &'r [Option<&'o [f64]>],
+    weights: &'r [f64],
+}
+
+impl Fill<'_, '_> {
+    #[inline(always)]
+    fn fixed<const D: usize>(&mut self) -> bool {
+        let run = Run::<D>::new(self.run, self.weights);
+        if let Some(run) = &run {
+            self.moments.fill(run);
+        }
+        run.is_some()
+    }
+}
+
+impl Task for Fill<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arch>(mut self, _arch: A) {
+        let done = match self.moments.dim {
+            1 => self.fixed::<1>(),
+            2 => self.fixed::<2>(),
+            3 => self.fixed::<3>(),
+            4 => self.fixed::<4>(),
+            8 => self.fixed::<8>(),
+            _ => false,
+        };
+        if !done {
+            let rows = self.moments.mass.len() / self.moments.dim;
+            self.moments.fill_any(self.run, self.weights, rows);
+        }
     }
 }
 
