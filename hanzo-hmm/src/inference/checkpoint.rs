@@ -56,6 +56,9 @@ where
         scaled::forward(level, chain, &mut workspace.carry, block, None)?;
     }
     let value = scaled_value(workspace, steps);
+    if !value.is_finite() {
+        return Err(scaled::Lost);
+    }
     let Workspace { weights, lattice, exponents, back, .. } = workspace;
     back.begin(chain);
     expected.pairs.fill(0.0);

@@ -343,7 +343,7 @@ where
             halves.add_pairs(&mut expected.pairs);
             expected.add_pairs(chain.transitions.probabilities());
         }
-        return Ok(log_of(likelihood, exponent + weights.exponent(), [weights.shift(), 0.0]));
+        return in_range(log_of(likelihood, exponent + weights.exponent(), [weights.shift(), 0.0]));
     }
     carry.begin(chain);
     scaled::forward(level, chain, carry, block, Some((lattice, exponents)))?;
@@ -357,7 +357,12 @@ where
             expected.add_pairs(chain.transitions.probabilities());
         }
     }
-    Ok(scaled_value(workspace, observations.len()))
+    in_range(scaled_value(workspace, observations.len()))
+}
+
+/// A sequence whose log-likelihood is beyond the range of the numbers counts as impossible, which the log kernel says.
+fn in_range(log_likelihood: f64) -> Result<f64, scaled::Lost> {
+    if log_likelihood.is_finite() { Ok(log_likelihood) } else { Err(scaled::Lost) }
 }
 
 /// The log-likelihood after the last block.

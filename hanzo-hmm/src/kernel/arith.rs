@@ -83,8 +83,9 @@ impl Sum {
         self.sum = total;
     }
 
+    /// The sum; one beyond the range of the numbers is infinite, not NaN.
     pub(crate) fn value(self) -> f64 {
-        self.sum + self.lost
+        if self.sum.is_finite() { self.sum + self.lost } else { self.sum }
     }
 }
 
@@ -149,5 +150,8 @@ mod tests {
             sum.add(x);
         }
         assert_eq!(sum.value(), 1.0);
+        sum.add(-f64::MAX);
+        sum.add(-f64::MAX);
+        assert_eq!(sum.value(), f64::NEG_INFINITY);
     }
 }

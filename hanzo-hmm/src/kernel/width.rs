@@ -82,12 +82,11 @@ macro_rules! with_width {
                 let $w = Fixed::<8>;
                 $body
             }
-            // Wider rows stay in memory, from where a number reaches all lanes with one instruction; their number is
-            // known all the same.
             16 => {
-                let $w = Any(16);
+                let $w = Fixed::<16>;
                 $body
             }
+            // Wider rows are slices whose length is known all the same.
             32 => {
                 let $w = Any(32);
                 $body
@@ -137,6 +136,10 @@ impl<const N: usize> Width for Fixed<N> {
 
     #[inline(always)]
     fn product<A: Arch>(self, x: &[f64; N], matrix: &[[f64; N]; N], y: &mut [f64; N]) {
+        if N > SMALL {
+            *y = [0.0; N];
+            return blocked::<A>(in_memory(x), matrix.as_flattened(), y, plus::<A>, |a, b| a + b);
+        }
         // Even and odd rows apart: two short chains of additions in place of a long one.
         let (mut even, mut odd) = ([0.0; N], [0.0; N]);
         for i in 0..N {
@@ -159,6 +162,10 @@ impl<const N: usize> Width for Fixed<N> {
 
     #[inline(always)]
     fn max_product<A: Arch>(self, x: &[f64; N], matrix: &[[f64; N]; N], y: &mut [f64; N]) {
+        if N > SMALL {
+            *y = [f64::NEG_INFINITY; N];
+            return blocked::<A>(in_memory(x), matrix.as_flattened(), y, max_plus, larger);
+        }
         let (mut even, mut odd) = ([f64::NEG_INFINITY; N], [f64::NEG_INFINITY; N]);
         for i in 0..N {
             let best = if i % 2 == 0 { &mut even } else { &mut odd };
@@ -255,6 +262,13 @@ fn max_plus(x: f64, m: f64, best: f64) -> f64 {
     if candidate > best { candidate } else { best }
 }
 
+/// Keeps a row out of the registers: from memory a number reaches all lanes with one instruction, from a register it
+/// takes several.
+#[inline(always)]
+fn in_memory<const N: usize>(x: &[f64; N]) -> &[f64; N] {
+    std::hint::black_box(x)
+}
+
 #[inline(always)]
 fn larger(a: f64, b: f64) -> f64 {
     if b > a { b } else { a }
@@ -342,6 +356,9 @@ fn columns<const B: usize, const W: usize>(
         };
     }
 }
+
+/// Up to this many states a product is unrolled as a whole.
+const SMALL: usize = 8;
 
 #[cfg(test)]
 mod tests {
