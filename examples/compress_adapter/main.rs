@@ -1,101 +1,72 @@
-//! Compresses a fine-tuned model to a 1-bit adapter over its base.
+//! Compresses a fine-tuned model to a 1-bit adapter over its base; `--help` says how to call it.
 //!
-//! ```text
-//! compress_adapter BASE.safetensors FINE.safetensors OUT.safetensors [--granularity G] [--planes N] [--paper]
-//! compress_adapter --pair PAIR.safetensors [--steps N]
-//! compress_adapter [--steps N]
-//! ```
-//!
-//! The first form reads two models with the same tensor names, writes the adapter and prints what each tensor keeps. The
-//! second reads a pair of small networks with calibration and test data from one file (`base.0.weight`, `fine.0.weight`,
-//! `fine.0.bias`, .., `x_calib`, `x_test`, `y_test`) and prints what every method of the crate makes of it. Without files a
-//! pair is trained first, on images made up here and then turned by a quarter, and both of the others are shown.
-//! `G` is tensor, row, col, rowcol (the default) or the columns of a block.
+//! Without files a pair of small networks is trained first, on images made up here and then turned by a quarter.
 
 mod methods;
 mod network;
+mod options;
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::ExitCode;
 use std::time::Instant;
 
-use hanzo_bitdelta::{
-    Adapter, Dtype, Entry, Granularity, MatRef, PackOptions, ReadOptions, Selection, StorageAccount, TensorView,
-};
+use hanzo::bitdelta::{Adapter, Dtype, Entry, MatRef, ReadOptions, Selection, StorageAccount, TensorView};
 use indicatif::{ProgressBar, ProgressStyle};
 use safetensors::SafeTensors;
 
 use crate::network::Pair;
+use crate::options::{HELP, Input, Options};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
-struct Arguments {
-    files: Vec<PathBuf>,
-    pair: Option<PathBuf>,
-    options: PackOptions,
-    paper: bool,
-    steps: u32,
+fn main() -> ExitCode {
+    let done = match options::parse(lexopt::Parser::from_env()) {
+        Ok(None) => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Ok(Some(options)) => run(&options),
+        Err(error) => Err(format!("{error} (--help shows the options)").into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("compress_adapter: {error}");
+            ExitCode::from(2)
+        }
+    }
 }
 
-fn main() -> Result<()> {
-    let arguments = arguments()?;
-    match (arguments.files.as_slice(), &arguments.pair) {
-        ([base, fine, out], None) => compress(base, fine, out, &arguments),
-        ([], Some(pair)) => methods::compare(&Pair::read(pair)?, arguments.steps),
-        ([], None) => {
+fn run(options: &Options) -> Result<()> {
+    match &options.input {
+        Input::Models { base, fine, out } => compress(base, fine, out, options),
+        Input::Pair(pair) => methods::compare(&Pair::read(pair)?, options.steps),
+        Input::Trained => {
             let pair = Pair::train(&progress(1, "training")?)?;
             let folder = std::env::temp_dir().join(format!("compress-adapter-{}", std::process::id()));
             std::fs::create_dir_all(&folder)?;
             let [base, fine, out] = ["base", "fine", "adapter"].map(|name| folder.join(format!("{name}.safetensors")));
-            pair.write(&base, &fine)?;
-            compress(&base, &fine, &out, &arguments)?;
+            let shown = pair.write(&base, &fine).and_then(|()| compress(&base, &fine, &out, options));
             std::fs::remove_dir_all(&folder)?;
+            shown?;
             println!();
-            methods::compare(&pair, arguments.steps)
-        }
-        _ => Err("give three files, or --pair with one, or nothing".into()),
-    }
-}
-
-fn arguments() -> Result<Arguments> {
-    use lexopt::prelude::*;
-    let mut found = Arguments { files: Vec::new(), pair: None, options: PackOptions::new(), paper: false, steps: 200 };
-    let mut parser = lexopt::Parser::from_env();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("granularity") => {
-                let word = parser.value()?.string()?;
-                found.options = found.options.granularity(match word.as_str() {
-                    "tensor" => Granularity::Tensor,
-                    "row" => Granularity::Row,
-                    "col" => Granularity::Col,
-                    "rowcol" => Granularity::RowCol,
-                    block => Granularity::block(block.parse()?)?,
-                });
-            }
-            Long("planes") => found.options = found.options.planes(parser.value()?.parse()?),
-            Long("paper") => found.paper = true,
-            Long("pair") => found.pair = Some(parser.value()?.into()),
-            Long("steps") => found.steps = parser.value()?.parse()?,
-            Value(path) => found.files.push(path.into()),
-            other => return Err(other.unexpected().into()),
+            methods::compare(&pair, options.steps)
         }
     }
-    Ok(found)
 }
 
 /// Packs two files of tensors into a third, and prints what each tensor keeps.
-fn compress(base: &Path, fine: &Path, out: &Path, arguments: &Arguments) -> Result<()> {
-    let (base_bytes, fine_bytes) = (std::fs::read(base)?, std::fs::read(fine)?);
-    let (base_file, fine_file) = (SafeTensors::deserialize(&base_bytes)?, SafeTensors::deserialize(&fine_bytes)?);
-    let (base, fine) = (tensors(&base_file)?, tensors(&fine_file)?);
+fn compress(base: &Path, fine: &Path, out: &Path, options: &Options) -> Result<()> {
+    let (base_bytes, fine_bytes) = (network::read(base)?, network::read(fine)?);
+    let (base, fine) = (tensors(base, &base_bytes)?, tensors(fine, &fine_bytes)?);
     let (base, fine) = (views(&base)?, views(&fine)?);
-    println!("base digest {}", hanzo_bitdelta::base_digest(&base)?);
+    println!("base digest {}", hanzo::bitdelta::base_digest(&base)?);
 
     // The bar moves as the rule is asked about each tensor, which is when it is packed.
     let bar = progress(fine.len() as u64, "packing")?;
-    let (ticks, options, paper) = (bar.clone(), arguments.options, arguments.paper);
-    let rule = if paper { Selection::paper() } else { Selection::matrices(options) };
+    let ticks = bar.clone();
+    let rule = if options.paper { Selection::paper() } else { Selection::matrices(options.pack) };
     let selection = Selection::new(move |name, shape| {
         ticks.inc(1);
         ticks.set_message(name.to_owned());
@@ -105,7 +76,7 @@ fn compress(base: &Path, fine: &Path, out: &Path, arguments: &Arguments) -> Resu
     let adapter = Adapter::builder().producer("compress_adapter").compress(&base, &fine, &selection)?.build()?;
     let elapsed = started.elapsed();
     bar.finish_and_clear();
-    std::fs::write(out, adapter.to_bytes()?)?;
+    std::fs::write(out, adapter.to_bytes()?).map_err(|error| format!("cannot write {}: {error}", out.display()))?;
 
     // What is printed is what the file holds.
     let adapter = Adapter::open(out, ReadOptions::default())?;
@@ -164,7 +135,8 @@ struct Tensor<'a> {
     data: &'a [u8],
 }
 
-fn tensors<'a>(file: &SafeTensors<'a>) -> Result<Vec<Tensor<'a>>> {
+fn tensors<'a>(path: &Path, bytes: &'a [u8]) -> Result<Vec<Tensor<'a>>> {
+    let file = SafeTensors::deserialize(bytes).map_err(|error| format!("{}: {error}", path.display()))?;
     file.iter()
         .map(|(name, view)| {
             let word = view.dtype().to_string();
@@ -180,7 +152,7 @@ fn views<'a>(tensors: &'a [Tensor<'a>]) -> Result<Vec<TensorView<'a>>> {
 
 /// The values of a tensor of floats.
 fn floats(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
-    use hanzo_bitdelta::{Bf16, Element, F16};
+    use hanzo::bitdelta::{Bf16, Element, F16};
     let halves = || tensor.data().as_chunks::<2>().0.iter().map(|b| u16::from_le_bytes(*b));
     match tensor.dtype() {
         Dtype::F32 => Some(tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),

@@ -1,7 +1,7 @@
 //! Every way of packing a pair, side by side.
 
-use hanzo_bitdelta::fit::{Gram, SignOptions, closed_form, error_feedback};
-use hanzo_bitdelta::{
+use hanzo::bitdelta::fit::{Gram, SignOptions, closed_form, error_feedback};
+use hanzo::bitdelta::{
     Adapter, DistillOptions, Entry, Granularity, MatRef, PackOptions, PackedDelta, Scales, SignZero, TeacherFn,
     distill, mean_squared_error,
 };
@@ -121,12 +121,12 @@ fn distilled(pair: &Pair, deltas: &[PackedDelta], steps: u32) -> Result<Vec<Pack
     let name = |layer: usize| format!("{layer:04}");
     let entries = deltas.iter().enumerate();
     let adapter = entries.fold(Adapter::builder(), |b, (l, delta)| b.entry(&name(l), delta.clone())).build()?;
-    let with = |scales: &Scales| -> hanzo_bitdelta::Result<Network> {
+    let with = |scales: &Scales| -> hanzo::bitdelta::Result<Network> {
         let deltas: Vec<PackedDelta> =
             (0..deltas.len()).map(|l| scales.apply(&name(l), &deltas[l])).collect::<Result<_, _>>()?;
         Ok(student(pair, &deltas))
     };
-    let failed = |_| hanzo_bitdelta::Error::Diverged { step: 0 };
+    let failed = |_| hanzo::bitdelta::Error::Diverged { step: 0 };
     let bar = progress(u64::from(steps), "distilling")?;
     let mut teacher = TeacherFn::new(
         |scales: &Scales, grad: &mut Scales| {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hanzo_bitdelta::{MatRef, Workspace, dense_matvec_acc};
+use hanzo::bitdelta::{MatRef, Workspace, dense_matvec_acc};
 use indicatif::ProgressBar;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::SliceRandom;
@@ -139,36 +139,53 @@ impl Network {
 }
 
 impl Pair {
-    /// Reads a pair from one file.
+    /// Reads a pair from one file, whatever it holds.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path)?;
-        let file = SafeTensors::deserialize(&bytes)?;
-        let floats = |name: &str| -> Result<Vec<f32>> {
-            let data = file.tensor(name)?.data();
-            Ok(data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect())
+        Self::from_bytes(&read(path)?).map_err(|error| format!("{}: {error}", path.display()).into())
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let file = SafeTensors::deserialize(bytes)?;
+        let tensor = |name: &str, dtype: Dtype| -> Result<TensorView<'_>> {
+            let tensor = file.tensor(name)?;
+            if tensor.dtype() == dtype { Ok(tensor) } else { Err(format!("{name} is not {dtype}").into()) }
         };
-        let layers = (0..).take_while(|l| file.tensor(&format!("base.{l}.weight")).is_ok()).count();
-        if layers == 0 {
-            return Err("there is no base.0.weight in the file".into());
-        }
+        let floats = |name: &str, fits: &dyn Fn(&[usize]) -> bool| -> Result<Vec<f32>> {
+            let tensor = tensor(name, Dtype::F32)?;
+            if !fits(tensor.shape()) {
+                return Err(format!("{name} has shape {:?}, which does not fit the others", tensor.shape()).into());
+            }
+            Ok(tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect())
+        };
         let mut sizes = Vec::new();
-        for layer in 0..layers {
-            match *file.tensor(&format!("base.{layer}.weight"))?.shape() {
-                [outputs, inputs] if layer == 0 => sizes.extend([inputs, outputs]),
-                [outputs, inputs] if sizes.last() == Some(&inputs) => sizes.push(outputs),
-                _ => return Err(format!("base.{layer}.weight does not fit the layer before").into()),
+        while let Ok(weight) = file.tensor(&format!("base.{}.weight", sizes.len().saturating_sub(1))) {
+            match *weight.shape() {
+                [outputs, inputs] if sizes.is_empty() && inputs > 0 && outputs > 0 => sizes.extend([inputs, outputs]),
+                [outputs, inputs] if sizes.last() == Some(&inputs) && outputs > 0 => sizes.push(outputs),
+                ref shape => return Err(format!("a layer of shape {shape:?} does not fit the one before").into()),
             }
         }
+        let [inputs, .., outputs] = sizes[..] else { return Err("there is no base.0.weight".into()) };
         let network = |which: &str| -> Result<Network> {
-            let part = |kind: &str| (0..layers).map(|l| floats(&format!("{which}.{l}.{kind}"))).collect::<Result<_>>();
-            Ok(Network { sizes: sizes.clone(), weights: part("weight")?, biases: part("bias")? })
+            let (mut weights, mut biases) = (Vec::new(), Vec::new());
+            for (layer, size) in sizes.windows(2).enumerate() {
+                weights.push(floats(&format!("{which}.{layer}.weight"), &|shape| shape == [size[1], size[0]])?);
+                biases.push(floats(&format!("{which}.{layer}.bias"), &|shape| shape == [size[1]])?);
+            }
+            Ok(Network { sizes: sizes.clone(), weights, biases })
         };
+        let rows = |shape: &[usize]| shape.len() == 2 && shape[0] > 0 && shape[1] == inputs;
+        let test = floats("x_test", &rows)?;
+        let labels: Vec<usize> = tensor("y_test", Dtype::U8)?.data().iter().map(|&label| usize::from(label)).collect();
+        if labels.len() != test.len() / inputs || labels.iter().any(|label| *label >= outputs) {
+            return Err(format!("y_test must have a label below {outputs} for each row of x_test").into());
+        }
         Ok(Self {
             base: network("base")?,
             fine: network("fine")?,
-            calibration: floats("x_calib")?,
-            test: floats("x_test")?,
-            labels: file.tensor("y_test")?.data().iter().map(|&label| usize::from(label)).collect(),
+            calibration: floats("x_calib", &rows)?,
+            test,
+            labels,
         })
     }
 
@@ -219,6 +236,11 @@ impl Pair {
     }
 }
 
+/// The bytes of a file, or which one cannot be read.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()).into())
+}
+
 /// A smooth image: a few soft spots.
 fn prototype(rng: &mut Xoshiro256PlusPlus) -> Vec<f32> {
     let spots: Vec<[f32; 3]> = (0..4)
@@ -261,3 +283,48 @@ const SIDE: usize = 8;
 
 /// Passes over the images for the base, and after the turn.
 const EPOCHS: [u64; 2] = [20, 15];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of one layer, 2 to 3, with one tensor as given.
+    fn file(name: &str, dtype: Dtype, shape: &[usize], data: &[u8]) -> Vec<u8> {
+        let zeros = [0; 24];
+        let mut tensors = Vec::new();
+        for network in ["base", "fine"] {
+            tensors.push((format!("{network}.0.weight"), Dtype::F32, vec![3, 2], &zeros[..]));
+            tensors.push((format!("{network}.0.bias"), Dtype::F32, vec![3], &zeros[..12]));
+        }
+        tensors.push(("x_calib".into(), Dtype::F32, vec![1, 2], &zeros[..8]));
+        tensors.push(("x_test".into(), Dtype::F32, vec![1, 2], &zeros[..8]));
+        tensors.push(("y_test".into(), Dtype::U8, vec![1], &[2]));
+        tensors.retain(|tensor| tensor.0 != name);
+        tensors.push((name.into(), dtype, shape.to_vec(), data));
+        let views = tensors
+            .iter()
+            .map(|(name, dtype, shape, data)| (name, TensorView::new(*dtype, shape.clone(), data).unwrap()));
+        safetensors::serialize(views, None).unwrap()
+    }
+
+    #[test]
+    fn only_pairs_that_fit_are_read() {
+        let pair = Pair::from_bytes(&file("y_test", Dtype::U8, &[1], &[1])).unwrap();
+        assert_eq!((pair.labels, pair.fine.sizes), (vec![1], vec![2, 3]));
+        let zeros = [0; 24];
+        for bad in [
+            file("y_test", Dtype::U8, &[1], &[3]),
+            file("y_test", Dtype::U8, &[2], &[0, 0]),
+            file("y_test", Dtype::F32, &[1], &zeros[..4]),
+            file("x_test", Dtype::F32, &[0, 2], &[]),
+            file("x_calib", Dtype::F32, &[1, 3], &zeros[..12]),
+            file("fine.0.weight", Dtype::F32, &[2, 3], &zeros),
+            file("fine.0.bias", Dtype::F16, &[3], &zeros[..6]),
+            file("base.0.weight", Dtype::F32, &[3, 0], &[]),
+            file("base.1.weight", Dtype::F32, &[1, 2], &zeros[..8]),
+            b"no safetensors".to_vec(),
+        ] {
+            assert!(Pair::from_bytes(&bad).is_err());
+        }
+    }
+}

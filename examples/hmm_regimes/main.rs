@@ -39,20 +39,21 @@ struct Outcome {
 }
 
 fn main() -> ExitCode {
-    match options::parse(lexopt::Parser::from_env()) {
-        Ok(None) => print!("{HELP}"),
-        Ok(Some(options)) => {
-            if let Err(error) = run(&options) {
-                eprintln!("hmm_regimes: {error}");
-                return ExitCode::FAILURE;
-            }
+    let done = match options::parse(lexopt::Parser::from_env()) {
+        Ok(None) => {
+            print!("{HELP}");
+            Ok(())
         }
+        Ok(Some(options)) => run(&options),
+        Err(error) => Err(format!("{error} (--help shows the options)").into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("hmm_regimes: {error} (see --help)");
-            return ExitCode::FAILURE;
+            eprintln!("hmm_regimes: {error}");
+            ExitCode::from(2)
         }
     }
-    ExitCode::SUCCESS
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
