@@ -2,8 +2,8 @@
 
 use crate::dsa::SignatureAlgorithm;
 use crate::error::{Error, Result};
-use crate::hybrid::HybridSuite;
 use crate::kem::KemAlgorithm;
+use crate::suite::HybridSuite;
 use crate::tier::PrivacyTier;
 
 /// The choice of algorithms of one deployment. It can be stronger than a tier demands, never weaker.

@@ -1,134 +1,30 @@
-//! ML-DSA keys and signatures (FIPS 204).
+//! ML-DSA keys (FIPS 204).
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
+use ::signature::{Keypair, RandomizedSigner, Signer, Verifier};
 use rand_core::{CryptoRng, TryCryptoRng};
-use signature::{Keypair, RandomizedSigner, SignatureEncoding, Signer, Verifier};
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-use crate::backend::rustcrypto::{DsaPublic, DsaSecret, ZeroRnd};
+use crate::backend::rustcrypto::{DsaSecret, ZeroRnd};
+use crate::backend::{DsaBackend, RustCrypto};
 use crate::error::{Error, Result};
 
-/// A parameter set of ML-DSA (FIPS 204), in ascending order of strength.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum SignatureAlgorithm {
-    /// ML-DSA-44, NIST category 2.
-    MlDsa44,
-    /// ML-DSA-65, NIST category 3.
-    MlDsa65,
-    /// ML-DSA-87, NIST category 5.
-    MlDsa87,
-}
+mod algorithm;
+mod signature;
 
-impl SignatureAlgorithm {
-    /// Every algorithm, weakest first.
-    pub const ALL: [Self; 3] = [Self::MlDsa44, Self::MlDsa65, Self::MlDsa87];
-    /// Length of the secret seed, in bytes.
-    pub const SEED_LEN: usize = 32;
-
-    /// The code used on the wire: 1, 2 or 3.
-    #[must_use]
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::MlDsa44 => 1,
-            Self::MlDsa65 => 2,
-            Self::MlDsa87 => 3,
-        }
-    }
-
-    /// The algorithm with this code.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownSignatureAlgorithm`] for any other code.
-    pub const fn from_code(code: u8) -> Result<Self> {
-        Ok(match code {
-            1 => Self::MlDsa44,
-            2 => Self::MlDsa65,
-            3 => Self::MlDsa87,
-            _ => return Err(Error::UnknownSignatureAlgorithm(code)),
-        })
-    }
-
-    /// Length of a verifying key, in bytes.
-    #[must_use]
-    pub const fn verifying_key_len(self) -> usize {
-        match self {
-            Self::MlDsa44 => 1312,
-            Self::MlDsa65 => 1952,
-            Self::MlDsa87 => 2592,
-        }
-    }
-
-    /// Length of a signature, in bytes; the same for the hedged and the deterministic variant.
-    #[must_use]
-    pub const fn signature_len(self) -> usize {
-        match self {
-            Self::MlDsa44 => 2420,
-            Self::MlDsa65 => 3309,
-            Self::MlDsa87 => 4627,
-        }
-    }
-
-    /// NIST security category: 2, 3 or 5.
-    #[must_use]
-    pub const fn security_category(self) -> u8 {
-        match self {
-            Self::MlDsa44 => 2,
-            Self::MlDsa65 => 3,
-            Self::MlDsa87 => 5,
-        }
-    }
-
-    /// The name in FIPS 204.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::MlDsa44 => "ML-DSA-44",
-            Self::MlDsa65 => "ML-DSA-65",
-            Self::MlDsa87 => "ML-DSA-87",
-        }
-    }
-}
-
-impl fmt::Display for SignatureAlgorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A FIPS 204 context string: 0 to 255 bytes that separate one use of a key from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Context<'a>(&'a [u8]);
-
-impl<'a> Context<'a> {
-    /// Takes the bytes of a context.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidContext`] for more than 255 bytes.
-    pub const fn new(bytes: &'a [u8]) -> Result<Self> {
-        if bytes.len() > 255 {
-            return Err(Error::InvalidContext { len: bytes.len() });
-        }
-        Ok(Self(bytes))
-    }
-
-    /// The bytes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &'a [u8] {
-        self.0
-    }
-}
+pub use algorithm::SignatureAlgorithm;
+pub use signature::{Context, Signature};
 
 /// An ML-DSA signing key. Its canonical secret form is a 32-byte seed; the expanded key is kept beside it.
 ///
 /// [`sign`](Self::sign) is the hedged variant, which mixes fresh randomness in and stays safe where the generator fails;
 /// [`sign_deterministic`](Self::sign_deterministic) and the trait [`signature::Signer`], which has no generator, are the deterministic one.
 /// The inherent `sign` hides the trait's: call `Signer::sign(&key, message)` or `key.try_sign(message)` for that.
+///
+/// `B` is the [backend](crate::backend); the deterministic variant and μ are the default one's alone.
 ///
 /// Secret: wiped on drop, `Debug` shows the algorithm only, no `PartialEq`, no serialisation.
 ///
@@ -153,80 +49,30 @@ impl<'a> Context<'a> {
 ///     serde_json::to_string(secret).unwrap()
 /// }
 /// ```
-pub struct SigningKey {
+pub struct SigningKey<B: DsaBackend = RustCrypto> {
     seed: Zeroizing<[u8; 32]>,
-    secret: DsaSecret,
-    verifying_key: VerifyingKey,
+    secret: B::Signing,
+    verifying_key: VerifyingKey<B>,
 }
 
 impl SigningKey {
-    /// Draws a new key: exactly 32 bytes from `rng`.
+    /// Draws a new key on the default backend: exactly 32 bytes from `rng`.
     #[must_use]
     pub fn generate<R: CryptoRng + ?Sized>(algorithm: SignatureAlgorithm, rng: &mut R) -> Self {
         let mut seed = Zeroizing::new([0; 32]);
         rng.fill_bytes(seed.as_mut_slice());
-        Self::expand(algorithm, seed)
+        let secret = DsaSecret::from_seed(algorithm, &seed);
+        let public = secret.public();
+        Self::assemble(algorithm, seed, secret, public)
     }
 
-    /// Expands a 32-byte seed (FIPS 204's ξ).
+    /// Expands a 32-byte seed (FIPS 204's ξ) on the default backend.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidLength`] for any other length.
     pub fn from_seed(algorithm: SignatureAlgorithm, seed: &[u8]) -> Result<Self> {
-        let seed: [u8; 32] = seed.try_into().map_err(|_| Error::InvalidLength {
-            what: "ML-DSA seed",
-            expected: SignatureAlgorithm::SEED_LEN,
-            actual: seed.len(),
-        })?;
-        Ok(Self::expand(algorithm, Zeroizing::new(seed)))
-    }
-
-    fn expand(algorithm: SignatureAlgorithm, seed: Zeroizing<[u8; 32]>) -> Self {
-        let secret = DsaSecret::from_seed(algorithm, &seed);
-        let verifying_key = VerifyingKey::from_public(algorithm, secret.public());
-        Self { seed, secret, verifying_key }
-    }
-
-    /// The parameter set.
-    #[must_use]
-    pub const fn algorithm(&self) -> SignatureAlgorithm {
-        self.verifying_key.algorithm
-    }
-
-    /// The public half.
-    #[must_use]
-    pub const fn verifying_key(&self) -> &VerifyingKey {
-        &self.verifying_key
-    }
-
-    /// The secret seed, for storage in a vault.
-    #[must_use]
-    pub fn expose_seed(&self) -> &[u8; 32] {
-        &self.seed
-    }
-
-    /// Signs with an empty context, hedged; takes exactly 32 bytes from `rng`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::SigningFailed`] where FIPS 204's loop runs past the backend's bound, which does not happen for honest keys.
-    pub fn sign<R: CryptoRng + ?Sized>(&self, message: &[u8], rng: &mut R) -> Result<Signature> {
-        self.sign_with_context(message, &Context::default(), rng)
-    }
-
-    /// Signs under a context, hedged; takes exactly 32 bytes from `rng`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::sign`].
-    pub fn sign_with_context<R: CryptoRng + ?Sized>(
-        &self,
-        message: &[u8],
-        context: &Context<'_>,
-        rng: &mut R,
-    ) -> Result<Signature> {
-        self.sign_bytes(message, context, rng)
+        Self::from_seed_in(algorithm, seed)
     }
 
     /// Signs with an empty context, deterministically (FIPS 204's rnd = 0): same message, same bytes.
@@ -244,7 +90,7 @@ impl SigningKey {
     ///
     /// As [`Self::sign`].
     pub fn sign_deterministic_with_context(&self, message: &[u8], context: &Context<'_>) -> Result<Signature> {
-        self.sign_bytes(message, context, &mut ZeroRnd)
+        self.sign_bytes(message, context.as_bytes(), &mut ZeroRnd)
     }
 
     /// Signs a message representative that was computed elsewhere ([`VerifyingKey::mu`]), hedged.
@@ -264,14 +110,105 @@ impl SigningKey {
     pub fn sign_mu_deterministic(&self, mu: &[u8; 64]) -> Result<Signature> {
         Ok(self.signature(self.secret.sign_mu(mu, &mut ZeroRnd)?))
     }
+}
 
-    fn sign_bytes<R: TryCryptoRng + ?Sized>(
+#[cfg(feature = "pkcs8")]
+impl SigningKey {
+    /// The long form.
+    pub(crate) fn expanded(&self) -> Zeroizing<Vec<u8>> {
+        self.secret.to_expanded()
+    }
+}
+
+impl<B: DsaBackend> SigningKey<B> {
+    /// As [`SigningKey::generate`], on a stated backend.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Backend`] where the backend's module fails.
+    pub fn generate_in<R: CryptoRng + ?Sized>(algorithm: SignatureAlgorithm, rng: &mut R) -> Result<Self> {
+        let mut seed = Zeroizing::new([0; 32]);
+        rng.fill_bytes(seed.as_mut_slice());
+        Self::expand(algorithm, seed)
+    }
+
+    /// As [`SigningKey::from_seed`], on a stated backend.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidLength`] for any length but 32, [`Error::Backend`] where the backend's module fails.
+    pub fn from_seed_in(algorithm: SignatureAlgorithm, seed: &[u8]) -> Result<Self> {
+        let seed: [u8; 32] = seed.try_into().map_err(|_| Error::InvalidLength {
+            what: "ML-DSA seed",
+            expected: SignatureAlgorithm::SEED_LEN,
+            actual: seed.len(),
+        })?;
+        Self::expand(algorithm, Zeroizing::new(seed))
+    }
+
+    fn expand(algorithm: SignatureAlgorithm, seed: Zeroizing<[u8; 32]>) -> Result<Self> {
+        let secret = B::signing_from_seed(algorithm, &seed)?;
+        let public = B::verifying(&secret)?;
+        Ok(Self::assemble(algorithm, seed, secret, public))
+    }
+
+    fn assemble(
+        algorithm: SignatureAlgorithm,
+        seed: Zeroizing<[u8; 32]>,
+        secret: B::Signing,
+        public: B::Verifying,
+    ) -> Self {
+        Self { seed, secret, verifying_key: VerifyingKey::from_public(algorithm, public) }
+    }
+
+    /// The parameter set.
+    #[must_use]
+    pub const fn algorithm(&self) -> SignatureAlgorithm {
+        self.verifying_key.algorithm
+    }
+
+    /// The public half.
+    #[must_use]
+    pub const fn verifying_key(&self) -> &VerifyingKey<B> {
+        &self.verifying_key
+    }
+
+    /// The secret seed, for storage in a vault.
+    #[must_use]
+    pub fn expose_seed(&self) -> &[u8; 32] {
+        &self.seed
+    }
+
+    /// Signs with an empty context, hedged; takes exactly 32 bytes from `rng` on the default backend.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SigningFailed`] where FIPS 204's loop runs past the backend's bound, which does not happen for honest keys.
+    pub fn sign<R: CryptoRng + ?Sized>(&self, message: &[u8], rng: &mut R) -> Result<Signature> {
+        self.sign_with_context(message, &Context::default(), rng)
+    }
+
+    /// Signs under a context, hedged; takes exactly 32 bytes from `rng` on the default backend.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::sign`], and [`Error::Unsupported`] where the backend takes no context.
+    pub fn sign_with_context<R: CryptoRng + ?Sized>(
         &self,
         message: &[u8],
         context: &Context<'_>,
         rng: &mut R,
     ) -> Result<Signature> {
-        Ok(self.signature(self.secret.sign(message, context.0, rng)?))
+        self.sign_bytes(message, context.as_bytes(), rng)
+    }
+
+    pub(crate) fn sign_bytes<R: TryCryptoRng + ?Sized>(
+        &self,
+        message: &[u8],
+        context: &[u8],
+        rng: &mut R,
+    ) -> Result<Signature> {
+        Ok(self.signature(B::sign(&self.secret, message, context, rng)?))
     }
 
     fn signature(&self, bytes: Vec<u8>) -> Signature {
@@ -279,7 +216,7 @@ impl SigningKey {
     }
 }
 
-impl fmt::Debug for SigningKey {
+impl<B: DsaBackend> fmt::Debug for SigningKey<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SigningKey")
             .field("algorithm", &self.algorithm())
@@ -289,54 +226,95 @@ impl fmt::Debug for SigningKey {
 }
 
 // The seed wipes itself and the backend's key wipes itself; the verifying key is public.
-impl ZeroizeOnDrop for SigningKey {}
+impl<B: DsaBackend> ZeroizeOnDrop for SigningKey<B> {}
 
-/// The deterministic variant with an empty context: the trait passes no generator.
+/// The deterministic variant with an empty context: the trait passes no generator. The default backend only.
 impl Signer<Signature> for SigningKey {
-    fn try_sign(&self, message: &[u8]) -> Result<Signature, signature::Error> {
-        self.sign_deterministic(message).map_err(|_| signature::Error::new())
+    fn try_sign(&self, message: &[u8]) -> Result<Signature, ::signature::Error> {
+        self.sign_deterministic(message).map_err(|_| ::signature::Error::new())
     }
 }
 
 /// The hedged variant with an empty context.
-impl RandomizedSigner<Signature> for SigningKey {
+impl<B: DsaBackend> RandomizedSigner<Signature> for SigningKey<B> {
     fn try_sign_with_rng<R: TryCryptoRng + ?Sized>(
         &self,
         rng: &mut R,
         message: &[u8],
-    ) -> Result<Signature, signature::Error> {
-        self.sign_bytes(message, &Context::default(), rng).map_err(|_| signature::Error::new())
+    ) -> Result<Signature, ::signature::Error> {
+        self.sign_bytes(message, &[], rng).map_err(|_| ::signature::Error::new())
     }
 }
 
-impl Keypair for SigningKey {
-    type VerifyingKey = VerifyingKey;
+impl<B: DsaBackend> Keypair for SigningKey<B> {
+    type VerifyingKey = VerifyingKey<B>;
 
-    fn verifying_key(&self) -> VerifyingKey {
+    fn verifying_key(&self) -> VerifyingKey<B> {
         self.verifying_key.clone()
     }
 }
 
 /// An ML-DSA verifying key, with the matrix of FIPS 204 expanded once at construction.
+///
+/// ```
+/// use hanzo_pqc::{Error, SignatureAlgorithm, SigningKey, VerifyingKey};
+///
+/// let signer = SigningKey::from_seed(SignatureAlgorithm::MlDsa44, &[7; 32])?;
+/// let key = VerifyingKey::from_bytes(SignatureAlgorithm::MlDsa44, signer.verifying_key().as_bytes())?;
+/// let signature = signer.sign_deterministic(b"batch 1")?;
+/// assert_eq!(key.verify(b"batch 1", &signature), Ok(()));
+/// assert_eq!(key.verify(b"batch 2", &signature), Err(Error::InvalidSignature));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone)]
-pub struct VerifyingKey {
+pub struct VerifyingKey<B: DsaBackend = RustCrypto> {
     algorithm: SignatureAlgorithm,
-    public: DsaPublic,
+    public: B::Verifying,
     bytes: Box<[u8]>,
 }
 
 impl VerifyingKey {
-    /// Reads a key of a stated algorithm. Every byte string of the right length is a key (FIPS 204 algorithm 23).
+    /// Reads a key of a stated algorithm for the default backend. Every byte string of the right length is a key (FIPS 204 algorithm 23).
     ///
     /// # Errors
     ///
     /// [`Error::InvalidLength`] for any other length.
     pub fn from_bytes(algorithm: SignatureAlgorithm, bytes: &[u8]) -> Result<Self> {
-        Ok(Self { algorithm, public: DsaPublic::from_bytes(algorithm, bytes)?, bytes: bytes.into() })
+        Self::from_bytes_in(algorithm, bytes)
     }
 
-    fn from_public(algorithm: SignatureAlgorithm, public: DsaPublic) -> Self {
-        let bytes = public.to_bytes().into_boxed_slice();
+    /// Verifies a signature of a message representative.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::verify`].
+    pub fn verify_mu(&self, mu: &[u8; 64], signature: &Signature) -> Result<()> {
+        if self.public.verify_mu(mu, signature.as_bytes()) { Ok(()) } else { Err(Error::InvalidSignature) }
+    }
+
+    /// The message representative μ of FIPS 204 (algorithm 7, line 6) of the concatenation of `parts`: it lets a large message be
+    /// hashed where it lies and only these 64 bytes be sent to the signer.
+    ///
+    /// # Errors
+    ///
+    /// None for a valid [`Context`]; the backend's own check is passed on as [`Error::InvalidContext`].
+    pub fn mu(&self, context: &Context<'_>, parts: &[&[u8]]) -> Result<[u8; 64]> {
+        self.public.mu(context.as_bytes(), parts)
+    }
+}
+
+impl<B: DsaBackend> VerifyingKey<B> {
+    /// As [`VerifyingKey::from_bytes`], for a stated backend.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidLength`] for any other length, [`Error::InvalidKey`] where the backend's module refuses the bytes.
+    pub fn from_bytes_in(algorithm: SignatureAlgorithm, bytes: &[u8]) -> Result<Self> {
+        Ok(Self { algorithm, public: B::verifying_from_bytes(algorithm, bytes)?, bytes: bytes.into() })
+    }
+
+    fn from_public(algorithm: SignatureAlgorithm, public: B::Verifying) -> Self {
+        let bytes = B::verifying_bytes(&public).into_boxed_slice();
         Self { algorithm, public, bytes }
     }
 
@@ -365,117 +343,36 @@ impl VerifyingKey {
     ///
     /// # Errors
     ///
-    /// As [`Self::verify`].
+    /// As [`Self::verify`], and [`Error::Unsupported`] where the backend takes no context.
     pub fn verify_with_context(&self, message: &[u8], context: &Context<'_>, signature: &Signature) -> Result<()> {
-        accept(self.public.verify(message, context.0, &signature.bytes))
-    }
-
-    /// Verifies a signature of a message representative.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::verify`].
-    pub fn verify_mu(&self, mu: &[u8; 64], signature: &Signature) -> Result<()> {
-        accept(self.public.verify_mu(mu, &signature.bytes))
-    }
-
-    /// The message representative μ of FIPS 204 (algorithm 7, line 6) of the concatenation of `parts`: it lets a large message be
-    /// hashed where it lies and only these 64 bytes be sent to the signer.
-    ///
-    /// # Errors
-    ///
-    /// None for a valid [`Context`]; the backend's own check is passed on as [`Error::InvalidContext`].
-    pub fn mu(&self, context: &Context<'_>, parts: &[&[u8]]) -> Result<[u8; 64]> {
-        self.public.mu(context.0, parts)
+        B::verify(&self.public, message, context.as_bytes(), signature.as_bytes())
     }
 }
 
-impl PartialEq for VerifyingKey {
+impl<B: DsaBackend> PartialEq for VerifyingKey<B> {
     fn eq(&self, other: &Self) -> bool {
         self.algorithm == other.algorithm && self.bytes == other.bytes
     }
 }
 
-impl Eq for VerifyingKey {}
+impl<B: DsaBackend> Eq for VerifyingKey<B> {}
 
-impl fmt::Debug for VerifyingKey {
+impl<B: DsaBackend> fmt::Debug for VerifyingKey<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifyingKey").field("algorithm", &self.algorithm).field("bytes", &self.bytes).finish()
     }
 }
 
-impl Verifier<Signature> for VerifyingKey {
-    fn verify(&self, message: &[u8], signature: &Signature) -> Result<(), signature::Error> {
-        Self::verify(self, message, signature).map_err(|_| signature::Error::new())
+impl<B: DsaBackend> Verifier<Signature> for VerifyingKey<B> {
+    fn verify(&self, message: &[u8], signature: &Signature) -> Result<(), ::signature::Error> {
+        Self::verify(self, message, signature).map_err(|_| ::signature::Error::new())
     }
-}
-
-/// The bytes of an ML-DSA signature. The three algorithms are told apart by length; whether the encoding is
-/// canonical is part of verification, as in FIPS 204 algorithm 8.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Signature {
-    algorithm: SignatureAlgorithm,
-    bytes: Box<[u8]>,
-}
-
-impl Signature {
-    /// Takes signature bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidSignature`] where no algorithm has signatures of this length.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let algorithm = SignatureAlgorithm::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.signature_len() == bytes.len())
-            .ok_or(Error::InvalidSignature)?;
-        Ok(Self { algorithm, bytes: bytes.into() })
-    }
-
-    /// The algorithm, told by the length.
-    #[must_use]
-    pub const fn algorithm(&self) -> SignatureAlgorithm {
-        self.algorithm
-    }
-
-    /// The bytes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl TryFrom<&[u8]> for Signature {
-    type Error = Error;
-
-    fn try_from(bytes: &[u8]) -> Result<Self> {
-        Self::from_bytes(bytes)
-    }
-}
-
-impl From<Signature> for Vec<u8> {
-    fn from(signature: Signature) -> Self {
-        signature.bytes.into_vec()
-    }
-}
-
-impl AsRef<[u8]> for Signature {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl SignatureEncoding for Signature {
-    type Repr = Vec<u8>;
-}
-
-fn accept(verified: bool) -> Result<()> {
-    if verified { Ok(()) } else { Err(Error::InvalidSignature) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ::signature::SignatureEncoding;
     use alloc::format;
 
     #[test]
@@ -496,13 +393,5 @@ mod tests {
         assert!(Verifier::verify(&vk, b"n", &by_trait).is_err());
         let hedged: Signature = RandomizedSigner::sign_with_rng(&key, &mut ZeroRnd, b"m");
         assert_eq!(hedged, by_trait, "rnd = 0 is the deterministic variant");
-    }
-
-    #[test]
-    fn codes_round_trip() {
-        for algorithm in SignatureAlgorithm::ALL {
-            assert_eq!(SignatureAlgorithm::from_code(algorithm.code()), Ok(algorithm));
-        }
-        assert_eq!(SignatureAlgorithm::from_code(4), Err(Error::UnknownSignatureAlgorithm(4)));
     }
 }

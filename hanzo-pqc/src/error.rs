@@ -83,6 +83,21 @@ pub enum Error {
     /// FIPS mode is asked for, and no validated module is there.
     #[error("no validated module is available for fips mode")]
     FipsUnavailable,
+    /// FIPS mode is asked for, and the algorithm is none that a validated module protects with.
+    #[error("{what} is not approved in fips mode")]
+    NotApproved {
+        /// The algorithm.
+        what: &'static str,
+    },
+    /// No algorithm of this build has the name that was read.
+    #[error("unknown name of a {what}")]
+    UnknownName {
+        /// What should have been named.
+        what: &'static str,
+    },
+    /// The backend's module failed at something that does not fail for valid arguments: out of memory, or its self-test.
+    #[error("the backend's module failed")]
+    Backend,
     /// The algorithm has no such operation or parameter.
     #[error("{what} is not supported by this algorithm")]
     Unsupported {

@@ -1,162 +1,34 @@
-//! Suites, and the keys and ciphertexts that carry one.
+//! The keys and ciphertexts that carry a suite.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
 use rand_core::CryptoRng;
-use subtle::ConstantTimeEq;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-#[cfg(feature = "hybrid")]
-use crate::backend::rustcrypto::X25519Secret;
-use crate::backend::rustcrypto::{KemPublic, KemSecret};
+use crate::backend::{KemBackend, RustCrypto};
 use crate::error::{Error, Result};
 #[cfg(feature = "hybrid")]
 use crate::kdf;
-use crate::kem::KemAlgorithm;
+use crate::suite::HybridSuite;
+use curve::{Curve, expand_seed};
 
-/// How a shared secret is made: plain ML-KEM, or ML-KEM and X25519 through HKDF, which stays secure while either of the two is.
-///
-/// | code | suite | secret seed | encapsulation key | ciphertext | hash |
-/// |---|---|---|---|---|---|
-/// | 0x0040, 41, 42 | ML-KEM-512, -768, -1024 | 64 | 800, 1184, 1568 | 768, 1088, 1568 | SHA-256, -256, -384 |
-/// | 0xF001 | MLKEM512-X25519-HKDF-SHA256 | 96 | 832 | 800 | SHA-256 |
-/// | 0xF002 | MLKEM768-X25519-HKDF-SHA256 | 96 | 1216 | 1120 | SHA-256 |
-/// | 0xF003 | MLKEM1024-X25519-HKDF-SHA384 | 96 | 1600 | 1600 | SHA-384 |
-///
-/// The 0x00 codes are HPKE's; the 0xF0 codes are this crate's own. A hybrid key or ciphertext is the ML-KEM part, then the 32 bytes of X25519.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum HybridSuite {
-    /// ML-KEM-512 alone; satisfies no privacy tier.
-    MlKem512,
-    /// ML-KEM-768 alone.
-    MlKem768,
-    /// ML-KEM-1024 alone.
-    MlKem1024,
-    /// ML-KEM-512 and X25519; satisfies no privacy tier.
-    #[cfg(feature = "hybrid")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "hybrid")))]
-    MlKem512X25519,
-    /// ML-KEM-768 and X25519, the default of tiers 0 to 2.
-    #[cfg(feature = "hybrid")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "hybrid")))]
-    MlKem768X25519,
-    /// ML-KEM-1024 and X25519, the default of tiers 3 and 4.
-    #[cfg(feature = "hybrid")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "hybrid")))]
-    MlKem1024X25519,
-}
+#[cfg_attr(
+    not(feature = "hybrid"),
+    allow(dead_code, unused_variables, unused_imports, reason = "no suite has a curve")
+)]
+mod curve;
+#[cfg(feature = "p384")]
+mod p384;
+mod shared_secret;
 
-impl HybridSuite {
-    /// Every suite of this build, by ascending code.
-    pub const ALL: &'static [Self] = &[
-        Self::MlKem512,
-        Self::MlKem768,
-        Self::MlKem1024,
-        #[cfg(feature = "hybrid")]
-        Self::MlKem512X25519,
-        #[cfg(feature = "hybrid")]
-        Self::MlKem768X25519,
-        #[cfg(feature = "hybrid")]
-        Self::MlKem1024X25519,
-    ];
-
-    /// The code used on the wire.
-    #[must_use]
-    pub const fn code(self) -> u16 {
-        match self {
-            Self::MlKem512 => 0x0040,
-            Self::MlKem768 => 0x0041,
-            Self::MlKem1024 => 0x0042,
-            #[cfg(feature = "hybrid")]
-            Self::MlKem512X25519 => 0xF001,
-            #[cfg(feature = "hybrid")]
-            Self::MlKem768X25519 => 0xF002,
-            #[cfg(feature = "hybrid")]
-            Self::MlKem1024X25519 => 0xF003,
-        }
-    }
-
-    /// The suite with this code.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownSuite`] for a code that this build does not know.
-    pub fn from_code(code: u16) -> Result<Self> {
-        Self::ALL.iter().copied().find(|suite| suite.code() == code).ok_or(Error::UnknownSuite(code))
-    }
-
-    /// The ML-KEM parameter set.
-    #[must_use]
-    pub const fn kem(self) -> KemAlgorithm {
-        match self {
-            Self::MlKem512 => KemAlgorithm::MlKem512,
-            Self::MlKem768 => KemAlgorithm::MlKem768,
-            Self::MlKem1024 => KemAlgorithm::MlKem1024,
-            #[cfg(feature = "hybrid")]
-            Self::MlKem512X25519 => KemAlgorithm::MlKem512,
-            #[cfg(feature = "hybrid")]
-            Self::MlKem768X25519 => KemAlgorithm::MlKem768,
-            #[cfg(feature = "hybrid")]
-            Self::MlKem1024X25519 => KemAlgorithm::MlKem1024,
-        }
-    }
-
-    /// Whether X25519 stands beside ML-KEM.
-    #[must_use]
-    pub const fn is_hybrid(self) -> bool {
-        !matches!(self, Self::MlKem512 | Self::MlKem768 | Self::MlKem1024)
-    }
-
-    /// Length of the secret seed, in bytes: d ‖ z, and the X25519 secret in a hybrid.
-    #[must_use]
-    pub const fn seed_len(self) -> usize {
-        KemAlgorithm::SEED_LEN + self.traditional_len()
-    }
-
-    /// Length of an encapsulation key, in bytes.
-    #[must_use]
-    pub const fn encapsulation_key_len(self) -> usize {
-        self.kem().encapsulation_key_len() + self.traditional_len()
-    }
-
-    /// Length of a ciphertext, in bytes.
-    #[must_use]
-    pub const fn ciphertext_len(self) -> usize {
-        self.kem().ciphertext_len() + self.traditional_len()
-    }
-
-    /// The suite's name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::MlKem512 => "ML-KEM-512",
-            Self::MlKem768 => "ML-KEM-768",
-            Self::MlKem1024 => "ML-KEM-1024",
-            #[cfg(feature = "hybrid")]
-            Self::MlKem512X25519 => "MLKEM512-X25519-HKDF-SHA256",
-            #[cfg(feature = "hybrid")]
-            Self::MlKem768X25519 => "MLKEM768-X25519-HKDF-SHA256",
-            #[cfg(feature = "hybrid")]
-            Self::MlKem1024X25519 => "MLKEM1024-X25519-HKDF-SHA384",
-        }
-    }
-
-    const fn traditional_len(self) -> usize {
-        if self.is_hybrid() { 32 } else { 0 }
-    }
-}
-
-impl fmt::Display for HybridSuite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+pub use shared_secret::SharedSecret;
 
 /// A decapsulation key of any suite. Its canonical secret form is the seed; the expanded key is kept beside it, so a
 /// decapsulation never expands the seed again.
+///
+/// `B` is the [backend](crate::backend). The constructors without `_in` make keys of the default one, so that `DecapsulationKey` alone names them.
 ///
 /// Secret: wiped on drop, `Debug` shows the suite only, no `PartialEq`, no serialisation.
 ///
@@ -182,87 +54,107 @@ impl fmt::Display for HybridSuite {
 ///     serde_json::to_string(secret).unwrap()
 /// }
 /// ```
-pub struct DecapsulationKey {
+pub struct DecapsulationKey<B: KemBackend = RustCrypto> {
     seed: Option<Zeroizing<Vec<u8>>>,
-    pq: KemSecret,
-    #[cfg(feature = "hybrid")]
-    traditional: Option<X25519Secret>,
-    encapsulation_key: EncapsulationKey,
+    pq: B::Private,
+    #[cfg_attr(not(feature = "hybrid"), allow(dead_code, reason = "no suite has a curve"))]
+    curve: Curve<B>,
+    encapsulation_key: EncapsulationKey<B>,
 }
 
 impl DecapsulationKey {
-    /// Draws a new key: 64 bytes (d ‖ z) from `rng`, then in a hybrid suite 32 more (the X25519 secret), in two calls.
+    /// Draws a new key on the default backend: the seed from `rng`, 64 bytes (d ‖ z) and then in an HKDF suite 32 more (the X25519
+    /// secret), in two calls; 32 bytes in X-Wing and MLKEM1024-P384, where one seed in 2^192 gives no P-384 key and another is drawn.
     #[must_use]
     pub fn generate<R: CryptoRng + ?Sized>(suite: HybridSuite, rng: &mut R) -> Self {
-        let (mut pq, mut traditional) = (Zeroizing::new([0; 64]), Zeroizing::new([0; 32]));
-        rng.fill_bytes(pq.as_mut_slice());
-        if suite.is_hybrid() {
-            rng.fill_bytes(traditional.as_mut_slice());
+        // The default backend takes every seed of the right length, so that P-384's rare refusal is the only second round.
+        loop {
+            if let Ok(key) = Self::generate_in(suite, rng) {
+                return key;
+            }
         }
-        Self::expand(suite, &pq, &traditional)
     }
 
-    /// Expands a seed: d ‖ z (64 bytes), then in a hybrid suite the X25519 secret (32).
+    /// Expands a seed on the default backend; see [`HybridSuite::seed_len`] for its parts.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidLength`] for any length but [`HybridSuite::seed_len`].
     pub fn from_seed(suite: HybridSuite, seed: &[u8]) -> Result<Self> {
-        let wrong = Error::InvalidLength { what: "secret seed", expected: suite.seed_len(), actual: seed.len() };
-        if seed.len() != suite.seed_len() {
-            return Err(wrong);
-        }
-        let (pq, rest) = seed.split_first_chunk().ok_or(wrong)?;
-        let mut traditional = Zeroizing::new([0; 32]);
-        if let Some(part) = rest.first_chunk::<32>() {
-            *traditional = *part;
-        }
-        Ok(Self::expand(suite, pq, &traditional))
+        Self::from_seed_in(suite, seed)
     }
 
-    /// `traditional` is not read where the suite has no X25519.
-    fn expand(suite: HybridSuite, pq_seed: &[u8; 64], traditional: &[u8; 32]) -> Self {
-        let pq = KemSecret::from_seed(suite.kem(), pq_seed);
-        let public = pq.public();
-        #[cfg_attr(not(feature = "hybrid"), expect(unused_mut, reason = "hybrids append X25519"))]
-        let mut bytes = public.to_bytes();
-        let mut seed = Zeroizing::new(Vec::with_capacity(suite.seed_len()));
-        seed.extend_from_slice(pq_seed);
-        #[cfg(feature = "hybrid")]
-        let secret = suite.is_hybrid().then(|| X25519Secret::from_bytes(traditional));
-        if suite.is_hybrid() {
-            seed.extend_from_slice(traditional);
-            #[cfg(feature = "hybrid")]
-            bytes.extend(secret.iter().flat_map(X25519Secret::public));
-        }
-        Self {
-            seed: Some(seed),
-            pq,
-            #[cfg(feature = "hybrid")]
-            traditional: secret,
-            encapsulation_key: EncapsulationKey { suite, pq: public, bytes: bytes.into_boxed_slice() },
-        }
-    }
-
-    /// Imports an expanded ML-KEM key (1632, 2400 or 3168 bytes) after the check of FIPS 203 section 7.3. It has no seed from then on.
+    /// Imports an expanded ML-KEM key (1632, 2400 or 3168 bytes) after the check of FIPS 203 section 7.3, on the default backend. It
+    /// has no seed from then on.
     ///
     /// # Errors
     ///
     /// [`Error::Unsupported`] for a hybrid suite, [`Error::InvalidLength`], and [`Error::InvalidKey`] where the public key inside is
     /// not reduced or its hash differs.
     pub fn from_expanded(suite: HybridSuite, bytes: &[u8]) -> Result<Self> {
+        Self::from_expanded_in(suite, bytes)
+    }
+}
+
+#[cfg(feature = "pkcs8")]
+impl DecapsulationKey {
+    /// The long form of the ML-KEM part.
+    pub(crate) fn expanded(&self) -> Zeroizing<Vec<u8>> {
+        self.pq.to_expanded()
+    }
+}
+
+impl<B: KemBackend> DecapsulationKey<B> {
+    /// As [`DecapsulationKey::generate`], on a stated backend.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Backend`] where the backend's module fails.
+    pub fn generate_in<R: CryptoRng + ?Sized>(suite: HybridSuite, rng: &mut R) -> Result<Self> {
+        let mut seed = Zeroizing::new(alloc::vec![0; suite.seed_len()]);
+        // The ML-KEM part and the curve's are drawn apart: which bytes a generator gives for each is part of the interface.
+        let (pq, curve) = seed.split_at_mut(suite.seed_len().min(64));
+        rng.fill_bytes(pq);
+        if !curve.is_empty() {
+            rng.fill_bytes(curve);
+        }
+        Self::expand(suite, seed)
+    }
+
+    /// As [`DecapsulationKey::from_seed`], on a stated backend.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidLength`] for any length but [`HybridSuite::seed_len`], [`Error::Backend`] where the backend's module fails.
+    pub fn from_seed_in(suite: HybridSuite, seed: &[u8]) -> Result<Self> {
+        Self::expand(suite, Zeroizing::new(seed.to_vec()))
+    }
+
+    /// As [`DecapsulationKey::from_expanded`], on a stated backend.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`Error::Backend`] where the backend's module fails.
+    pub fn from_expanded_in(suite: HybridSuite, bytes: &[u8]) -> Result<Self> {
         if suite.is_hybrid() {
             return Err(Error::Unsupported { what: "an expanded key" });
         }
-        let pq = KemSecret::from_expanded(suite.kem(), bytes)?;
-        let public = pq.public();
-        Ok(Self {
-            seed: None,
-            pq,
-            #[cfg(feature = "hybrid")]
-            traditional: None,
-            encapsulation_key: EncapsulationKey { suite, bytes: public.to_bytes().into_boxed_slice(), pq: public },
-        })
+        let pq = B::from_expanded(suite.kem(), bytes)?;
+        Self::assemble(suite, None, pq, Curve::None)
+    }
+
+    fn expand(suite: HybridSuite, seed: Zeroizing<Vec<u8>>) -> Result<Self> {
+        let parts = expand_seed(suite, &seed)?;
+        let (pq, curve) = parts.split_first_chunk().ok_or(Error::InvalidKey)?;
+        Self::assemble(suite, Some(seed), B::from_seed(suite.kem(), pq)?, Curve::from_seed(suite, curve)?)
+    }
+
+    fn assemble(suite: HybridSuite, seed: Option<Zeroizing<Vec<u8>>>, pq: B::Private, curve: Curve<B>) -> Result<Self> {
+        let public = B::public(&pq);
+        let mut bytes = B::public_bytes(&public);
+        curve.put_public(&mut bytes)?;
+        let encapsulation_key = EncapsulationKey { suite, pq: public, bytes: bytes.into_boxed_slice() };
+        Ok(Self { seed, pq, curve, encapsulation_key })
     }
 
     /// The suite.
@@ -273,7 +165,7 @@ impl DecapsulationKey {
 
     /// The public half.
     #[must_use]
-    pub const fn encapsulation_key(&self) -> &EncapsulationKey {
+    pub const fn encapsulation_key(&self) -> &EncapsulationKey<B> {
         &self.encapsulation_key
     }
 
@@ -287,33 +179,26 @@ impl DecapsulationKey {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidLength`] for a ciphertext of another suite, [`Error::Unsupported`] for a context where the suite has none (plain
-    /// ML-KEM), [`Error::InvalidContext`] above 65,535 bytes, [`Error::NonContributory`] for an X25519 point of small order.
+    /// [`Error::InvalidLength`] for a ciphertext of another suite, [`Error::Unsupported`] for a context where the suite has none
+    /// ([`HybridSuite::takes_context`]), [`Error::InvalidContext`] above 65,535 bytes, [`Error::NonContributory`] for an X25519 point of
+    /// small order, [`Error::InvalidKey`] for bytes that are no point of P-384.
     pub fn decapsulate(&self, ciphertext: &Ciphertext, ctx: &[u8]) -> Result<SharedSecret> {
         let suite = self.suite();
         check_context(suite, ctx)?;
-        let (pq_part, traditional_part) =
+        let (pq_part, curve_part) =
             split(&ciphertext.bytes, suite.kem().ciphertext_len(), suite.ciphertext_len(), "ciphertext")?;
-        let pq_secret = self.pq.decapsulate(pq_part)?;
+        let pq_secret = B::decapsulate(&self.pq, pq_part)?;
         #[cfg(feature = "hybrid")]
-        if let Some(secret) = &self.traditional {
-            let traditional_secret = secret.diffie_hellman(traditional_part)?;
-            return kdf::combine(
-                suite,
-                &pq_secret,
-                &traditional_secret,
-                &ciphertext.bytes,
-                &self.encapsulation_key.bytes,
-                ctx,
-            )
-            .map(SharedSecret);
+        if let Some(curve_secret) = self.curve.agree(curve_part)? {
+            let (ct, ek) = (&ciphertext.bytes, &self.encapsulation_key.bytes);
+            return kdf::combine(suite, &pq_secret, &curve_secret, ct, ek, ctx).map(SharedSecret);
         }
-        let _ = traditional_part;
+        let _ = curve_part;
         Ok(SharedSecret(pq_secret))
     }
 }
 
-impl fmt::Debug for DecapsulationKey {
+impl<B: KemBackend> fmt::Debug for DecapsulationKey<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DecapsulationKey")
             .field("suite", &self.suite())
@@ -323,26 +208,49 @@ impl fmt::Debug for DecapsulationKey {
 }
 
 // Every secret field wipes itself; the encapsulation key is public.
-impl ZeroizeOnDrop for DecapsulationKey {}
+impl<B: KemBackend> ZeroizeOnDrop for DecapsulationKey<B> {}
 
 /// An encapsulation key of any suite, checked and expanded at construction.
+///
+/// ```
+/// use hanzo_pqc::{DecapsulationKey, EncapsulationKey, Error, HybridSuite};
+///
+/// let suite = HybridSuite::XWing;
+/// let key = DecapsulationKey::from_seed(suite, &[7; 32])?;
+/// let sent = key.encapsulation_key().as_bytes();
+/// assert_eq!(&EncapsulationKey::from_bytes(suite, sent)?, key.encapsulation_key());
+/// assert!(matches!(EncapsulationKey::from_bytes(suite, &sent[1..]), Err(Error::InvalidLength { expected: 1216, .. })));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone)]
-pub struct EncapsulationKey {
+pub struct EncapsulationKey<B: KemBackend = RustCrypto> {
     suite: HybridSuite,
-    pq: KemPublic,
+    pq: B::Public,
     bytes: Box<[u8]>,
 }
 
 impl EncapsulationKey {
-    /// Reads a key of a stated suite. A hybrid's X25519 point of small order is refused at the first use, not here.
+    /// Reads a key of a stated suite, for the default backend. A curve's point (of small order, or none at all) is refused at the first
+    /// use, not here.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidLength`], and [`Error::InvalidKey`] where a coefficient is not below q (FIPS 203 section 7.2).
     pub fn from_bytes(suite: HybridSuite, bytes: &[u8]) -> Result<Self> {
+        Self::from_bytes_in(suite, bytes)
+    }
+}
+
+impl<B: KemBackend> EncapsulationKey<B> {
+    /// As [`EncapsulationKey::from_bytes`], for a stated backend.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn from_bytes_in(suite: HybridSuite, bytes: &[u8]) -> Result<Self> {
         let (pq_part, _) =
             split(bytes, suite.kem().encapsulation_key_len(), suite.encapsulation_key_len(), "encapsulation key")?;
-        Ok(Self { suite, pq: KemPublic::from_bytes(suite.kem(), pq_part)?, bytes: bytes.into() })
+        Ok(Self { suite, pq: B::public_from_bytes(suite.kem(), pq_part)?, bytes: bytes.into() })
     }
 
     /// The suite.
@@ -357,35 +265,39 @@ impl EncapsulationKey {
         &self.bytes
     }
 
-    /// Makes a fresh shared secret and its ciphertext. Both sides must pass the same `ctx`; plain ML-KEM takes none.
+    /// Makes a fresh shared secret and its ciphertext. Both sides must pass the same `ctx`, which only the HKDF suites take.
     ///
-    /// Takes 32 bytes (ML-KEM's m) from `rng`, then in a hybrid suite 32 more (the ephemeral X25519 secret), in two calls.
+    /// Takes 32 bytes (ML-KEM's m) from `rng` on the default backend, then 32 more for X25519's ephemeral secret or 48 for P-384's, in two
+    /// calls.
     ///
     /// # Errors
     ///
     /// [`Error::Unsupported`] for a context where the suite has none, [`Error::InvalidContext`] above 65,535 bytes,
-    /// [`Error::NonContributory`] for an X25519 point of small order.
+    /// [`Error::NonContributory`] for an X25519 point of small order, [`Error::InvalidKey`] for bytes that are no point of P-384,
+    /// [`Error::Backend`] where the backend's module fails.
     pub fn encapsulate<R: CryptoRng + ?Sized>(&self, ctx: &[u8], rng: &mut R) -> Result<(Ciphertext, SharedSecret)> {
         check_context(self.suite, ctx)?;
-        #[cfg_attr(not(feature = "hybrid"), expect(unused_mut, reason = "hybrids append X25519"))]
-        let (mut bytes, pq_secret) = self.pq.encapsulate(rng);
+        let (mut bytes, pq_secret) = B::encapsulate(&self.pq, rng)?;
+        let ephemeral = Curve::<B>::ephemeral(self.suite, rng)?;
+        ephemeral.put_public(&mut bytes)?;
         #[cfg(feature = "hybrid")]
-        if self.suite.is_hybrid() {
-            let mut secret = Zeroizing::new([0; 32]);
-            rng.fill_bytes(secret.as_mut_slice());
-            let ephemeral = X25519Secret::from_bytes(&secret);
-            let (_, point) = split(
-                &self.bytes,
-                self.suite.kem().encapsulation_key_len(),
-                self.suite.encapsulation_key_len(),
-                "encapsulation key",
-            )?;
-            let traditional_secret = ephemeral.diffie_hellman(point)?;
-            bytes.extend_from_slice(&ephemeral.public());
-            let key = kdf::combine(self.suite, &pq_secret, &traditional_secret, &bytes, &self.bytes, ctx)?;
-            return Ok((self.ciphertext(bytes), SharedSecret(key)));
+        {
+            let point = self.bytes.get(self.suite.kem().encapsulation_key_len()..).unwrap_or_default();
+            if let Some(curve_secret) = ephemeral.agree(point)? {
+                let key = kdf::combine(self.suite, &pq_secret, &curve_secret, &bytes, &self.bytes, ctx)?;
+                return Ok((self.ciphertext(bytes), SharedSecret(key)));
+            }
         }
         Ok((self.ciphertext(bytes), SharedSecret(pq_secret)))
+    }
+
+    /// Refuses a curve's point that no encapsulation could use.
+    #[cfg(feature = "hybrid")]
+    pub(crate) fn check_point(&self) -> Result<()> {
+        let point = self.bytes.get(self.suite.kem().encapsulation_key_len()..).unwrap_or_default();
+        // Any scalar shows a small order: X25519 clears the cofactor.
+        let len = if point.len() == 32 { 32 } else { point.len() / 2 };
+        Curve::<B>::from_seed(self.suite, &alloc::vec![1; len])?.agree(point).map(drop)
     }
 
     fn ciphertext(&self, bytes: Vec<u8>) -> Ciphertext {
@@ -393,21 +305,28 @@ impl EncapsulationKey {
     }
 }
 
-impl PartialEq for EncapsulationKey {
+impl<B: KemBackend> PartialEq for EncapsulationKey<B> {
     fn eq(&self, other: &Self) -> bool {
         self.suite == other.suite && self.bytes == other.bytes
     }
 }
 
-impl Eq for EncapsulationKey {}
+impl<B: KemBackend> Eq for EncapsulationKey<B> {}
 
-impl fmt::Debug for EncapsulationKey {
+impl<B: KemBackend> fmt::Debug for EncapsulationKey<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EncapsulationKey").field("suite", &self.suite).field("bytes", &self.bytes).finish()
     }
 }
 
-/// A ciphertext of any suite: the ML-KEM part, then in a hybrid the ephemeral X25519 key.
+/// A ciphertext of any suite: the ML-KEM part, then in a hybrid the curve's ephemeral key.
+///
+/// ```
+/// use hanzo_pqc::{Ciphertext, HybridSuite};
+///
+/// assert!(Ciphertext::from_bytes(HybridSuite::XWing, &[0; 1120]).is_ok());
+/// assert!(Ciphertext::from_bytes(HybridSuite::XWing, &[0; 1121]).is_err());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ciphertext {
     suite: HybridSuite,
@@ -438,77 +357,8 @@ impl Ciphertext {
     }
 }
 
-/// The 32-byte secret of one encapsulation.
-///
-/// Secret: wiped on drop, `Debug` shows nothing, no `PartialEq` but [`ct_eq`](Self::ct_eq), no serialisation.
-///
-/// ```compile_fail,E0277
-/// fn comparable<T: PartialEq>() {}
-/// comparable::<hanzo_pqc::SharedSecret>();
-/// ```
-///
-/// ```compile_fail,E0277
-/// fn serialised(secret: &hanzo_pqc::SharedSecret) -> String {
-///     serde_json::to_string(secret).unwrap()
-/// }
-/// ```
-pub struct SharedSecret(Zeroizing<[u8; 32]>);
-
-impl SharedSecret {
-    /// The secret bytes.
-    #[must_use]
-    pub fn expose_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// Compares in constant time.
-    #[must_use]
-    pub fn ct_eq(&self, other: &Self) -> bool {
-        self.0.as_slice().ct_eq(other.0.as_slice()).into()
-    }
-
-    /// A value that proves knowledge of the secret to the other side without giving it away:
-    /// HKDF(salt `hanzo-pqc/v1/confirm`, secret, suite ‖ H(ek) ‖ H(ct)), with H the suite's hash.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidLength`] where key and ciphertext are of different suites.
-    #[cfg(feature = "hybrid")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "hybrid")))]
-    pub fn key_confirmation(&self, encapsulation_key: &EncapsulationKey, ciphertext: &Ciphertext) -> Result<[u8; 32]> {
-        let suite = encapsulation_key.suite;
-        split(&ciphertext.bytes, 0, suite.ciphertext_len(), "ciphertext")?;
-        kdf::confirm(suite, &self.0, &encapsulation_key.bytes, &ciphertext.bytes).map(|value| *value)
-    }
-
-    /// Checks the other side's key confirmation, in constant time.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::ConfirmationMismatch`], and as [`Self::key_confirmation`].
-    #[cfg(feature = "hybrid")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "hybrid")))]
-    pub fn check_confirmation(
-        &self,
-        encapsulation_key: &EncapsulationKey,
-        ciphertext: &Ciphertext,
-        confirmation: &[u8; 32],
-    ) -> Result<()> {
-        let expected = self.key_confirmation(encapsulation_key, ciphertext)?;
-        if expected.ct_eq(confirmation).into() { Ok(()) } else { Err(Error::ConfirmationMismatch) }
-    }
-}
-
-impl fmt::Debug for SharedSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SharedSecret([redacted])")
-    }
-}
-
-impl ZeroizeOnDrop for SharedSecret {}
-
 fn check_context(suite: HybridSuite, ctx: &[u8]) -> Result<()> {
-    if !suite.is_hybrid() && !ctx.is_empty() {
+    if !suite.takes_context() && !ctx.is_empty() {
         return Err(Error::Unsupported { what: "a context" });
     }
     if ctx.len() > usize::from(u16::MAX) {
@@ -518,7 +368,12 @@ fn check_context(suite: HybridSuite, ctx: &[u8]) -> Result<()> {
 }
 
 /// Checks the whole length and splits at `at`, which is at most `expected`.
-fn split<'a>(bytes: &'a [u8], at: usize, expected: usize, what: &'static str) -> Result<(&'a [u8], &'a [u8])> {
+pub(crate) fn split<'a>(
+    bytes: &'a [u8],
+    at: usize,
+    expected: usize,
+    what: &'static str,
+) -> Result<(&'a [u8], &'a [u8])> {
     if bytes.len() != expected {
         return Err(Error::InvalidLength { what, expected, actual: bytes.len() });
     }
@@ -530,15 +385,40 @@ mod tests {
     use super::*;
     use alloc::format;
 
+    /// The composite KEMs of draft-ietf-lamps-pq-composite-kem combine as X-Wing and MLKEM1024-P384 do; their keys are not expanded from a seed.
+    #[cfg(feature = "hybrid")]
     #[test]
-    fn the_table_of_lengths() {
-        let table: Vec<_> = HybridSuite::ALL
-            .iter()
-            .map(|s| (s.code(), s.seed_len(), s.encapsulation_key_len(), s.ciphertext_len()))
-            .collect();
-        assert_eq!(&table[..3], &[(0x0040, 64, 800, 768), (0x0041, 64, 1184, 1088), (0x0042, 64, 1568, 1568)]);
-        #[cfg(feature = "hybrid")]
-        assert_eq!(&table[3..], &[(0xF001, 96, 832, 800), (0xF002, 96, 1216, 1120), (0xF003, 96, 1600, 1600)]);
+    fn lamps_composite_kems() {
+        use crate::backend::rustcrypto::KemSecret;
+        use base64ct::{Base64, Encoding};
+        let Some(root) = std::env::var_os("HANZO_TEST_DATA") else {
+            std::eprintln!("skipped: pqc/lamps; set HANZO_TEST_DATA to the folder of the SDK's test data");
+            return;
+        };
+        let path = std::path::PathBuf::from(root).join("pqc/lamps/composite_kem.json");
+        let file: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let mut count = 0;
+        for case in file["tests"].as_array().unwrap() {
+            let bytes = |key: &str| Base64::decode_vec(case[key].as_str().unwrap()).unwrap();
+            let (suite, curve) = match case["tcId"].as_str().unwrap() {
+                "id-alg-ml-kem-768" => (HybridSuite::MlKem768, 0..0),
+                "id-alg-ml-kem-1024" => (HybridSuite::MlKem1024, 0..0),
+                "id-MLKEM768-X25519-SHA3-256" => (HybridSuite::XWing, 64..96),
+                // Seed, then ECPrivateKey in DER: 30 3e 02 01 01 04 30 and the scalar.
+                #[cfg(feature = "p384")]
+                "id-MLKEM1024-ECDH-P384-SHA3-256" => (HybridSuite::MlKem1024P384, 71..119),
+                _ => continue,
+            };
+            let dk = bytes("dk");
+            let pq = KemSecret::from_seed(suite.kem(), dk[..64].try_into().unwrap());
+            let curve = Curve::<RustCrypto>::from_seed(suite, &dk[curve]).unwrap();
+            let key = DecapsulationKey::assemble(suite, None, pq, curve).unwrap();
+            assert_eq!(key.encapsulation_key().as_bytes(), bytes("ek"), "{suite}");
+            let ciphertext = Ciphertext::from_bytes(suite, &bytes("c")).unwrap();
+            assert_eq!(key.decapsulate(&ciphertext, &[]).unwrap().expose_bytes()[..], bytes("k"), "{suite}");
+            count += 1;
+        }
+        assert_eq!(count, if cfg!(feature = "p384") { 4 } else { 3 });
     }
 
     #[test]

@@ -5,20 +5,50 @@ use sha2::{Digest, Sha256, Sha384};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::{Error, Result};
-use crate::hybrid::HybridSuite;
 use crate::kem::KemAlgorithm;
+use crate::suite::{Combiner, HybridSuite};
 
 /// A derived key, wiped on drop.
 pub(crate) type Derived = Zeroizing<[u8; 32]>;
 
-/// The key of a hybrid suite (SP 800-56C r2 two-step over ss_pq ‖ ss_t, with everything public bound in the expand step):
+/// The key of a hybrid suite, from the two component secrets and everything public.
+///
+/// HKDF suites (SP 800-56C r2 two-step over ss_pq ‖ ss_t, with everything public bound in the expand step):
 /// PRK = Extract(0, ss_pq ‖ ss_t); K = Expand(PRK, u8(len L) ‖ L ‖ ct ‖ ek ‖ u16(len ctx) ‖ ctx, 32).
+/// The others: SHA3-256(ss_pq ‖ ss_t ‖ ct_t ‖ ek_t ‖ label).
 ///
 /// `ct` is ct_pq ‖ ct_t and `ek` is ek_pq ‖ ek_t; their lengths are fixed by the suite string L, so the input is injective.
 pub(crate) fn combine(
     suite: HybridSuite,
     pq_secret: &[u8; 32],
-    traditional_secret: &[u8; 32],
+    curve_secret: &[u8],
+    ct: &[u8],
+    ek: &[u8],
+    ctx: &[u8],
+) -> Result<Derived> {
+    let label = match suite.combiner() {
+        Combiner::Plain | Combiner::Hkdf => return combine_hkdf(suite, pq_secret, curve_secret, ct, ek, ctx),
+        Combiner::XWing => X_WING_LABEL,
+        #[cfg(feature = "p384")]
+        Combiner::P384 => b"MLKEM1024-P384",
+    };
+    let ct_t = ct.get(suite.kem().ciphertext_len()..).unwrap_or_default();
+    let ek_t = ek.get(suite.kem().encapsulation_key_len()..).unwrap_or_default();
+    let mut hash = sha3::Sha3_256::new();
+    for part in [pq_secret, curve_secret, ct_t, ek_t, label] {
+        hash.update(part);
+    }
+    let mut digest = hash.finalize();
+    let mut out = Derived::default();
+    out.copy_from_slice(&digest);
+    digest.as_mut_slice().zeroize();
+    Ok(out)
+}
+
+fn combine_hkdf(
+    suite: HybridSuite,
+    pq_secret: &[u8; 32],
+    curve_secret: &[u8],
     ct: &[u8],
     ek: &[u8],
     ctx: &[u8],
@@ -27,12 +57,7 @@ pub(crate) fn combine(
     let name = suite.name().as_bytes();
     // PREFIX and the names are constants of at most 42 bytes together.
     let label_len = [(PREFIX.len() + name.len()) as u8];
-    hkdf(
-        suite,
-        None,
-        &[pq_secret, traditional_secret],
-        &[&label_len, PREFIX, name, ct, ek, &ctx_len.to_be_bytes(), ctx],
-    )
+    hkdf(suite, None, &[pq_secret, curve_secret], &[&label_len, PREFIX, name, ct, ek, &ctx_len.to_be_bytes(), ctx])
 }
 
 /// Expand(Extract(`hanzo-pqc/v1/confirm`, K), u16(suite) ‖ H(ek) ‖ H(ct)).
@@ -98,6 +123,8 @@ macro_rules! hkdf_with {
 hkdf_with!(hkdf_sha256, Sha256);
 hkdf_with!(hkdf_sha384, Sha384);
 
+/// The label of X-Wing: `\.//^\`.
+const X_WING_LABEL: &[u8] = &[0x5C, 0x2E, 0x2F, 0x2F, 0x5E, 0x5C];
 const PREFIX: &[u8] = b"hanzo-pqc/v1/";
 const CONFIRM_SALT: &[u8] = b"hanzo-pqc/v1/confirm";
 const KEK_SALT: &[u8] = b"hanzo-pqc/v1/kek";
@@ -136,7 +163,7 @@ mod tests {
             let key = combine(
                 suite,
                 &bytes(case, "ss_pq").try_into().unwrap(),
-                &bytes(case, "ss_t").try_into().unwrap(),
+                &bytes(case, "ss_t"),
                 &ct,
                 &ek,
                 &bytes(case, "ctx"),
@@ -193,7 +220,7 @@ mod tests {
                 part[0] ^= 1;
             }
             let [pq, t, ct, ek, ctx] = input;
-            *combine(suite, &pq.try_into().unwrap(), &t.try_into().unwrap(), &ct, &ek, &ctx).unwrap()
+            *combine(suite, &pq.try_into().unwrap(), &t, &ct, &ek, &ctx).unwrap()
         };
         let base = run(5);
         assert!((0..5).all(|i| run(i) != base));

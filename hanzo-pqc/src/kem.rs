@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::error::{Error, Result};
+
 /// A parameter set of ML-KEM (FIPS 203), in ascending order of strength.
 ///
 /// ```
@@ -67,6 +69,16 @@ impl KemAlgorithm {
             Self::MlKem768 => 3,
             Self::MlKem1024 => 5,
         }
+    }
+
+    /// The parameter set of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownName`] for any other name.
+    pub fn from_name(name: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|algorithm| algorithm.name() == name);
+        found.ok_or(Error::UnknownName { what: "KEM" })
     }
 
     /// The name in FIPS 203.

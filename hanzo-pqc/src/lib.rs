@@ -7,7 +7,8 @@ extern crate alloc;
 #[cfg(all(test, not(feature = "std")))]
 extern crate std;
 
-mod backend;
+#[cfg(any(feature = "composite", feature = "unstable-slh-dsa"))]
+mod composite;
 #[cfg(feature = "hybrid")]
 mod config;
 mod dsa;
@@ -20,9 +21,15 @@ mod kdf;
 mod kem;
 #[cfg(feature = "getrandom")]
 mod os_rng;
+#[cfg(feature = "pkcs8")]
+mod pkcs8;
+mod suite;
 mod tier;
 #[cfg(feature = "hybrid")]
 mod wire;
+
+pub mod backend;
+pub mod typed;
 
 #[cfg(feature = "kbs")]
 #[cfg_attr(docsrs, doc(cfg(feature = "kbs")))]
@@ -31,6 +38,9 @@ pub mod attestation;
 #[cfg_attr(docsrs, doc(cfg(feature = "kbs")))]
 pub mod kbs;
 
+#[cfg(any(feature = "composite", feature = "unstable-slh-dsa"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "composite", feature = "unstable-slh-dsa"))))]
+pub use composite::{CompositeAlgorithm, CompositeSignature, CompositeSigningKey, CompositeVerifyingKey};
 #[cfg(feature = "hybrid")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hybrid")))]
 pub use config::PqcConfig;
@@ -39,11 +49,12 @@ pub use dsa::{Context, Signature, SignatureAlgorithm, SigningKey, VerifyingKey};
 #[cfg_attr(docsrs, doc(cfg(feature = "hybrid")))]
 pub use envelope::{Aead, Dek, Envelope, EnvelopeHeader, KeyId, VaultKey};
 pub use error::{Error, Result};
-pub use hybrid::{Ciphertext, DecapsulationKey, EncapsulationKey, HybridSuite, SharedSecret};
+pub use hybrid::{Ciphertext, DecapsulationKey, EncapsulationKey, SharedSecret};
 pub use kem::KemAlgorithm;
 #[cfg(feature = "getrandom")]
 #[cfg_attr(docsrs, doc(cfg(feature = "getrandom")))]
 pub use os_rng::OsRng;
+pub use suite::HybridSuite;
 pub use tier::{EvidenceRequirement, PrivacyTier};
 
 pub use rand_core;

@@ -4,8 +4,8 @@ use core::fmt;
 
 use crate::dsa::SignatureAlgorithm;
 use crate::error::{Error, Result};
-use crate::hybrid::HybridSuite;
 use crate::kem::KemAlgorithm;
+use crate::suite::HybridSuite;
 
 /// How private a workload is, in ascending order. The order of the variants is the order of demands.
 ///

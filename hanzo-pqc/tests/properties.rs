@@ -238,7 +238,7 @@ proptest! {
     ) {
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
         let dk = DecapsulationKey::generate(suite, &mut rng);
-        let ctx = if suite.is_hybrid() { ctx } else { vec![] };
+        let ctx = if suite.takes_context() { ctx } else { vec![] };
         let (ct, sent) = dk.encapsulation_key().encapsulate(&ctx, &mut rng).unwrap();
         prop_assert!(dk.decapsulate(&ct, &ctx).unwrap().ct_eq(&sent));
 
@@ -249,7 +249,7 @@ proptest! {
         let wrong = hanzo_pqc::Ciphertext::from_bytes(suite, &wrong).unwrap();
         prop_assert!(dk.decapsulate(&wrong, &ctx).map_or(true, |got| !got.ct_eq(&sent)));
 
-        if suite.is_hybrid() {
+        if suite.takes_context() {
             let longer = [&ctx[..], &[0]].concat();
             prop_assert!(!dk.decapsulate(&ct, &longer).unwrap().ct_eq(&sent));
         }

@@ -10,9 +10,96 @@ use rand_core::{CryptoRng, TryCryptoRng, TryRng};
 use signature::digest::Update;
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::backend::{RustCrypto, sealed};
 use crate::dsa::SignatureAlgorithm;
 use crate::error::{Error, Result};
 use crate::kem::KemAlgorithm;
+
+impl sealed::Kem for RustCrypto {
+    type Private = KemSecret;
+    type Public = KemPublic;
+    #[cfg(feature = "hybrid")]
+    type Dh = X25519Secret;
+    #[cfg(not(feature = "hybrid"))]
+    type Dh = ();
+
+    fn from_seed(algorithm: KemAlgorithm, seed: &[u8; 64]) -> Result<KemSecret> {
+        Ok(KemSecret::from_seed(algorithm, seed))
+    }
+
+    fn from_expanded(algorithm: KemAlgorithm, bytes: &[u8]) -> Result<KemSecret> {
+        KemSecret::from_expanded(algorithm, bytes)
+    }
+
+    fn public(private: &KemSecret) -> KemPublic {
+        private.public()
+    }
+
+    fn public_from_bytes(algorithm: KemAlgorithm, bytes: &[u8]) -> Result<KemPublic> {
+        KemPublic::from_bytes(algorithm, bytes)
+    }
+
+    fn public_bytes(public: &KemPublic) -> Vec<u8> {
+        public.to_bytes()
+    }
+
+    fn decapsulate(private: &KemSecret, ciphertext: &[u8]) -> Result<sealed::Secret> {
+        private.decapsulate(ciphertext)
+    }
+
+    fn encapsulate<R: CryptoRng + ?Sized>(public: &KemPublic, rng: &mut R) -> Result<(Vec<u8>, sealed::Secret)> {
+        Ok(public.encapsulate(rng))
+    }
+
+    #[cfg(feature = "hybrid")]
+    fn dh_from_bytes(bytes: &[u8; 32]) -> Result<X25519Secret> {
+        Ok(X25519Secret::from_bytes(bytes))
+    }
+
+    #[cfg(feature = "hybrid")]
+    fn dh_public(dh: &X25519Secret) -> Result<[u8; 32]> {
+        Ok(dh.public())
+    }
+
+    #[cfg(feature = "hybrid")]
+    fn dh(dh: &X25519Secret, point: &[u8; 32]) -> Result<sealed::Secret> {
+        dh.diffie_hellman(point)
+    }
+}
+
+impl sealed::Dsa for RustCrypto {
+    type Signing = DsaSecret;
+    type Verifying = DsaPublic;
+
+    fn signing_from_seed(algorithm: SignatureAlgorithm, seed: &[u8; 32]) -> Result<DsaSecret> {
+        Ok(DsaSecret::from_seed(algorithm, seed))
+    }
+
+    fn verifying(signing: &DsaSecret) -> Result<DsaPublic> {
+        Ok(signing.public())
+    }
+
+    fn verifying_from_bytes(algorithm: SignatureAlgorithm, bytes: &[u8]) -> Result<DsaPublic> {
+        DsaPublic::from_bytes(algorithm, bytes)
+    }
+
+    fn verifying_bytes(verifying: &DsaPublic) -> Vec<u8> {
+        verifying.to_bytes()
+    }
+
+    fn sign<R: TryCryptoRng + ?Sized>(
+        signing: &DsaSecret,
+        message: &[u8],
+        context: &[u8],
+        rng: &mut R,
+    ) -> Result<Vec<u8>> {
+        signing.sign(message, context, rng)
+    }
+
+    fn verify(verifying: &DsaPublic, message: &[u8], context: &[u8], signature: &[u8]) -> Result<()> {
+        if verifying.verify(message, context, signature) { Ok(()) } else { Err(Error::InvalidSignature) }
+    }
+}
 
 /// Runs one body for whichever parameter set a key has.
 macro_rules! each_level {
@@ -26,7 +113,7 @@ macro_rules! each_level {
 }
 
 /// An expanded ML-KEM decapsulation key; wiped on drop by the backend.
-pub(crate) enum KemSecret {
+pub enum KemSecret {
     L1(ml_kem::DecapsulationKey<MlKem512>),
     L3(ml_kem::DecapsulationKey<MlKem768>),
     L5(ml_kem::DecapsulationKey<MlKem1024>),
@@ -68,6 +155,19 @@ impl KemSecret {
         })
     }
 
+    /// The long form: for a module that imports no seed, and to compare with what a file holds beside the seed.
+    #[cfg(any(feature = "aws-lc", feature = "pkcs8"))]
+    #[expect(deprecated, reason = "an import form, not storage")]
+    pub(crate) fn to_expanded(&self) -> Zeroizing<Vec<u8>> {
+        use ml_kem::ExpandedKeyEncoding;
+        each_level!(self, key => {
+            let mut bytes = key.to_expanded_bytes();
+            let out = Zeroizing::new(bytes.to_vec());
+            bytes.as_mut_slice().zeroize();
+            out
+        })
+    }
+
     pub(crate) fn public(&self) -> KemPublic {
         match self {
             Self::L1(key) => KemPublic::L1(key.encapsulation_key().clone()),
@@ -100,7 +200,7 @@ impl KemSecret {
 
 /// A checked ML-KEM encapsulation key, expanded for use.
 #[derive(Clone)]
-pub(crate) enum KemPublic {
+pub enum KemPublic {
     L1(ml_kem::EncapsulationKey<MlKem512>),
     L3(ml_kem::EncapsulationKey<MlKem768>),
     L5(ml_kem::EncapsulationKey<MlKem1024>),
@@ -142,7 +242,7 @@ impl KemPublic {
 
 /// An X25519 secret (RFC 7748).
 #[cfg(feature = "hybrid")]
-pub(crate) struct X25519Secret(x25519_dalek::StaticSecret);
+pub struct X25519Secret(x25519_dalek::StaticSecret);
 
 #[cfg(feature = "hybrid")]
 impl X25519Secret {
@@ -155,13 +255,8 @@ impl X25519Secret {
     }
 
     /// The all-zero result, which a point of small order gives, is refused (RFC 7748 section 6.1).
-    pub(crate) fn diffie_hellman(&self, their_public: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
-        let point: [u8; 32] = their_public.try_into().map_err(|_| Error::InvalidLength {
-            what: "X25519 public key",
-            expected: 32,
-            actual: their_public.len(),
-        })?;
-        let shared = self.0.diffie_hellman(&x25519_dalek::PublicKey::from(point));
+    pub(crate) fn diffie_hellman(&self, point: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>> {
+        let shared = self.0.diffie_hellman(&x25519_dalek::PublicKey::from(*point));
         if !shared.was_contributory() {
             return Err(Error::NonContributory);
         }
@@ -170,7 +265,7 @@ impl X25519Secret {
 }
 
 /// An expanded ML-DSA signing key (up to 47 KiB); wiped on drop by the backend.
-pub(crate) enum DsaSecret {
+pub enum DsaSecret {
     L1(Box<ml_dsa::ExpandedSigningKey<MlDsa44>>),
     L3(Box<ml_dsa::ExpandedSigningKey<MlDsa65>>),
     L5(Box<ml_dsa::ExpandedSigningKey<MlDsa87>>),
@@ -194,6 +289,18 @@ impl DsaSecret {
             Self::L3(key) => DsaPublic::L3(key.verifying_key()),
             Self::L5(key) => DsaPublic::L5(key.verifying_key()),
         }
+    }
+
+    /// The long form, to compare with what a file holds beside the seed.
+    #[cfg(feature = "pkcs8")]
+    #[expect(deprecated, reason = "for comparison, not storage")]
+    pub(crate) fn to_expanded(&self) -> Zeroizing<Vec<u8>> {
+        each_level!(self, key => {
+            let mut bytes = key.to_expanded();
+            let out = Zeroizing::new(bytes.to_vec());
+            bytes.as_mut_slice().zeroize();
+            out
+        })
     }
 
     /// FIPS 204 algorithm 2; takes exactly 32 bytes, rnd, from `rng`. `context` is at most 255 bytes (the type [`crate::Context`]).
@@ -220,7 +327,7 @@ impl DsaSecret {
 
 /// An ML-DSA verifying key with its matrix expanded.
 #[derive(Clone)]
-pub(crate) enum DsaPublic {
+pub enum DsaPublic {
     L1(ml_dsa::VerifyingKey<MlDsa44>),
     L3(ml_dsa::VerifyingKey<MlDsa65>),
     L5(ml_dsa::VerifyingKey<MlDsa87>),
@@ -313,7 +420,7 @@ mod tests {
         let mut count = 0;
         for case in set.test_groups.iter().flat_map(|group| &group.tests) {
             let secret: [u8; 32] = case.private_key[..].try_into().unwrap();
-            let shared = X25519Secret::from_bytes(&secret).diffie_hellman(&case.public_key);
+            let shared = X25519Secret::from_bytes(&secret).diffie_hellman(&case.public_key[..].try_into().unwrap());
             if case.flags.contains(&TestFlag::ZeroSharedSecret) {
                 assert_eq!(shared, Err(Error::NonContributory), "{}", case.tc_id);
             } else {

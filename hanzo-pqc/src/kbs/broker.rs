@@ -17,7 +17,8 @@ use crate::attestation::{Claims, EvidenceKind, EvidenceVerifier, UnixTime};
 use crate::dsa::{SigningKey, VerifyingKey};
 use crate::envelope::{Dek, Envelope, EnvelopeHeader};
 use crate::error::Error;
-use crate::hybrid::{EncapsulationKey, HybridSuite};
+use crate::hybrid::EncapsulationKey;
+use crate::suite::HybridSuite;
 use crate::tier::PrivacyTier;
 
 /// What a broker grants. The defaults: evidence from tier 1 up, tiers up to 3, hybrid suites only, 60 s to answer, no software evidence.

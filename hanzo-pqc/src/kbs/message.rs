@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use crate::attestation::{Evidence, EvidenceKind, UnixTime};
 use crate::envelope::{Aead, KeyId};
 use crate::error::{Error, Result};
-use crate::hybrid::HybridSuite;
+use crate::suite::HybridSuite;
 use crate::tier::PrivacyTier;
 use crate::wire::{Reader, digest, put_lp16, put_lp32};
 

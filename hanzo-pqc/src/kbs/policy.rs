@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::attestation::{Claims, SoftwareClaims};
 use crate::error::{Error, Result};
-use crate::hybrid::{EncapsulationKey, HybridSuite};
+use crate::hybrid::EncapsulationKey;
+use crate::suite::HybridSuite;
 use crate::tier::PrivacyTier;
 use crate::wire::{Reader, digest, put_lp32};
 

@@ -11,7 +11,7 @@ use crate::attestation::UnixTime;
 use crate::dsa::{Signature, SignatureAlgorithm, SigningKey, VerifyingKey};
 use crate::envelope::{Envelope, KeyId};
 use crate::error::{Error, Result};
-use crate::hybrid::HybridSuite;
+use crate::suite::HybridSuite;
 use crate::tier::PrivacyTier;
 use crate::wire::{Reader, digest, put_lp16, put_lp32};
 
