@@ -6,6 +6,9 @@ use crate::kem::KemAlgorithm;
 use crate::suite::HybridSuite;
 use crate::tier::PrivacyTier;
 
+#[cfg(feature = "config")]
+mod file;
+
 /// The choice of algorithms of one deployment. It can be stronger than a tier demands, never weaker.
 ///
 /// ```
@@ -26,7 +29,8 @@ pub struct PqcConfig {
     pub default_dsa: SignatureAlgorithm,
     /// Whether X25519 stands beside ML-KEM; true by default.
     pub hybrid_mode: bool,
-    /// Whether only a validated module may protect; false by default. This version has no such module, so `true` refuses every choice.
+    /// Whether only a validated module may protect; false by default. Without a FIPS build of AWS-LC
+    /// ([`backend::fips_module`](crate::backend::fips_module)) `true` refuses every choice.
     pub fips_mode: bool,
     /// Whether the tier chooses (true, the default) or the two defaults above do.
     pub auto_privacy_tier: bool,
@@ -67,8 +71,22 @@ impl PqcConfig {
         Ok(self.default_dsa)
     }
 
-    const fn check_fips(&self) -> Result<()> {
-        if self.fips_mode {
+    /// Accepts suites that this configuration may use at all: every one, or in FIPS mode those whose protection is the module's own
+    /// (ML-KEM alone and the HKDF suites, where X25519 counts as one more input).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotApproved`] for X-Wing and MLKEM1024-P384 in FIPS mode, [`Error::FipsUnavailable`] without a FIPS build.
+    pub fn check_suite(&self, suite: HybridSuite) -> Result<()> {
+        self.check_fips()?;
+        if self.fips_mode && suite.is_hybrid() && !suite.takes_context() {
+            return Err(Error::NotApproved { what: suite.name() });
+        }
+        Ok(())
+    }
+
+    fn check_fips(&self) -> Result<()> {
+        if self.fips_mode && !crate::backend::fips_module() {
             return Err(Error::FipsUnavailable);
         }
         Ok(())

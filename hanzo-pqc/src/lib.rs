@@ -15,6 +15,8 @@ mod dsa;
 #[cfg(feature = "hybrid")]
 mod envelope;
 mod error;
+#[cfg(feature = "json")]
+mod exchange;
 mod hybrid;
 #[cfg(feature = "hybrid")]
 mod kdf;
@@ -23,6 +25,8 @@ mod kem;
 mod os_rng;
 #[cfg(feature = "pkcs8")]
 mod pkcs8;
+#[cfg(feature = "serde")]
+mod serde_impls;
 mod suite;
 mod tier;
 #[cfg(feature = "hybrid")]
@@ -49,7 +53,13 @@ pub use dsa::{Context, Signature, SignatureAlgorithm, SigningKey, VerifyingKey};
 #[cfg_attr(docsrs, doc(cfg(feature = "hybrid")))]
 pub use envelope::{Aead, Dek, Envelope, EnvelopeHeader, KeyId, VaultKey};
 pub use error::{Error, Result};
+#[cfg(feature = "json")]
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+pub use exchange::{EncapsulateRequest, EncapsulateResponse, MAX_JSON_LEN};
 pub use hybrid::{Ciphertext, DecapsulationKey, EncapsulationKey, SharedSecret};
+#[cfg(feature = "hybrid")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hybrid")))]
+pub use kdf::{KdfHash, derive};
 pub use kem::KemAlgorithm;
 #[cfg(feature = "getrandom")]
 #[cfg_attr(docsrs, doc(cfg(feature = "getrandom")))]
