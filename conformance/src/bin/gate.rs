@@ -1,6 +1,7 @@
 //! The checks of `.ci/run` that need to read cargo's own view of the workspace.
 //!
 //! - `gate features`: one line `CRATE FEATURE` for every feature of every published crate (`-` for none), for `cargo check`.
+//! - `gate every`: cargo's arguments for every feature of the workspace that can be built here.
 //! - `gate trees`: dependency budgets, no runtime, no C build and no sibling crate in a library's default tree, and equal
 //!   version numbers in the root manifest and in each crate.
 
@@ -23,11 +24,15 @@ const FACADE: (&str, usize) = ("hanzo", 100);
 /// Crates that bring a runtime, a C toolchain or OpenSSL. `cc` alone is fine: with `pure`, blake3's build script never calls it.
 const FORBIDDEN: &[&str] = &["tokio", "async-std", "smol", "cmake", "bindgen", "openssl"];
 
+/// Features that compile C: they are checked where a C compiler is found. (The benches' feature of the name forwards to the crate's.)
+const NEEDS_C: &[(&str, &str)] = &[("hanzo-pqc", "aws-lc")];
+
 fn main() -> ExitCode {
     let result = match std::env::args().nth(1).as_deref() {
         Some("features") => features(),
+        Some("every") => every(),
         Some("trees") => trees(),
-        _ => Err("usage: gate features|trees".to_owned()),
+        _ => Err("usage: gate features|every|trees".to_owned()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -46,10 +51,42 @@ fn features() -> Result<(), String> {
         let mut names: Vec<&String> = features.keys().collect();
         names.sort();
         for feature in names {
-            println!("{name} {feature}");
+            if NEEDS_C.contains(&(name, feature)) && !c_compiler() {
+                eprintln!("skipped: {name} {feature}, which needs a C compiler");
+            } else {
+                println!("{name} {feature}");
+            }
         }
     }
     Ok(())
+}
+
+/// `--all-features`, or where no C compiler is found a list of the features of the published crates that do without.
+fn every() -> Result<(), String> {
+    if c_compiler() {
+        println!("--all-features");
+        return Ok(());
+    }
+    let mut list = Vec::new();
+    for package in published()? {
+        let name = text(&package, "name")?;
+        let features = package["features"].as_object().ok_or("no feature table")?;
+        for feature in features.keys() {
+            if NEEDS_C.contains(&(name, feature)) {
+                eprintln!("skipped: {name} {feature}, which needs a C compiler");
+            } else {
+                list.push(format!("{name}/{feature}"));
+            }
+        }
+    }
+    println!("--features={}", list.join(","));
+    Ok(())
+}
+
+/// The compiler that the build script of aws-lc-sys would call.
+fn c_compiler() -> bool {
+    let program = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+    Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
 fn trees() -> Result<(), String> {
