@@ -6,8 +6,8 @@ use hanzo_pqc::kbs::{
     Broker, EvidenceMessage, KbsConfig, MemoryChallengeStore, MemoryKeyStore, Policy, Recipient, Release, Request,
 };
 use hanzo_pqc::{
-    DecapsulationKey, Dek, EncapsulationKey, Envelope, EnvelopeHeader, HybridSuite, KeyId, PrivacyTier,
-    SignatureAlgorithm, SigningKey, VaultKey, VerifyingKey,
+    CompositeAlgorithm, CompositeSigningKey, DecapsulationKey, Dek, EncapsulationKey, Envelope, EnvelopeHeader,
+    HybridSuite, KeyId, PrivacyTier, SignatureAlgorithm, SigningKey, VaultKey, VerifyingKey,
 };
 use ml_dsa::signature::Keypair;
 use ml_kem::kem::{Decapsulate, Encapsulate};
@@ -279,5 +279,73 @@ fn kbs(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, kem, dsa, hybrid, envelope, kbs);
+/// X-Wing with its expanded key kept, beside the crate that expands its seed at every decapsulation.
+fn x_wing(c: &mut Criterion) {
+    use x_wing::Decapsulator;
+    let mut rng = rng();
+    let suite = HybridSuite::XWing;
+    let seed = [5; 32];
+    let dk = DecapsulationKey::from_seed(suite, &seed).expect("seed");
+    let peer = x_wing::DecapsulationKey::from(seed);
+    c.bench_function("x_wing::from_seed/impl=hanzo", |b| {
+        b.iter(|| DecapsulationKey::from_seed(suite, black_box(&seed)));
+    });
+    c.bench_function("x_wing::from_seed/impl=x-wing", |b| {
+        b.iter(|| x_wing::DecapsulationKey::from(black_box(seed)));
+    });
+    c.bench_function("x_wing::encapsulate/impl=hanzo", |b| {
+        b.iter(|| dk.encapsulation_key().encapsulate(&[], &mut rng));
+    });
+    c.bench_function("x_wing::encapsulate/impl=x-wing", |b| {
+        b.iter(|| peer.encapsulation_key().encapsulate_with_rng(&mut rng));
+    });
+    let (ct, _) = dk.encapsulation_key().encapsulate(&[], &mut rng).expect("encapsulate");
+    let (peer_ct, _) = peer.encapsulation_key().encapsulate_with_rng(&mut rng);
+    c.bench_function("x_wing::decapsulate/impl=hanzo", |b| {
+        b.iter(|| dk.decapsulate(black_box(&ct), &[]));
+    });
+    c.bench_function("x_wing::decapsulate/impl=x-wing", |b| {
+        b.iter(|| peer.decapsulate(black_box(&peer_ct)));
+    });
+}
+
+/// The composite beside the sum of its parts. Signing is the mean over fresh messages.
+fn composite(c: &mut Criterion) {
+    use ed25519_dalek::Signer;
+    let mut rng = rng();
+    let key = CompositeSigningKey::from_seed(CompositeAlgorithm::MlDsa65Ed25519, &[5; 64]).expect("seed");
+    let part = SigningKey::from_seed(SignatureAlgorithm::MlDsa65, &[5; 32]).expect("seed");
+    let second = ed25519_dalek::SigningKey::from_bytes(&[5; 32]);
+    let mut messages = ChaCha12Rng::seed_from_u64(1);
+    c.bench_function("composite::sign/impl=hanzo", |b| {
+        b.iter_batched(|| message(&mut messages), |message| key.sign(&message, &mut rng), BatchSize::SmallInput);
+    });
+    let mut messages = ChaCha12Rng::seed_from_u64(1);
+    c.bench_function("composite::sign/impl=parts", |b| {
+        b.iter_batched(
+            || message(&mut messages),
+            |message| (part.sign(&message, &mut rng), second.sign(&message)),
+            BatchSize::SmallInput,
+        );
+    });
+    let message = message(&mut messages);
+    let signature = key.sign_deterministic(&message).expect("sign");
+    c.bench_function("composite::verify/impl=hanzo", |b| {
+        b.iter(|| key.verifying_key().verify(black_box(&message), &signature));
+    });
+    let (first, other) = (part.sign_deterministic(&message).expect("sign"), second.sign(&message));
+    let public = second.verifying_key();
+    c.bench_function("composite::verify/impl=parts", |b| {
+        b.iter(|| (part.verifying_key().verify(black_box(&message), &first), public.verify_strict(&message, &other)));
+    });
+}
+
+#[cfg(feature = "aws-lc")]
+#[path = "pqc/aws_lc.rs"]
+mod aws_lc;
+
+criterion_group!(benches, kem, dsa, hybrid, x_wing, composite, envelope, kbs);
+#[cfg(feature = "aws-lc")]
+criterion_main!(benches, aws_lc::benches);
+#[cfg(not(feature = "aws-lc"))]
 criterion_main!(benches);
