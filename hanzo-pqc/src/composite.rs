@@ -42,6 +42,12 @@ pub use algorithm::CompositeAlgorithm;
 /// fn comparable<T: PartialEq>() {}
 /// comparable::<hanzo_pqc::CompositeSigningKey>();
 /// ```
+///
+/// ```compile_fail,E0277
+/// fn serialised(secret: &hanzo_pqc::CompositeSigningKey) -> String {
+///     serde_json::to_string(secret).unwrap()
+/// }
+/// ```
 pub struct CompositeSigningKey {
     seed: Zeroizing<Vec<u8>>,
     pq: SigningKey,

@@ -212,3 +212,40 @@ fn policies_out_of_order() {
     assert!(Policy::builder().name(&"a".repeat(65)).build().is_err());
     assert_eq!(read(&[&[3, 0, 0, 0, 1, 0x2A]]), Policy::builder().dangerous_any_suite().build());
 }
+
+/// A secret that ends in a failed `unwrap` is printed by the panic: nothing of it may show, as hex or as decimal bytes.
+#[test]
+fn no_secret_reaches_debug_or_a_panic_message() {
+    #[expect(clippy::unnecessary_literal_unwrap, reason = "the panic is what is tested")]
+    fn message<T: core::fmt::Debug>(secret: T) -> String {
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Err::<(), T>(secret).unwrap()));
+        *caught.unwrap_err().downcast::<String>().unwrap()
+    }
+    let mut messages = Vec::new();
+    for suite in HybridSuite::ALL.iter().copied() {
+        let key = DecapsulationKey::from_seed(suite, &vec![0xA5; suite.seed_len()]).unwrap();
+        let ct =
+            Ciphertext::from_bytes(suite, key.encapsulation_key().encapsulate(&[], &mut rng()).unwrap().0.as_bytes());
+        messages.push(message(key.decapsulate(&ct.unwrap(), &[]).unwrap()));
+        messages.push(message(key));
+    }
+    for algorithm in SignatureAlgorithm::ALL {
+        messages.push(message(SigningKey::from_seed(algorithm, &[0xA5; 32]).unwrap()));
+    }
+    messages.push(message(Dek::new(&[0xA5; 32]).unwrap()));
+    messages.push(message(VaultKey::from_bytes(&[0xA5; 32])));
+    #[cfg(feature = "composite")]
+    for algorithm in hanzo_pqc::CompositeAlgorithm::ALL.iter().copied().take(2) {
+        let key = hanzo_pqc::CompositeSigningKey::from_seed(algorithm, &vec![0xA5; algorithm.seed_len()]);
+        messages.push(message(key.unwrap()));
+    }
+    for message in messages {
+        assert!(message.contains("[redacted]"), "{message}");
+        assert!(!message.contains("165") && !message.to_lowercase().contains("a5"), "{message}");
+        assert!(message.len() < 200, "{message}");
+    }
+}
+
+fn rng() -> ChaCha12Rng {
+    ChaCha12Rng::seed_from_u64(1)
+}

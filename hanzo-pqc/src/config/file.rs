@@ -34,7 +34,7 @@ impl Default for Pqc {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[cfg_attr(not(feature = "kbs"), expect(dead_code, reason = "checked all the same"))]
+#[cfg_attr(not(feature = "kbs"), allow(dead_code, reason = "read to be checked"))]
 struct Kbs {
     attestation_required: bool,
     gpu_cc_enabled: bool,
