@@ -89,6 +89,8 @@ pub(crate) mod sealed {
 
     use crate::dsa::SignatureAlgorithm;
     use crate::error::Result;
+    #[cfg(feature = "hybrid")]
+    use crate::kdf::KdfHash;
     use crate::kem::KemAlgorithm;
 
     /// A shared secret of one component, wiped on drop.
@@ -121,6 +123,12 @@ pub(crate) mod sealed {
         #[cfg(feature = "hybrid")]
         /// The all-zero result is [`crate::Error::NonContributory`].
         fn dh(dh: &Self::Dh, point: &[u8; 32]) -> Result<Secret>;
+        #[cfg(feature = "hybrid")]
+        /// HKDF (RFC 5869) over concatenations; no salt means HashLen zero bytes. Fills `out`, of at most 255 times the hash's length.
+        fn hkdf(hash: KdfHash, salt: Option<&[u8]>, ikm: &[&[u8]], info: &[&[u8]], out: &mut [u8]) -> Result<()>;
+        #[cfg(feature = "hybrid")]
+        /// The hash of a public value.
+        fn digest(hash: KdfHash, bytes: &[u8]) -> Vec<u8>;
     }
 
     /// What an ML-DSA backend does.
@@ -131,6 +139,8 @@ pub(crate) mod sealed {
         type Verifying: Clone + Send + Sync;
 
         fn signing_from_seed(algorithm: SignatureAlgorithm, seed: &[u8; 32]) -> Result<Self::Signing>;
+        /// Takes the long form, whose length and ranges are checked; what else is wrong with it may still be.
+        fn signing_from_expanded(algorithm: SignatureAlgorithm, bytes: &[u8]) -> Result<Self::Signing>;
         fn verifying(signing: &Self::Signing) -> Result<Self::Verifying>;
         fn verifying_from_bytes(algorithm: SignatureAlgorithm, bytes: &[u8]) -> Result<Self::Verifying>;
         fn verifying_bytes(verifying: &Self::Verifying) -> Vec<u8>;

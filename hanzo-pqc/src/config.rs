@@ -1,6 +1,7 @@
 //! Which algorithms a deployment uses for a tier.
 
 use crate::dsa::SignatureAlgorithm;
+use crate::envelope::{Aead, EnvelopeHeader, KeyId};
 use crate::error::{Error, Result};
 use crate::kem::KemAlgorithm;
 use crate::suite::HybridSuite;
@@ -79,10 +80,64 @@ impl PqcConfig {
     /// [`Error::NotApproved`] for X-Wing and MLKEM1024-P384 in FIPS mode, [`Error::FipsUnavailable`] without a FIPS build.
     pub fn check_suite(&self, suite: HybridSuite) -> Result<()> {
         self.check_fips()?;
-        if self.fips_mode && suite.is_hybrid() && !suite.takes_context() {
-            return Err(Error::NotApproved { what: suite.name() });
+        not_approved(self.fips_mode && suite.is_hybrid() && !suite.takes_context(), suite.name())
+    }
+
+    /// The AEAD of envelopes for recipients: ChaCha20-Poly1305, in FIPS mode AES-256-GCM of the module.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FipsUnavailable`] in FIPS mode without a FIPS build.
+    pub fn aead(&self) -> Result<Aead> {
+        self.check_fips()?;
+        #[cfg(feature = "aws-lc")]
+        if self.fips_mode {
+            return Ok(Aead::Aes256Gcm);
         }
-        Ok(())
+        Ok(Aead::ChaCha20Poly1305)
+    }
+
+    /// Accepts AEADs that this configuration may use: every one, or in FIPS mode AES-256-GCM alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotApproved`] for the ChaCha20 ciphers in FIPS mode, [`Error::FipsUnavailable`] without a FIPS build.
+    pub fn check_aead(&self, aead: Aead) -> Result<()> {
+        self.check_fips()?;
+        not_approved(self.fips_mode && aead.code() != 3, aead.name())
+    }
+
+    /// Accepts composites that this configuration may use: every one, or in FIPS mode none, because the second signature is made outside
+    /// the module.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotApproved`] in FIPS mode, [`Error::FipsUnavailable`] without a FIPS build.
+    #[cfg(any(feature = "composite", feature = "unstable-slh-dsa"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "composite", feature = "unstable-slh-dsa"))))]
+    pub fn check_composite(&self, algorithm: crate::composite::CompositeAlgorithm) -> Result<()> {
+        self.check_fips()?;
+        not_approved(self.fips_mode, algorithm.name())
+    }
+
+    /// The header of an envelope for a recipient as this configuration seals it: suite and AEAD follow from the tier.
+    ///
+    /// In FIPS mode seal it for a key of the backend `AwsLc`: its derivations are the module's too.
+    ///
+    /// ```
+    /// use hanzo_pqc::{Aead, HybridSuite, KeyId, PqcConfig, PrivacyTier};
+    ///
+    /// let header = PqcConfig::default().envelope_header(PrivacyTier::GpuCc, KeyId::new("model-0")?)?;
+    /// assert_eq!(header.suite(), Some(HybridSuite::MlKem1024X25519));
+    /// assert_eq!(header.aead(), Aead::ChaCha20Poly1305);
+    /// # Ok::<(), hanzo_pqc::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::suite`].
+    pub fn envelope_header(&self, tier: PrivacyTier, key_id: KeyId) -> Result<EnvelopeHeader> {
+        EnvelopeHeader::new(tier, self.suite(tier)?, key_id)?.with_aead(self.aead()?)
     }
 
     fn check_fips(&self) -> Result<()> {
@@ -91,6 +146,10 @@ impl PqcConfig {
         }
         Ok(())
     }
+}
+
+const fn not_approved(refused: bool, what: &'static str) -> Result<()> {
+    if refused { Err(Error::NotApproved { what }) } else { Ok(()) }
 }
 
 impl Default for PqcConfig {
@@ -141,8 +200,38 @@ mod tests {
     #[test]
     fn fips_mode_is_refused_rather_than_ignored() {
         let config = PqcConfig { fips_mode: true, ..PqcConfig::default() };
-        assert_eq!(config.suite(PrivacyTier::Open), Err(Error::FipsUnavailable));
-        let dsa = config.signature_algorithm(PrivacyTier::Open);
-        assert_eq!(dsa, Err(Error::FipsUnavailable));
+        let (suite, aead) = (HybridSuite::XWing, Aead::ChaCha20Poly1305);
+        let key_id = KeyId::new("k").unwrap();
+        let mut refusals = alloc::vec![
+            config.suite(PrivacyTier::Open).err(),
+            config.signature_algorithm(PrivacyTier::Open).err(),
+            config.aead().err(),
+            config.envelope_header(PrivacyTier::Open, key_id.clone()).err(),
+        ];
+        let mut not_approved =
+            alloc::vec![(config.check_suite(suite), suite.name()), (config.check_aead(aead), aead.name())];
+        #[cfg(any(feature = "composite", feature = "unstable-slh-dsa"))]
+        for algorithm in crate::composite::CompositeAlgorithm::ALL.iter().copied() {
+            not_approved.push((config.check_composite(algorithm), algorithm.name()));
+        }
+        if crate::backend::fips_module() {
+            assert!(refusals.iter().all(Option::is_none));
+            assert!(not_approved.iter().all(|(got, what)| *got == Err(Error::NotApproved { what })));
+            assert_eq!(config.check_suite(HybridSuite::MlKem768X25519), Ok(()));
+            assert_eq!(config.aead().map(Aead::code), Ok(3));
+        } else {
+            refusals.extend(not_approved.iter().map(|(got, _)| got.err()));
+            assert!(refusals.iter().all(|got| *got == Some(Error::FipsUnavailable)));
+        }
+        let free = PqcConfig::default();
+        assert_eq!((free.check_suite(suite), free.check_aead(aead)), (Ok(()), Ok(())));
+        assert_eq!(free.envelope_header(PrivacyTier::Open, key_id).map(|header| header.aead()), Ok(aead));
+    }
+
+    /// What FIPS mode refuses of a build that has the module, asked without one.
+    #[test]
+    fn what_is_not_approved() {
+        assert_eq!(not_approved(true, "X-Wing"), Err(Error::NotApproved { what: "X-Wing" }));
+        assert_eq!(not_approved(false, "X-Wing"), Ok(()));
     }
 }

@@ -13,12 +13,13 @@ use crate::backend::{DsaBackend, RustCrypto};
 use crate::error::{Error, Result};
 
 mod algorithm;
+mod expanded;
 mod signature;
 
 pub use algorithm::SignatureAlgorithm;
 pub use signature::{Context, Signature};
 
-/// An ML-DSA signing key. Its canonical secret form is a 32-byte seed; the expanded key is kept beside it.
+/// An ML-DSA signing key. Its canonical secret form is a 32-byte seed; the expanded key is kept beside it, and can be imported alone.
 ///
 /// [`sign`](Self::sign) is the hedged variant, which mixes fresh randomness in and stays safe where the generator fails;
 /// [`sign_deterministic`](Self::sign_deterministic) and the trait [`signature::Signer`], which has no generator, are the deterministic one.
@@ -50,7 +51,7 @@ pub use signature::{Context, Signature};
 /// }
 /// ```
 pub struct SigningKey<B: DsaBackend = RustCrypto> {
-    seed: Zeroizing<[u8; 32]>,
+    seed: Option<Zeroizing<[u8; 32]>>,
     secret: B::Signing,
     verifying_key: VerifyingKey<B>,
 }
@@ -63,7 +64,7 @@ impl SigningKey {
         rng.fill_bytes(seed.as_mut_slice());
         let secret = DsaSecret::from_seed(algorithm, &seed);
         let public = secret.public();
-        Self::assemble(algorithm, seed, secret, public)
+        Self::assemble(algorithm, Some(seed), secret, public)
     }
 
     /// Expands a 32-byte seed (FIPS 204's ξ) on the default backend.
@@ -73,6 +74,26 @@ impl SigningKey {
     /// [`Error::InvalidLength`] for any other length.
     pub fn from_seed(algorithm: SignatureAlgorithm, seed: &[u8]) -> Result<Self> {
         Self::from_seed_in(algorithm, seed)
+    }
+
+    /// Imports an expanded key (2560, 4032 or 4896 bytes; FIPS 204 algorithm 24) on the default backend. It has no seed from then on.
+    ///
+    /// Checked: every coefficient of s1 and s2 is in range, and a signature made with the key verifies under the public key that follows
+    /// from ρ, s1 and s2, so that tr is its hash. What FIPS 204 leaves to nothing but the seed is not: K can be any 32 bytes, and a t0 that
+    /// is wrong in a few low bits costs a rare signature that does not verify.
+    ///
+    /// ```
+    /// use hanzo_pqc::{Error, SignatureAlgorithm, SigningKey};
+    ///
+    /// let got = SigningKey::from_expanded(SignatureAlgorithm::MlDsa65, &[0xFF; 4032]);
+    /// assert!(matches!(got, Err(Error::InvalidKey)));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidLength`], and [`Error::InvalidKey`] where a check fails.
+    pub fn from_expanded(algorithm: SignatureAlgorithm, bytes: &[u8]) -> Result<Self> {
+        Self::from_expanded_in(algorithm, bytes)
     }
 
     /// Signs with an empty context, deterministically (FIPS 204's rnd = 0): same message, same bytes.
@@ -146,15 +167,36 @@ impl<B: DsaBackend> SigningKey<B> {
         Self::expand(algorithm, Zeroizing::new(seed))
     }
 
+    /// As [`SigningKey::from_expanded`], on a stated backend.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn from_expanded_in(algorithm: SignatureAlgorithm, bytes: &[u8]) -> Result<Self> {
+        let expected = algorithm.expanded_key_len();
+        if bytes.len() != expected {
+            return Err(Error::InvalidLength { what: "expanded signing key", expected, actual: bytes.len() });
+        }
+        if !expanded::in_range(algorithm, bytes) {
+            return Err(Error::InvalidKey);
+        }
+        let secret = B::signing_from_expanded(algorithm, bytes)?;
+        let public = B::verifying(&secret).map_err(|_| Error::InvalidKey)?;
+        let key = Self::assemble(algorithm, None, secret, public);
+        let signature = key.sign_bytes(&[], &[], &mut ZeroRnd).map_err(|_| Error::InvalidKey)?;
+        key.verifying_key.verify(&[], &signature).map_err(|_| Error::InvalidKey)?;
+        Ok(key)
+    }
+
     fn expand(algorithm: SignatureAlgorithm, seed: Zeroizing<[u8; 32]>) -> Result<Self> {
         let secret = B::signing_from_seed(algorithm, &seed)?;
         let public = B::verifying(&secret)?;
-        Ok(Self::assemble(algorithm, seed, secret, public))
+        Ok(Self::assemble(algorithm, Some(seed), secret, public))
     }
 
     fn assemble(
         algorithm: SignatureAlgorithm,
-        seed: Zeroizing<[u8; 32]>,
+        seed: Option<Zeroizing<[u8; 32]>>,
         secret: B::Signing,
         public: B::Verifying,
     ) -> Self {
@@ -173,10 +215,10 @@ impl<B: DsaBackend> SigningKey<B> {
         &self.verifying_key
     }
 
-    /// The secret seed, for storage in a vault.
+    /// The secret seed, for storage in a vault; `None` for a key imported in its expanded form.
     #[must_use]
-    pub fn expose_seed(&self) -> &[u8; 32] {
-        &self.seed
+    pub fn expose_seed(&self) -> Option<&[u8; 32]> {
+        self.seed.as_deref()
     }
 
     /// Signs with an empty context, hedged; takes exactly 32 bytes from `rng` on the default backend.

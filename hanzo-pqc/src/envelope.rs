@@ -4,10 +4,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit, XChaCha20Poly1305};
 use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::backend::KemBackend;
 use crate::error::{Error, Result};
@@ -16,18 +15,24 @@ use crate::kdf;
 use crate::suite::HybridSuite;
 use crate::tier::PrivacyTier;
 use crate::wire::{Reader, put_lp16, put_lp32};
+use aead::TAG_LEN;
+
+mod aead;
+
+pub use aead::Aead;
 
 /// A wrapped data key, in one versioned byte format whose header is authenticated.
 ///
 /// ```text
 /// header = "HPQE" 01 ‖ u8 tier ‖ u16 suite (0 = vault key) ‖ u8 aead ‖ 00 ‖ lp16(key id) ‖ policy digest 32 ‖ context digest 32
-/// bytes  = header ‖ lp32(ciphertext) ‖ nonce (0 or 24 bytes) ‖ lp32(sealed key)
+/// bytes  = header ‖ lp32(ciphertext) ‖ nonce (0, 24, 12 bytes for aead 1, 2, 3) ‖ lp32(sealed key)
 /// KEK    = HKDF(salt "hanzo-pqc/v1/kek", shared secret, header ‖ H(ek) ‖ H(ct))          for a recipient
 ///          HKDF(salt "hanzo-pqc/v1/kek", vault key, header)                              for a vault
 /// ```
 ///
 /// A recipient's envelope uses ChaCha20-Poly1305 with a zero nonce: its key-encryption key is used once, because every envelope
-/// encapsulates afresh and no function takes such a key. A vault's uses XChaCha20-Poly1305 with a random nonce.
+/// encapsulates afresh and no function takes such a key. A vault's uses XChaCha20-Poly1305 with a random nonce. With the feature
+/// `aws-lc`, a recipient's can use AES-256-GCM ([`EnvelopeHeader::with_aead`]), key and nonce from the module: for FIPS mode.
 ///
 /// ```
 /// # #[cfg(feature = "getrandom")] {
@@ -47,15 +52,11 @@ use crate::wire::{Reader, put_lp16, put_lp32};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
     header: EnvelopeHeader,
-    recipient: Recipient,
+    /// None in a vault's envelope.
+    ciphertext: Option<Ciphertext>,
+    /// As long as the AEAD says.
+    nonce: Box<[u8]>,
     sealed: Box<[u8]>,
-}
-
-/// What stands between header and sealed key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Recipient {
-    Key(Ciphertext),
-    Vault { nonce: [u8; 24] },
 }
 
 impl Envelope {
@@ -81,9 +82,9 @@ impl Envelope {
         }
         let (ciphertext, shared) = key.encapsulate(&[], rng)?;
         let aad = header.to_bytes();
-        let kek = kdf::kek(suite, shared.expose_bytes(), &aad, key.as_bytes(), ciphertext.as_bytes())?;
-        let sealed = encrypt(&ChaCha20Poly1305::new((&*kek).into()), &[0; 12].into(), &aad, dek)?;
-        Ok(Self { header, recipient: Recipient::Key(ciphertext), sealed })
+        let kek = kdf::kek::<B>(suite, shared.expose_bytes(), &aad, key.as_bytes(), ciphertext.as_bytes())?;
+        let (nonce, sealed) = aead::seal(header.aead, &kek, &[], &aad, dek.expose_bytes())?;
+        Ok(Self { header, ciphertext: Some(ciphertext), nonce, sealed })
     }
 
     /// Unwraps an envelope that was sealed for this key.
@@ -92,7 +93,7 @@ impl Envelope {
     ///
     /// [`Error::Decrypt`], whatever the reason.
     pub fn open<B: KemBackend>(&self, key: &DecapsulationKey<B>) -> Result<Dek> {
-        let (Recipient::Key(ciphertext), Some(suite)) = (&self.recipient, self.header.suite) else {
+        let (Some(ciphertext), Some(suite)) = (&self.ciphertext, self.header.suite) else {
             return Err(Error::Decrypt);
         };
         if key.suite() != suite {
@@ -100,10 +101,15 @@ impl Envelope {
         }
         let shared = key.decapsulate(ciphertext, &[]).map_err(|_| Error::Decrypt)?;
         let aad = self.header.to_bytes();
-        let kek =
-            kdf::kek(suite, shared.expose_bytes(), &aad, key.encapsulation_key().as_bytes(), ciphertext.as_bytes())
-                .map_err(|_| Error::Decrypt)?;
-        decrypt(&ChaCha20Poly1305::new((&*kek).into()), &[0; 12].into(), &aad, &self.sealed)
+        let kek = kdf::kek::<B>(
+            suite,
+            shared.expose_bytes(),
+            &aad,
+            key.encapsulation_key().as_bytes(),
+            ciphertext.as_bytes(),
+        )
+        .map_err(|_| Error::Decrypt)?;
+        self.unseal(&kek, &aad)
     }
 
     /// Wraps a data key under a vault's own key, for storage. Takes 24 bytes from `rng`.
@@ -124,8 +130,8 @@ impl Envelope {
         rng.fill_bytes(&mut nonce);
         let aad = header.to_bytes();
         let kek = kdf::vault_kek(&key.0, &aad)?;
-        let sealed = encrypt(&XChaCha20Poly1305::new((&*kek).into()), &nonce.into(), &aad, dek)?;
-        Ok(Self { header, recipient: Recipient::Vault { nonce }, sealed })
+        let (nonce, sealed) = aead::seal(header.aead, &kek, &nonce, &aad, dek.expose_bytes())?;
+        Ok(Self { header, ciphertext: None, nonce, sealed })
     }
 
     /// Unwraps an envelope of this vault.
@@ -134,12 +140,16 @@ impl Envelope {
     ///
     /// [`Error::Decrypt`], whatever the reason.
     pub fn open_vault(&self, key: &VaultKey) -> Result<Dek> {
-        let Recipient::Vault { nonce } = &self.recipient else {
+        if self.header.suite.is_some() {
             return Err(Error::Decrypt);
-        };
+        }
         let aad = self.header.to_bytes();
         let kek = kdf::vault_kek(&key.0, &aad).map_err(|_| Error::Decrypt)?;
-        decrypt(&XChaCha20Poly1305::new((&*kek).into()), &(*nonce).into(), &aad, &self.sealed)
+        self.unseal(&kek, &aad)
+    }
+
+    fn unseal(&self, kek: &[u8; 32], aad: &[u8]) -> Result<Dek> {
+        Dek::from_vec(aead::open(self.header.aead, kek, &self.nonce, aad, &self.sealed)?).map_err(|_| Error::Decrypt)
     }
 
     /// The header; authenticated once the envelope has opened.
@@ -152,13 +162,8 @@ impl Envelope {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = self.header.to_bytes();
-        match &self.recipient {
-            Recipient::Key(ciphertext) => put_lp32(&mut out, ciphertext.as_bytes()),
-            Recipient::Vault { nonce } => {
-                put_lp32(&mut out, &[]);
-                out.extend_from_slice(nonce);
-            }
-        }
+        put_lp32(&mut out, self.ciphertext.as_ref().map_or(&[], Ciphertext::as_bytes));
+        out.extend_from_slice(&self.nonce);
         put_lp32(&mut out, &self.sealed);
         out
     }
@@ -174,18 +179,19 @@ impl Envelope {
         let header = EnvelopeHeader::read(&mut reader)?;
         let place = reader.malformed();
         let ciphertext = reader.lp32("ciphertext", MAX_CIPHERTEXT_LEN)?;
-        let recipient = match header.suite {
-            Some(suite) => Recipient::Key(Ciphertext::from_bytes(suite, ciphertext).map_err(|_| place)?),
-            None if ciphertext.is_empty() => Recipient::Vault { nonce: reader.array()? },
+        let ciphertext = match header.suite {
+            Some(suite) => Some(Ciphertext::from_bytes(suite, ciphertext).map_err(|_| place)?),
+            None if ciphertext.is_empty() => None,
             None => return Err(place),
         };
+        let nonce = reader.take(header.aead.nonce_len())?.into();
         let place = reader.malformed();
         let sealed = reader.lp32("sealed key", Dek::MAX_LEN + TAG_LEN)?;
         if sealed.len() <= TAG_LEN {
             return Err(place);
         }
         reader.finish()?;
-        Ok(Self { header, recipient, sealed: sealed.into() })
+        Ok(Self { header, ciphertext, nonce, sealed: sealed.into() })
     }
 }
 
@@ -194,6 +200,7 @@ impl Envelope {
 pub struct EnvelopeHeader {
     tier: PrivacyTier,
     suite: Option<HybridSuite>,
+    aead: Aead,
     key_id: KeyId,
     policy_digest: [u8; 32],
     context_digest: [u8; 32],
@@ -207,13 +214,28 @@ impl EnvelopeHeader {
     /// [`Error::TierMismatch`] where the suite is weaker than the tier demands.
     pub fn new(tier: PrivacyTier, suite: HybridSuite, key_id: KeyId) -> Result<Self> {
         tier.check_suite(suite)?;
-        Ok(Self { tier, suite: Some(suite), key_id, policy_digest: [0; 32], context_digest: [0; 32] })
+        let aead = Aead::ChaCha20Poly1305;
+        Ok(Self { tier, suite: Some(suite), aead, key_id, policy_digest: [0; 32], context_digest: [0; 32] })
     }
 
     /// The header of an envelope in a vault, with both digests zero.
     #[must_use]
     pub const fn vault(tier: PrivacyTier, key_id: KeyId) -> Self {
-        Self { tier, suite: None, key_id, policy_digest: [0; 32], context_digest: [0; 32] }
+        let aead = Aead::XChaCha20Poly1305;
+        Self { tier, suite: None, aead, key_id, policy_digest: [0; 32], context_digest: [0; 32] }
+    }
+
+    /// Chooses the AEAD: for a recipient's envelope ChaCha20-Poly1305 (the default) or AES-256-GCM, for a vault's XChaCha20-Poly1305 alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for any other.
+    pub fn with_aead(mut self, aead: Aead) -> Result<Self> {
+        if aead.is_for_vault() != self.suite.is_none() {
+            return Err(Error::Unsupported { what: "this aead" });
+        }
+        self.aead = aead;
+        Ok(self)
     }
 
     /// Sets the digest of the policy under which the key was released.
@@ -242,13 +264,10 @@ impl EnvelopeHeader {
         self.suite
     }
 
-    /// The AEAD: it follows from the kind of key.
+    /// The AEAD.
     #[must_use]
     pub const fn aead(&self) -> Aead {
-        match self.suite {
-            Some(_) => Aead::ChaCha20Poly1305,
-            None => Aead::XChaCha20Poly1305,
-        }
+        self.aead
     }
 
     /// The name of the wrapped key.
@@ -276,7 +295,7 @@ impl EnvelopeHeader {
         out.extend_from_slice(MAGIC);
         out.push(self.tier.code());
         out.extend_from_slice(&self.suite.map_or(0, HybridSuite::code).to_be_bytes());
-        out.push(self.aead().code());
+        out.push(self.aead.code());
         out.push(0);
         put_lp16(&mut out, self.key_id.as_bytes());
         out.extend_from_slice(&self.policy_digest);
@@ -300,44 +319,8 @@ impl EnvelopeHeader {
             Some(suite) => Self::new(tier, suite, key_id)?,
             None => Self::vault(tier, key_id),
         };
-        if header.aead() != aead {
-            return Err(place);
-        }
+        let header = header.with_aead(aead).map_err(|_| place)?;
         Ok(header.with_policy_digest(reader.array()?).with_context_digest(reader.array()?))
-    }
-}
-
-/// The authenticated ciphers of the envelope.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Aead {
-    /// ChaCha20-Poly1305 (RFC 8439), with a zero nonce under a key used once.
-    ChaCha20Poly1305,
-    /// XChaCha20-Poly1305, with a random 24-byte nonce under a vault's key.
-    XChaCha20Poly1305,
-}
-
-impl Aead {
-    /// The code used on the wire: 1 or 2.
-    #[must_use]
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::ChaCha20Poly1305 => 1,
-            Self::XChaCha20Poly1305 => 2,
-        }
-    }
-
-    /// The AEAD with this code.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownAead`] for any other code.
-    pub const fn from_code(code: u8) -> Result<Self> {
-        Ok(match code {
-            1 => Self::ChaCha20Poly1305,
-            2 => Self::XChaCha20Poly1305,
-            _ => return Err(Error::UnknownAead(code)),
-        })
     }
 }
 
@@ -492,35 +475,7 @@ impl fmt::Debug for VaultKey {
 
 impl ZeroizeOnDrop for VaultKey {}
 
-fn encrypt<C: AeadInOut>(
-    cipher: &C,
-    nonce: &chacha20poly1305::aead::Nonce<C>,
-    aad: &[u8],
-    dek: &Dek,
-) -> Result<Box<[u8]>> {
-    // Room for the tag from the start: growing would leave a copy of the key behind.
-    let mut buffer = Vec::with_capacity(dek.0.len() + TAG_LEN);
-    buffer.extend_from_slice(&dek.0);
-    if cipher.encrypt_in_place(nonce, aad, &mut buffer).is_err() {
-        buffer.zeroize();
-        return Err(Error::TooLong { what: "data key", limit: Dek::MAX_LEN });
-    }
-    Ok(buffer.into_boxed_slice())
-}
-
-fn decrypt<C: AeadInOut>(
-    cipher: &C,
-    nonce: &chacha20poly1305::aead::Nonce<C>,
-    aad: &[u8],
-    sealed: &[u8],
-) -> Result<Dek> {
-    let mut buffer = Zeroizing::new(sealed.to_vec());
-    cipher.decrypt_in_place(nonce, aad, &mut *buffer).map_err(|_| Error::Decrypt)?;
-    Dek::from_vec(buffer).map_err(|_| Error::Decrypt)
-}
-
 const MAGIC: &[u8] = b"HPQE\x01";
-const TAG_LEN: usize = 16;
 /// The longest ciphertext of any suite, in a build of every feature: 0x0051's.
 const MAX_CIPHERTEXT_LEN: usize = 1665;
 

@@ -191,7 +191,7 @@ impl<B: KemBackend> DecapsulationKey<B> {
         #[cfg(feature = "hybrid")]
         if let Some(curve_secret) = self.curve.agree(curve_part)? {
             let (ct, ek) = (&ciphertext.bytes, &self.encapsulation_key.bytes);
-            return kdf::combine(suite, &pq_secret, &curve_secret, ct, ek, ctx).map(SharedSecret);
+            return kdf::combine::<B>(suite, &pq_secret, &curve_secret, ct, ek, ctx).map(SharedSecret);
         }
         let _ = curve_part;
         Ok(SharedSecret(pq_secret))
@@ -284,7 +284,7 @@ impl<B: KemBackend> EncapsulationKey<B> {
         {
             let point = self.bytes.get(self.suite.kem().encapsulation_key_len()..).unwrap_or_default();
             if let Some(curve_secret) = ephemeral.agree(point)? {
-                let key = kdf::combine(self.suite, &pq_secret, &curve_secret, &bytes, &self.bytes, ctx)?;
+                let key = kdf::combine::<B>(self.suite, &pq_secret, &curve_secret, &bytes, &self.bytes, ctx)?;
                 return Ok((self.ciphertext(bytes), SharedSecret(key)));
             }
         }

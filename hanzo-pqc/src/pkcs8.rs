@@ -94,14 +94,15 @@ impl<B: DsaBackend> SigningKey<B> {
     ///
     /// # Errors
     ///
-    /// None for a valid key.
+    /// [`Error::Unsupported`] for a key that was imported without its seed.
     pub fn to_pkcs8_der(&self) -> Result<Zeroizing<Vec<u8>>> {
-        private_info(dsa_oid(self.algorithm()), self.expose_seed())
+        let seed = self.expose_seed().ok_or(Error::Unsupported { what: "export without a seed" })?;
+        private_info(dsa_oid(self.algorithm()), seed)
     }
 }
 
 impl SigningKey {
-    /// Reads an ML-DSA key in PKCS#8 DER: the seed, or seed and expanded key, which must agree.
+    /// Reads an ML-DSA key in PKCS#8 DER: seed, expanded key, or both, which must agree.
     ///
     /// ```
     /// use hanzo_pqc::{SignatureAlgorithm, SigningKey};
@@ -114,18 +115,21 @@ impl SigningKey {
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] for bytes that are no PKCS#8, [`Error::InvalidKey`] where the algorithm has parameters, is no ML-DSA or the two
-    /// forms disagree, [`Error::Unsupported`] for an expanded key alone, which nothing can check.
+    /// [`Error::Malformed`] for bytes that are no PKCS#8, [`Error::InvalidKey`] where the algorithm has parameters, is no ML-DSA, the two
+    /// forms disagree, or an expanded key alone fails the checks of [`Self::from_expanded`].
     pub fn from_pkcs8_der(der: &[u8]) -> Result<Self> {
         let (oid, private) = read_private(der)?;
         let mut all = SignatureAlgorithm::ALL.into_iter();
         let algorithm = all.find(|algorithm| dsa_oid(*algorithm) == oid).ok_or(Error::InvalidKey)?;
         let (seed, expanded) = forms(private)?;
-        let seed = seed.ok_or(Error::Unsupported { what: "an expanded ML-DSA key" })?;
-        let key = Self::from_seed(algorithm, seed).map_err(|_| Error::InvalidKey)?;
-        match expanded {
-            Some(expanded) if !bool::from(key.expanded().ct_eq(expanded)) => Err(Error::InvalidKey),
-            _ => Ok(key),
+        match (seed, expanded) {
+            (Some(seed), None) => Self::from_seed(algorithm, seed).map_err(|_| Error::InvalidKey),
+            (None, Some(expanded)) => Self::from_expanded(algorithm, expanded).map_err(|_| Error::InvalidKey),
+            (Some(seed), Some(expanded)) => {
+                let key = Self::from_seed(algorithm, seed).map_err(|_| Error::InvalidKey)?;
+                if bool::from(key.expanded().ct_eq(expanded)) { Ok(key) } else { Err(Error::InvalidKey) }
+            }
+            (None, None) => Err(Error::InvalidKey),
         }
     }
 }

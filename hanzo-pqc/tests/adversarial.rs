@@ -126,7 +126,11 @@ fn envelope_headers_outside_the_table() {
     assert!(matches!(with(6, &[0x00, 0x40]), Error::TierMismatch { requested: "ML-KEM-512", .. }));
     assert_eq!(with(6, &[0, 0]), malformed(8), "vault with aead 1");
     assert_eq!(with(8, &[2]), malformed(8), "recipient with aead 2");
+    assert_eq!(with(8, &[4]), Error::UnknownAead(4));
+    #[cfg(not(feature = "aws-lc"))]
     assert_eq!(with(8, &[3]), Error::UnknownAead(3));
+    #[cfg(feature = "aws-lc")]
+    assert!(matches!(with(8, &[3]), Error::TooLong { what: "sealed key", .. }), "a nonce was expected");
     assert_eq!(with(9, &[1]), malformed(9), "reserved byte");
     assert_eq!(with(10, &[0, 0]), malformed(10), "empty key id");
     let ct_len = 76 + 2;
@@ -244,6 +248,27 @@ fn no_secret_reaches_debug_or_a_panic_message() {
         assert!(!message.contains("165") && !message.to_lowercase().contains("a5"), "{message}");
         assert!(message.len() < 200, "{message}");
     }
+}
+
+/// Every secret type says that it wipes itself: a field that does not would have to be looked at here.
+#[test]
+fn secrets_wipe_themselves() {
+    fn wiped<T: zeroize::ZeroizeOnDrop>() {}
+    wiped::<DecapsulationKey>();
+    wiped::<hanzo_pqc::SharedSecret>();
+    wiped::<SigningKey>();
+    wiped::<Dek>();
+    wiped::<VaultKey>();
+    wiped::<hanzo_pqc::typed::DecapsulationKey<hanzo_pqc::typed::MlKem768>>();
+    #[cfg(feature = "composite")]
+    wiped::<hanzo_pqc::CompositeSigningKey>();
+    #[cfg(feature = "aws-lc")]
+    wiped::<DecapsulationKey<hanzo_pqc::backend::AwsLc>>();
+    // And so do the parts they are made of, in the default backend.
+    wiped::<ml_kem::DecapsulationKey<ml_kem::MlKem768>>();
+    wiped::<ml_dsa::ExpandedSigningKey<ml_dsa::MlDsa65>>();
+    wiped::<x25519_dalek::StaticSecret>();
+    wiped::<x25519_dalek::SharedSecret>();
 }
 
 fn rng() -> ChaCha12Rng {

@@ -84,13 +84,13 @@ fn envelope() {
     let Some(file) = load("computed/envelope.json") else {
         return;
     };
-    let (mut passed, mut refused) = (0, 0);
+    let (mut passed, mut third) = (0, 0);
     for case in cases(&file) {
         let expected = bytes(case, "envelope");
         let code = number(case, "suite") as u16;
         if number(case, "aead") == 3 {
-            assert_eq!(Envelope::from_bytes(&expected), Err(Error::UnknownAead(3)));
-            refused += 1;
+            aes_256_gcm(case, &expected);
+            third += 1;
             continue;
         }
         let tier = PrivacyTier::try_from(number(case, "tier") as u8).unwrap();
@@ -126,7 +126,45 @@ fn envelope() {
         assert!(opened.unwrap().ct_eq(&dek));
         passed += 1;
     }
-    assert_eq!((passed, refused), (10, 2));
+    assert_eq!((passed, third), (10, 2));
+}
+
+/// Only a build with AWS-LC has this cipher; its nonce is the module's own, so that sealing gives no vector.
+#[cfg(not(feature = "aws-lc"))]
+fn aes_256_gcm(_: &Value, expected: &[u8]) {
+    assert_eq!(Envelope::from_bytes(expected), Err(Error::UnknownAead(3)));
+}
+
+#[cfg(feature = "aws-lc")]
+fn aes_256_gcm(case: &Value, expected: &[u8]) {
+    use hanzo_pqc::backend::AwsLc;
+    let suite = suite(case).unwrap();
+    let tier = PrivacyTier::try_from(number(case, "tier") as u8).unwrap();
+    let dek = Dek::new(&bytes(case, "dek")).unwrap();
+    let dk = DecapsulationKey::<AwsLc>::from_seed_in(suite, &bytes(case, "recipient_seed")).unwrap();
+    let read = Envelope::from_bytes(expected).unwrap();
+    assert_eq!(read.to_bytes(), expected);
+    assert_eq!(read.header().to_bytes(), bytes(case, "header"));
+    assert!(read.open(&dk).unwrap().ct_eq(&dek));
+    // The key and its derivation are the same on the other backend.
+    let other = DecapsulationKey::from_seed(suite, &bytes(case, "recipient_seed")).unwrap();
+    assert!(read.open(&other).unwrap().ct_eq(&dek));
+
+    let id = KeyId::new(bytes(case, "key_id")).unwrap();
+    let header = EnvelopeHeader::new(tier, suite, id.clone()).unwrap().with_aead(Aead::Aes256Gcm).unwrap();
+    let sealed = Envelope::seal(header, dk.encapsulation_key(), &dek, &mut Script::new(&[])).unwrap();
+    assert_eq!(sealed.to_bytes().len(), expected.len());
+    assert!(sealed.open(&dk).unwrap().ct_eq(&dek));
+    let vault = EnvelopeHeader::vault(tier, id).with_aead(Aead::Aes256Gcm);
+    assert!(matches!(vault, Err(Error::Unsupported { .. })), "a vault has one cipher");
+
+    for bit in 0..expected.len() * 8 {
+        let mut flipped = expected.to_vec();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(envelope) = Envelope::from_bytes(&flipped) {
+            assert_eq!(envelope.open(&dk).unwrap_err(), Error::Decrypt, "bit {bit}");
+        }
+    }
 }
 
 #[test]

@@ -4,9 +4,13 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+#[cfg(feature = "hybrid")]
+use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::agreement;
 #[cfg(feature = "hybrid")]
 use aws_lc_rs::agreement::{UnparsedPublicKey, X25519};
+#[cfg(feature = "hybrid")]
+use aws_lc_rs::hkdf;
 use aws_lc_rs::kem;
 use aws_lc_rs::signature::{
     KeyPair, ML_DSA_44, ML_DSA_44_SIGNING, ML_DSA_65, ML_DSA_65_SIGNING, ML_DSA_87, ML_DSA_87_SIGNING, ParsedPublicKey,
@@ -20,6 +24,8 @@ use crate::backend::rustcrypto::KemSecret;
 use crate::backend::{AwsLc, sealed};
 use crate::dsa::SignatureAlgorithm;
 use crate::error::{Error, Result};
+#[cfg(feature = "hybrid")]
+use crate::kdf::KdfHash;
 use crate::kem::KemAlgorithm;
 
 /// An imported decapsulation key, and beside it the public key, which the module does not give back.
@@ -118,6 +124,31 @@ impl sealed::Kem for AwsLc {
         // The module's only failure here is the all-zero result (RFC 7748 section 6.1).
         agreement::agree(dh, UnparsedPublicKey::new(&X25519, point), Error::NonContributory, wrap)
     }
+
+    #[cfg(feature = "hybrid")]
+    fn hkdf(hash: KdfHash, salt: Option<&[u8]>, ikm: &[&[u8]], info: &[&[u8]], out: &mut [u8]) -> Result<()> {
+        let (algorithm, hash_len) = match hash {
+            KdfHash::Sha256 => (hkdf::HKDF_SHA256, 32),
+            KdfHash::Sha384 => (hkdf::HKDF_SHA384, 48),
+            KdfHash::Sha512 => (hkdf::HKDF_SHA512, 64),
+        };
+        let ikm = Zeroizing::new(ikm.concat());
+        // The module's own form of no salt is not approved in FIPS mode; the bytes it stands for are.
+        let prk = hkdf::Salt::new(algorithm, salt.unwrap_or(&[0; 64][..hash_len])).extract(&ikm);
+        let too_long = Error::TooLong { what: "derived key", limit: 255 * hash_len };
+        let okm = prk.expand(info, OutputLen(out.len())).map_err(|_| too_long)?;
+        okm.fill(out).map_err(|_| too_long)
+    }
+
+    #[cfg(feature = "hybrid")]
+    fn digest(hash: KdfHash, bytes: &[u8]) -> Vec<u8> {
+        let algorithm = match hash {
+            KdfHash::Sha256 => &aws_lc_rs::digest::SHA256,
+            KdfHash::Sha384 => &aws_lc_rs::digest::SHA384,
+            KdfHash::Sha512 => &aws_lc_rs::digest::SHA512,
+        };
+        aws_lc_rs::digest::digest(algorithm, bytes).as_ref().to_vec()
+    }
 }
 
 impl sealed::Dsa for AwsLc {
@@ -126,6 +157,10 @@ impl sealed::Dsa for AwsLc {
 
     fn signing_from_seed(algorithm: SignatureAlgorithm, seed: &[u8; 32]) -> Result<PqdsaKeyPair> {
         PqdsaKeyPair::from_seed(dsa_algorithm(algorithm).0, seed).map_err(|_| Error::Backend)
+    }
+
+    fn signing_from_expanded(algorithm: SignatureAlgorithm, bytes: &[u8]) -> Result<PqdsaKeyPair> {
+        PqdsaKeyPair::from_raw_private_key(dsa_algorithm(algorithm).0, bytes).map_err(|_| Error::InvalidKey)
     }
 
     fn verifying(signing: &PqdsaKeyPair) -> Result<ParsedPublicKey> {
@@ -165,6 +200,34 @@ impl sealed::Dsa for AwsLc {
         no_context(context)?;
         verifying.verify_sig(message, signature).map_err(|_| Error::InvalidSignature)
     }
+}
+
+/// How much key material to derive, in the form the module asks for it.
+#[cfg(feature = "hybrid")]
+struct OutputLen(usize);
+
+#[cfg(feature = "hybrid")]
+impl hkdf::KeyType for OutputLen {
+    fn len(&self) -> usize {
+        self.0
+    }
+}
+
+/// Appends the tag; the nonce is the module's own (FIPS 140-3 IG C.H).
+#[cfg(feature = "hybrid")]
+pub(crate) fn aes_256_gcm_seal(key: &[u8; 32], aad: &[u8], buffer: &mut Vec<u8>) -> Result<[u8; 12]> {
+    let key = RandomizedNonceKey::new(&AES_256_GCM, key).map_err(|_| Error::Backend)?;
+    let nonce = key.seal_in_place_append_tag(Aad::from(aad), buffer).map_err(|_| Error::Backend)?;
+    Ok(*nonce.as_ref())
+}
+
+/// Takes the tag off.
+#[cfg(feature = "hybrid")]
+pub(crate) fn aes_256_gcm_open(key: &[u8; 32], nonce: &[u8; 12], aad: &[u8], buffer: &mut Vec<u8>) -> Result<()> {
+    let key = RandomizedNonceKey::new(&AES_256_GCM, key).map_err(|_| Error::Backend)?;
+    let opened = key.open_in_place(Nonce::from(nonce), Aad::from(aad), buffer).map_err(|_| Error::Decrypt)?.len();
+    buffer.truncate(opened);
+    Ok(())
 }
 
 const fn no_context(context: &[u8]) -> Result<()> {

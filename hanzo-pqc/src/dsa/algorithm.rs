@@ -63,6 +63,16 @@ impl SignatureAlgorithm {
         }
     }
 
+    /// Length of an expanded signing key, the import form, in bytes.
+    #[must_use]
+    pub const fn expanded_key_len(self) -> usize {
+        match self {
+            Self::MlDsa44 => 2560,
+            Self::MlDsa65 => 4032,
+            Self::MlDsa87 => 4896,
+        }
+    }
+
     /// Length of a signature, in bytes; the same for the hedged and the deterministic variant.
     #[must_use]
     pub const fn signature_len(self) -> usize {

@@ -73,7 +73,7 @@ impl SharedSecret {
     ) -> Result<[u8; 32]> {
         let suite = encapsulation_key.suite();
         split(ciphertext.as_bytes(), 0, suite.ciphertext_len(), "ciphertext")?;
-        kdf::confirm(suite, &self.0, encapsulation_key.as_bytes(), ciphertext.as_bytes()).map(|value| *value)
+        kdf::confirm::<B>(suite, &self.0, encapsulation_key.as_bytes(), ciphertext.as_bytes()).map(|value| *value)
     }
 
     /// Checks the other side's key confirmation, in constant time.
