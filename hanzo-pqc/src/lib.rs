@@ -17,6 +17,8 @@ mod envelope;
 mod error;
 #[cfg(feature = "json")]
 mod exchange;
+#[cfg(feature = "hazmat")]
+mod hazmat;
 mod hybrid;
 #[cfg(feature = "hybrid")]
 mod kdf;
