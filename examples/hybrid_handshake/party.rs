@@ -103,10 +103,16 @@ impl Accepted {
         Ok(Self { session: Session::new(&secret, &transcript(hello, &reply))?, reply })
     }
 
+    /// Takes the client's proof; only then is there a session.
+    pub(crate) fn finished(self, proof: &[u8]) -> Result<Session> {
+        self.check(proof)?;
+        Ok(self.session)
+    }
+
     /// Checks the client's proof, in constant time.
-    pub(crate) fn finished(self, proof: &[u8; 32]) -> Result<Session> {
+    pub(crate) fn check(&self, proof: &[u8]) -> Result<()> {
         let difference = self.session.proof.iter().zip(proof).fold(0, |sum, (a, b)| sum | (a ^ b));
-        if difference == 0 { Ok(self.session) } else { Err(Error::ConfirmationMismatch) }
+        if difference == 0 && proof.len() == 32 { Ok(()) } else { Err(Error::ConfirmationMismatch) }
     }
 }
 
