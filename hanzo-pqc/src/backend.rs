@@ -138,7 +138,7 @@ pub(crate) mod sealed {
         /// A parsed verifying key.
         type Verifying: Clone + Send + Sync;
 
-        fn signing_from_seed(algorithm: SignatureAlgorithm, seed: &[u8; 32]) -> Result<Self::Signing>;
+        fn pair_from_seed(algorithm: SignatureAlgorithm, seed: &[u8; 32]) -> Result<(Self::Signing, Self::Verifying)>;
         /// Takes the long form, whose length and ranges are checked; what else is wrong with it may still be.
         fn signing_from_expanded(algorithm: SignatureAlgorithm, bytes: &[u8]) -> Result<Self::Signing>;
         fn verifying(signing: &Self::Signing) -> Result<Self::Verifying>;

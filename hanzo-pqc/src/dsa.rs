@@ -62,8 +62,7 @@ impl SigningKey {
     pub fn generate<R: CryptoRng + ?Sized>(algorithm: SignatureAlgorithm, rng: &mut R) -> Self {
         let mut seed = Zeroizing::new([0; 32]);
         rng.fill_bytes(seed.as_mut_slice());
-        let secret = DsaSecret::from_seed(algorithm, &seed);
-        let public = secret.public();
+        let (secret, public) = DsaSecret::pair_from_seed(algorithm, &seed);
         Self::assemble(algorithm, Some(seed), secret, public)
     }
 
@@ -189,8 +188,7 @@ impl<B: DsaBackend> SigningKey<B> {
     }
 
     fn expand(algorithm: SignatureAlgorithm, seed: Zeroizing<[u8; 32]>) -> Result<Self> {
-        let secret = B::signing_from_seed(algorithm, &seed)?;
-        let public = B::verifying(&secret)?;
+        let (secret, public) = B::pair_from_seed(algorithm, &seed)?;
         Ok(Self::assemble(algorithm, Some(seed), secret, public))
     }
 

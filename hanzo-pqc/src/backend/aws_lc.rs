@@ -155,8 +155,10 @@ impl sealed::Dsa for AwsLc {
     type Signing = PqdsaKeyPair;
     type Verifying = ParsedPublicKey;
 
-    fn signing_from_seed(algorithm: SignatureAlgorithm, seed: &[u8; 32]) -> Result<PqdsaKeyPair> {
-        PqdsaKeyPair::from_seed(dsa_algorithm(algorithm).0, seed).map_err(|_| Error::Backend)
+    fn pair_from_seed(algorithm: SignatureAlgorithm, seed: &[u8; 32]) -> Result<(PqdsaKeyPair, ParsedPublicKey)> {
+        let signing = PqdsaKeyPair::from_seed(dsa_algorithm(algorithm).0, seed).map_err(|_| Error::Backend)?;
+        let verifying = Self::verifying(&signing)?;
+        Ok((signing, verifying))
     }
 
     fn signing_from_expanded(algorithm: SignatureAlgorithm, bytes: &[u8]) -> Result<PqdsaKeyPair> {

@@ -9,6 +9,7 @@ use ml_kem::{MlKem512, MlKem768, MlKem1024};
 use rand_core::{CryptoRng, TryCryptoRng, TryRng};
 #[cfg(feature = "hybrid")]
 use sha2::{Digest, Sha256, Sha384, Sha512};
+use signature::Keypair;
 use signature::digest::Update;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -93,8 +94,8 @@ impl sealed::Dsa for RustCrypto {
     type Signing = DsaSecret;
     type Verifying = DsaPublic;
 
-    fn signing_from_seed(algorithm: SignatureAlgorithm, seed: &[u8; 32]) -> Result<DsaSecret> {
-        Ok(DsaSecret::from_seed(algorithm, seed))
+    fn pair_from_seed(algorithm: SignatureAlgorithm, seed: &[u8; 32]) -> Result<(DsaSecret, DsaPublic)> {
+        Ok(DsaSecret::pair_from_seed(algorithm, seed))
     }
 
     fn signing_from_expanded(algorithm: SignatureAlgorithm, bytes: &[u8]) -> Result<DsaSecret> {
@@ -322,15 +323,22 @@ pub enum DsaSecret {
 }
 
 impl DsaSecret {
-    pub(crate) fn from_seed(algorithm: SignatureAlgorithm, seed: &[u8; 32]) -> Self {
+    /// With the public half, which generation makes anyway and which costs as much again to derive from the secret one.
+    pub(crate) fn pair_from_seed(algorithm: SignatureAlgorithm, seed: &[u8; 32]) -> (Self, DsaPublic) {
+        macro_rules! level {
+            ($level:ident, $seed:expr) => {{
+                let pair = ml_dsa::SigningKey::from_seed($seed);
+                (Self::$level(Box::new(pair.expanded_key().clone())), DsaPublic::$level(pair.verifying_key()))
+            }};
+        }
         let mut seed = ml_dsa::Seed::from(*seed);
-        let key = match algorithm {
-            SignatureAlgorithm::MlDsa44 => Self::L1(Box::new(ml_dsa::ExpandedSigningKey::from_seed(&seed))),
-            SignatureAlgorithm::MlDsa65 => Self::L3(Box::new(ml_dsa::ExpandedSigningKey::from_seed(&seed))),
-            SignatureAlgorithm::MlDsa87 => Self::L5(Box::new(ml_dsa::ExpandedSigningKey::from_seed(&seed))),
+        let pair = match algorithm {
+            SignatureAlgorithm::MlDsa44 => level!(L1, &seed),
+            SignatureAlgorithm::MlDsa65 => level!(L3, &seed),
+            SignatureAlgorithm::MlDsa87 => level!(L5, &seed),
         };
         seed.as_mut_slice().zeroize();
-        key
+        pair
     }
 
     /// Takes the long form, which the caller has checked: the crate would panic on some others.
