@@ -22,7 +22,7 @@ pub use signature::{Context, Signature};
 /// An ML-DSA signing key. Its canonical secret form is a 32-byte seed; the expanded key is kept beside it, and can be imported alone.
 ///
 /// [`sign`](Self::sign) is the hedged variant, which mixes fresh randomness in and stays safe where the generator fails;
-/// [`sign_deterministic`](Self::sign_deterministic) and the trait [`signature::Signer`], which has no generator, are the deterministic one.
+/// [`sign_deterministic`](Self::sign_deterministic) and the trait [`signature::Signer`](crate::signature::Signer), which has no generator, are the deterministic one.
 /// The inherent `sign` hides the trait's: call `Signer::sign(&key, message)` or `key.try_sign(message)` for that.
 ///
 /// `B` is the [backend](crate::backend); the deterministic variant and μ are the default one's alone.
