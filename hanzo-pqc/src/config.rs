@@ -208,12 +208,13 @@ mod tests {
             config.aead().err(),
             config.envelope_header(PrivacyTier::Open, key_id.clone()).err(),
         ];
-        let mut not_approved =
-            alloc::vec![(config.check_suite(suite), suite.name()), (config.check_aead(aead), aead.name())];
+        let not_approved =
+            [(config.check_suite(suite), suite.name()), (config.check_aead(aead), aead.name())].into_iter();
         #[cfg(any(feature = "composite", feature = "unstable-slh-dsa"))]
-        for algorithm in crate::composite::CompositeAlgorithm::ALL.iter().copied() {
-            not_approved.push((config.check_composite(algorithm), algorithm.name()));
-        }
+        let not_approved = not_approved.chain(
+            crate::composite::CompositeAlgorithm::ALL.iter().map(|&each| (config.check_composite(each), each.name())),
+        );
+        let not_approved: Vec<_> = not_approved.collect();
         if crate::backend::fips_module() {
             assert!(refusals.iter().all(Option::is_none));
             assert!(not_approved.iter().all(|(got, what)| *got == Err(Error::NotApproved { what })));

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 #![cfg(feature = "hybrid")]
 
+#[cfg(feature = "aws-lc")]
+use hanzo_pqc::EncapsulationKey;
 use hanzo_pqc::rand_core::SeedableRng;
-use hanzo_pqc::{Ciphertext, DecapsulationKey, EncapsulationKey, HybridSuite};
+use hanzo_pqc::{Ciphertext, DecapsulationKey, HybridSuite};
 use proptest::prelude::*;
 use rand_chacha::ChaCha12Rng;
 
