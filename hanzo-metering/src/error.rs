@@ -1,6 +1,6 @@
 use crate::{
-    BillingError, EmissionError, FeeError, LedgerError, LinkedError, MeterError, ScheduleError, StakeError,
-    TreasuryError, UnitError,
+    BillingError, EmissionError, FeeError, GasError, LedgerError, LinkedError, MeterError, QuotaError, ScheduleError,
+    StakeError, TreasuryError, UnitError,
 };
 
 /// Any error of this crate, for callers that use several of its parts.
@@ -34,6 +34,12 @@ pub enum Error {
     /// Of the treasury.
     #[error(transparent)]
     Treasury(#[from] TreasuryError),
+    /// Of quotas.
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
+    /// Of gas.
+    #[error(transparent)]
+    Gas(#[from] GasError),
     /// Of the pool and the scheduler.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),

@@ -40,6 +40,11 @@ impl TransferId {
         Self(id)
     }
 
+    /// The id of number `seq` of a source, for a ledger with [`IdMode::Sequenced`](crate::IdMode::Sequenced).
+    pub const fn sequenced(source: u64, seq: u64) -> Self {
+        Self((source as u128) << 64 | seq as u128)
+    }
+
     /// The id of one leg of an escrow or of another effect with several legs:
     /// `BLAKE3.derive_key("hanzo-metering v1 escrow leg", escrow (16 bytes), leg (2 bytes))`, first 16 bytes, big-endian.
     pub fn escrow_leg(escrow: u128, leg: u16) -> Self {

@@ -11,6 +11,7 @@ mod transfer;
 pub use account::{AccountFlag, AccountHandle, AccountState, Balance, NewAccount, Opened};
 pub use audit::{Audit, LedgerTotals};
 pub use error::{Field, LedgerError, LinkedError};
+pub use index::IdMode;
 pub use transfer::{Applied, Entry, Pending, PendingState, Transfer, TransferKind};
 
 use crate::{AccountId, Status, Timestamp, TransferId};
@@ -80,13 +81,31 @@ impl Ledger {
     /// An empty ledger whose hash tables are keyed by `seed`. Give a secret one where strangers choose ids, so
     /// that they cannot choose colliding ones; no result depends on it.
     pub fn with_hash_seed(seed: u64) -> Self {
+        Self::with_ids(IdMode::Any, seed)
+    }
+
+    /// An empty ledger with transfer ids of this mode, whose hash tables are keyed by `seed`.
+    ///
+    /// ```
+    /// use hanzo_metering::{AccountId, IdMode, Ledger, LedgerError, NewAccount, Timestamp, Transfer, TransferId};
+    /// # fn main() -> Result<(), LedgerError> {
+    /// let (now, a, b) = (Timestamp::from_nanos(1), AccountId::new(1), AccountId::new(2));
+    /// let mut ledger = Ledger::with_ids(IdMode::Sequenced, 0);
+    /// ledger.open(now, NewAccount::new(a, 1))?;
+    /// ledger.open(now, NewAccount::new(b, 1))?;
+    /// ledger.apply(now, &Transfer::new(TransferId::sequenced(7, 1), a, b, 5))?;
+    /// let skipped = ledger.apply(now, &Transfer::new(TransferId::sequenced(7, 3), a, b, 5));
+    /// assert_eq!(skipped, Err(LedgerError::SequenceGap { expected: 2 }));
+    /// # Ok(()) }
+    /// ```
+    pub fn with_ids(mode: IdMode, seed: u64) -> Self {
         let state = FixedState::with_seed(seed);
         Self {
             now: 0,
             accounts: Vec::new(),
             by_id: HashMap::with_hasher(state.clone()),
             records: Vec::new(),
-            index: IdIndex::new(state),
+            index: IdIndex::new(mode, state),
             deadlines: BinaryHeap::new(),
             open: Vec::new(),
         }
@@ -126,7 +145,8 @@ impl Ledger {
     /// Applies one transfer.
     ///
     /// # Errors
-    /// `ClockBackwards`, then the first of: `ZeroId`, `MaxId`, `SameAccount`, `ZeroAmount`; `IdConflict` or
+    /// `ClockBackwards`, then the first of: `ZeroId`, `MaxId`, `SameAccount`, `ZeroAmount`; with sequenced ids `SourceRange` or
+    /// `SequenceGap`; `IdConflict` or
     /// `IdAlreadyFailed`; for a post or void `PendingNotFound`, `NotPending`, `AlreadyPosted`, `AlreadyVoided`,
     /// `Expired`, `Held`, `ExceedsPending`, `DebitFrozen`, `CreditFrozen` (a void is not stopped by a frozen account);
     /// else `DebitNotFound`, `CreditNotFound`, `LedgerMismatch`, `DebitClosed`, `CreditClosed`, `DebitFrozen`,
@@ -321,9 +341,19 @@ impl Ledger {
         self.record_of(id).map(|at| self.entry(&self.records[at as usize]))
     }
 
+    /// Whether an id was used up by a transfer that was refused.
+    pub fn is_refused(&self, id: TransferId) -> bool {
+        self.index.peek(&self.records, id.get()) == Some(Known::Refused)
+    }
+
     /// All applied transfers, in order.
     pub fn transfers(&self) -> impl ExactSizeIterator<Item = Entry> {
         self.records.iter().map(|r| self.entry(r))
+    }
+
+    /// How the ids of its transfers are made.
+    pub const fn id_mode(&self) -> IdMode {
+        self.index.mode()
     }
 
     /// How many transfers were applied.
@@ -352,7 +382,7 @@ impl Ledger {
     }
 
     fn record_of(&self, id: TransferId) -> Option<u32> {
-        match self.index.get(&self.records, id.get())? {
+        match self.index.peek(&self.records, id.get())? {
             Known::Record(at) => Some(at),
             Known::Refused => None,
         }

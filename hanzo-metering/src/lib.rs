@@ -8,10 +8,13 @@ extern crate alloc;
 mod emission;
 mod error;
 mod fees;
+mod gas;
 mod ids;
+mod inference;
 mod invoice;
 mod ledger;
 mod meter;
+mod quota;
 mod resources;
 mod scheduler;
 mod stake;
@@ -24,15 +27,18 @@ mod wide;
 pub use emission::{Emission, EmissionError, inference_reward, realized_ppm};
 pub use error::{Error, Result};
 pub use fees::{Disposition, FeeAccrual, FeeError, FeeSchedule, Role, Share, distribute};
+pub use gas::{GasError, GasSchedule, MilliGas, Operation};
 pub use ids::{AccountId, TransferId};
+pub use inference::{InferenceCredits, Model};
 pub use invoice::{Biller, BillingError, Deployment, Invoice, Line, LineKind};
 pub use ledger::{
-    AccountFlag, AccountHandle, AccountState, Applied, Audit, Balance, Entry, Field, Ledger, LedgerError, LedgerTotals,
-    LinkedError, NewAccount, Opened, Pending, PendingState, Transfer, TransferKind,
+    AccountFlag, AccountHandle, AccountState, Applied, Audit, Balance, Entry, Field, IdMode, Ledger, LedgerError,
+    LedgerTotals, LinkedError, NewAccount, Opened, Pending, PendingState, Transfer, TransferKind,
 };
 pub use meter::{
     Basis, Correction, CpuSource, GapPolicy, Meter, MeterConfig, MeterError, Reading, Recorded, Value, Window,
 };
+pub use quota::{Gcra, QuotaError, SlidingWindow};
 pub use resources::{Demand, Pool};
 pub use scheduler::{
     Action, Event, Intent, JobRecord, JobSpec, JobState, Outcome, Plan, Planner, QueuedJob, RunningJob, ScheduleError,

@@ -52,6 +52,15 @@ impl TreasuryConfig {
             hash_seed: 0,
         }
     }
+
+    /// The same with unbonding that takes no less than `min_delay_ns`: the longest time from an offence to its verdict
+    /// (`hanzo-poai` computes it for its rules), so that nobody can leave with a stake that is about to be slashed.
+    pub const fn covering(mut self, min_delay_ns: u64) -> Self {
+        if self.unbonding_ns < min_delay_ns {
+            self.unbonding_ns = min_delay_ns;
+        }
+        self
+    }
 }
 
 /// One asset and everything that may happen to it.
@@ -328,6 +337,7 @@ impl Treasury {
             Effect::Settle { escrow, bps, ref recipients, .. } => self.settle(now, escrow, bps, recipients),
             Effect::Refund { escrow, .. } => self.refund(now, escrow),
             Effect::Dispute { escrow, .. } => self.dispute(now, escrow),
+            Effect::Resume { escrow, .. } => self.resume(now, escrow),
             Effect::Bond { account, amount, .. } => self.bond(now, id, wallet(account)?, amount),
             Effect::ReturnBond { bond, .. } => self.return_bond(now, id, bond),
             Effect::DrawBond { bond, to, amount, .. } => {

@@ -523,3 +523,47 @@ fn plans() {
     }
     assert_eq!(list(&file["plan"]).len(), 12);
 }
+
+#[test]
+fn quotas() {
+    let Some(file) = data("quotas.json") else { return };
+    let mut checked = 0;
+    for (i, c) in list(&file["cases"]).iter().enumerate() {
+        let (limit, window) = (num(&c["limit"]), num(&c["window_ns"]));
+        let mut sliding = SlidingWindow::new(limit, window).unwrap();
+        let mut gcra = Gcra::new(limit, window, num(&c["burst"])).unwrap();
+        for (at, d) in list(&c["decisions"]).iter().enumerate() {
+            let (now, cost) = (t(&d[0]), num(&d[1]));
+            let show = |answer: Result<(), QuotaError>| match answer {
+                Ok(()) => "admit".into(),
+                Err(QuotaError::NeverFits { .. }) => "never_fits".into(),
+                Err(QuotaError::Denied { retry_at }) => retry_at.as_nanos().to_string(),
+                Err(e) => panic!("{e}"),
+            };
+            assert_eq!(show(sliding.check(now, &i, cost)), text(&d[2]), "case {i} request {at}: window");
+            assert_eq!(show(gcra.check(now, &i, cost)), text(&d[3]), "case {i} request {at}: gcra");
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 1_200);
+}
+
+#[test]
+fn gas() {
+    let Some(file) = data("gas.json") else { return };
+    for c in list(&file["matmul"]) {
+        let gas = GasSchedule::MATMUL.matmul(num(&c["m"]), num(&c["n"]), num(&c["k"])).unwrap();
+        assert_eq!(gas.get(), num::<u64>(&c["milligas"]));
+    }
+    for c in list(&file["charge"]) {
+        let charge = MilliGas::new(num(&c["milligas"])).charge(num(&c["price_per_gas"])).unwrap();
+        assert_eq!(charge, num::<u128>(&c["charge"]));
+    }
+    let table = &file["operations_milligas"];
+    let names = ["job_submission", "settlement", "dispute_resolution", "hmm_swap", "stake"];
+    for (operation, name) in Operation::ALL.into_iter().zip(names) {
+        assert_eq!(operation.gas().get(), num::<u64>(&table[name]));
+    }
+    let mean: u64 = Operation::ALL.iter().map(|o| o.gas().get()).sum::<u64>() / 5_000;
+    assert_eq!(mean, num::<u64>(&file["mean_gas"][0]));
+}

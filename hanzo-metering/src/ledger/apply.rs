@@ -68,7 +68,7 @@ impl Ledger {
             TransferKind::Post { amount: Some(0), .. } => return Err(LedgerError::ZeroAmount),
             TransferKind::Post { .. } | TransferKind::Void { .. } => {}
         }
-        match self.index.get(&self.records, t.id.get()) {
+        match self.index.get(&self.records, t.id.get())? {
             Some(Known::Record(at)) => {
                 let record = &self.records[at as usize];
                 return match record.difference(t, |a| self.id_of(a), self.linked_id(record)) {

@@ -120,6 +120,15 @@ pub enum LedgerError {
     /// The account to be closed has a balance.
     #[error("account has a balance")]
     NotEmpty,
+    /// A sequenced id that leaves out others of its source; nothing is used up.
+    #[error("sequence number leaves a gap, {expected} is next")]
+    SequenceGap {
+        /// The next number of the source.
+        expected: u64,
+    },
+    /// The source of a sequenced id is 2^63 or more.
+    #[error("source of the id is 2^63 or more")]
+    SourceRange,
     /// Too many legs in one linked chain.
     #[error("chain of {len} legs passes the limit of {max}")]
     ChainTooLong {

@@ -20,14 +20,17 @@ pub enum Effect {
     /// Splits `amount` of a wallet over `(account, weight)` by largest remainder.
     Distribute { id: u128, from: u128, shares: Vec<(u128, u128)>, amount: u128 },
     /// Reserves `amount` of a wallet in escrow until it is settled or refunded, or `timeout_ns` are over
-    /// (0: the treasury's default), when the wallet has it back.
+    /// (0: the treasury's default), when the wallet has it back. A lock refused for lack of cover has used its id up, so
+    /// that a late copy of it cannot lock after all: lock again under a new id.
     Lock { id: u128, from: u128, amount: u128, timeout_ns: u64 },
     /// Pays `floor(price bps / 10_000)` of an escrow out by fee schedule 0 and gives the rest back. Ends a dispute.
     Settle { id: u128, escrow: u128, bps: u16, recipients: Vec<(Role, u128)> },
     /// Gives an escrow back. Ends a dispute.
     Refund { id: u128, escrow: u128 },
-    /// Stops the clock of an escrow until it is settled or refunded.
+    /// Stops the clock of an escrow until it is settled, refunded or resumed.
     Dispute { id: u128, escrow: u128 },
+    /// Takes a dispute back: the escrow is locked again, with the time it had left.
+    Resume { id: u128, escrow: u128 },
     /// Moves `amount` of a wallet into a bond.
     Bond { id: u128, account: u128, amount: u128 },
     /// Gives back what is left of a bond and ends it.
@@ -54,6 +57,7 @@ impl Effect {
             | Self::Settle { id, .. }
             | Self::Refund { id, .. }
             | Self::Dispute { id, .. }
+            | Self::Resume { id, .. }
             | Self::Bond { id, .. }
             | Self::ReturnBond { id, .. }
             | Self::DrawBond { id, .. }

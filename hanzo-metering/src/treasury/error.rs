@@ -35,6 +35,9 @@ pub enum TreasuryError {
     /// The escrow is disputed already.
     #[error("escrow is disputed already")]
     AlreadyDisputed,
+    /// The escrow is not disputed, so there is no dispute to take back.
+    #[error("escrow is not disputed")]
+    NotDisputed,
     /// More than 10,000 basis points.
     #[error("{bps} basis points pass 10000")]
     BadBps {

@@ -93,6 +93,14 @@ impl Treasury {
         Ok(Legs::new(escrow).receipt(Status::New))
     }
 
+    pub(super) fn resume(&mut self, now: Timestamp, escrow: u128) -> Result<Receipt, TreasuryError> {
+        if self.live_escrow(escrow)?.state != EscrowState::Disputed {
+            return Err(TreasuryError::NotDisputed);
+        }
+        self.ledger.release_hold(now, TransferId::new(escrow))?;
+        Ok(Legs::new(escrow).receipt(Status::New))
+    }
+
     /// Applies the legs that end an escrow, out of a hold if need be; on an error the hold is as before.
     fn end_escrow(
         &mut self,
