@@ -6,6 +6,7 @@ mod audit;
 mod error;
 mod index;
 mod record;
+mod state;
 mod transfer;
 
 pub use account::{AccountFlag, AccountHandle, AccountState, Balance, NewAccount, Opened};
@@ -195,19 +196,25 @@ impl Ledger {
     /// # Errors
     /// `ClockBackwards`.
     pub fn advance(&mut self, now: Timestamp) -> Result<usize, LedgerError> {
+        let mut expired = 0;
+        self.expire(now, |_| expired += 1)?;
+        Ok(expired)
+    }
+
+    /// The same, telling which pendings expired.
+    pub(crate) fn expire(&mut self, now: Timestamp, mut each: impl FnMut(TransferId)) -> Result<(), LedgerError> {
         let now_ns = now.as_nanos();
         if now_ns < self.now {
             return Err(LedgerError::ClockBackwards { now, ledger_time: self.now() });
         }
         self.now = now_ns;
-        let mut expired = 0;
         while let Some(&Reverse((deadline, at))) = self.deadlines.peek()
             && deadline <= now_ns
         {
             self.deadlines.pop();
             if self.is_due(deadline, at) {
                 self.release(at, PendingState::Expired);
-                expired += 1;
+                each(TransferId::new(self.records[at as usize].id));
             }
         }
         // Settled pendings leave their deadlines behind; keep those a minority.
@@ -218,7 +225,7 @@ impl Ledger {
             kept.dedup();
             self.deadlines = kept.into();
         }
-        Ok(expired)
+        Ok(())
     }
 
     /// Stops the clock of a pending transfer; it can be neither posted nor voided until it is released.

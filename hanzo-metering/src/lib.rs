@@ -12,6 +12,7 @@ mod gas;
 mod ids;
 mod inference;
 mod invoice;
+mod journal;
 mod ledger;
 mod meter;
 mod quota;
@@ -23,6 +24,7 @@ mod time;
 mod treasury;
 mod units;
 mod wide;
+mod wire;
 
 pub use emission::{Emission, EmissionError, inference_reward, realized_ppm};
 pub use error::{Error, Result};
@@ -31,6 +33,10 @@ pub use gas::{GasError, GasSchedule, MilliGas, Operation};
 pub use ids::{AccountId, TransferId};
 pub use inference::{InferenceCredits, Model};
 pub use invoice::{Biller, BillingError, Deployment, Invoice, Line, LineKind};
+pub use journal::{
+    ChainCallError, Frame, FrameKind, Journal, JournalError, JournalStore, Journaled, JournaledError, LedgerCallError,
+    Machine, MemoryStore, RecoverError, Recovered, recover,
+};
 pub use ledger::{
     AccountFlag, AccountHandle, AccountState, Applied, Audit, Balance, Entry, Field, IdMode, Ledger, LedgerError,
     LedgerTotals, LinkedError, NewAccount, Opened, Pending, PendingState, Transfer, TransferKind,

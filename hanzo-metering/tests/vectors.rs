@@ -567,3 +567,27 @@ fn gas() {
     let mean: u64 = Operation::ALL.iter().map(|o| o.gas().get()).sum::<u64>() / 5_000;
     assert_eq!(mean, num::<u64>(&file["mean_gas"][0]));
 }
+
+#[test]
+fn journal_frames_and_hashes() {
+    let Some(file) = data("ids.json") else { return };
+    let frames: Vec<Vec<u8>> = list(&file["journal"]["frames"]).iter().map(|f| hex::decode(text(f)).unwrap()).collect();
+    let bytes = frames.concat();
+    // Read, replayed and written again: the same bytes.
+    let (live, torn) = Journaled::recover(Ledger::new(), MemoryStore::from_bytes(bytes.clone(), None)).unwrap();
+    assert_eq!((torn, hex::encode(live.hash())), (0, text(&file["journal"]["last_hash"]).to_owned()));
+    assert_eq!(live.state().balance_of(AccountId::new(12)).unwrap().credits_posted, 500);
+    let mut journal = Journal::new();
+    let mut written = Vec::new();
+    let mut open = Vec::new();
+    for frame in &frames {
+        let (frame, len) = Frame::decode(frame).unwrap();
+        assert_eq!(len, Frame::HEADER + frame.body.len());
+        if frame.kind == FrameKind::Commit {
+            written.extend(journal.write(open.drain(..), frame.at));
+        } else {
+            open.push((frame.kind, frame.at, frame.body));
+        }
+    }
+    assert_eq!(written, bytes);
+}

@@ -88,6 +88,32 @@ impl IdIndex {
         }
     }
 
+    /// Whether an id can come next, or was left out by a chain that was refused; always so with arbitrary ids.
+    pub(super) fn in_reach(&self, id: u128) -> bool {
+        match self {
+            Self::Any(_) => true,
+            Self::Sequenced(sequences) => sequences.in_reach(id),
+        }
+    }
+
+    /// Fills an empty index; `None` where an id stands twice or out of reach.
+    pub(super) fn fill(&mut self, records: &[Record], refused: &[u128]) -> Option<()> {
+        let known = (0..).zip(records).map(|(at, r)| (r.id, at));
+        let mut ids: Vec<(u128, u32)> = known.chain(refused.iter().map(|&id| (id, REFUSED))).collect();
+        ids.sort_unstable();
+        for (id, slot) in ids {
+            if id == 0 || !self.in_reach(id) || self.peek(records, id).is_some() {
+                return None;
+            }
+            match (&mut *self, slot) {
+                (Self::Any(table), REFUSED) => table.push_refused(records, id),
+                (Self::Any(table), at) => table.insert(records, id, at),
+                (Self::Sequenced(sequences), slot) => sequences.set(id, slot),
+            }
+        }
+        Some(())
+    }
+
     /// Forgets the last record before it is popped.
     pub(super) fn remove_last(&mut self, records: &[Record]) {
         let Some(last) = records.last() else { return };
@@ -170,6 +196,13 @@ impl Sequences {
             Some(at) => Ok(table.get(at as usize).and_then(|&slot| known(slot))),
             None => Err(LedgerError::SequenceGap { expected: high + 1 }),
         }
+    }
+
+    /// A refused chain leaves out less than its length.
+    fn in_reach(&self, id: u128) -> bool {
+        let (source, seq) = parts(id);
+        let high = self.find(source).map_or(0, |at| self.sources[at].1.len() as u64);
+        source < 1 << 63 && seq > 0 && seq <= (high + super::Ledger::MAX_CHAIN as u64).min(MAX_RECORDS as u64)
     }
 
     fn peek(&self, id: u128) -> Option<Known> {
