@@ -1,5 +1,6 @@
 use crate::fees::{FeeError, distribute};
 use crate::wide::mul_div;
+use crate::wire::{Bytes, Wire, WireError};
 use alloc::vec::Vec;
 
 /// How much may be minted, by epoch and in all.
@@ -121,3 +122,14 @@ pub enum EmissionError {
 const PPM: u128 = 1_000_000;
 /// Nanoseconds of 365 days.
 const YEAR_NS: u128 = 365 * 24 * 3_600 * 1_000_000_000;
+
+impl Emission {
+    pub(crate) fn put_state(&self, out: &mut Vec<u8>) {
+        (self.minted, self.epoch, self.minted_in_epoch).put(out);
+    }
+
+    pub(crate) fn take_state(&mut self, bytes: &mut Bytes<'_>) -> Result<(), WireError> {
+        (self.minted, self.epoch, self.minted_in_epoch) = Wire::take(bytes)?;
+        Ok(())
+    }
+}

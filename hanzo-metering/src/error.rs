@@ -1,6 +1,6 @@
 use crate::{
-    BillingError, EmissionError, FeeError, GasError, LedgerError, LinkedError, MeterError, QuotaError, ScheduleError,
-    StakeError, TreasuryError, UnitError,
+    BillingError, BooksError, EmissionError, FeeError, GasError, JournalError, LedgerError, LinkedError, MeterError,
+    QuotaError, ScheduleError, StakeError, TreasuryError, UnitError,
 };
 
 /// Any error of this crate, for callers that use several of its parts.
@@ -34,6 +34,12 @@ pub enum Error {
     /// Of the treasury.
     #[error(transparent)]
     Treasury(#[from] TreasuryError),
+    /// Of books.
+    #[error(transparent)]
+    Books(#[from] BooksError),
+    /// Of a journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// Of quotas.
     #[error(transparent)]
     Quota(#[from] QuotaError),

@@ -5,6 +5,7 @@ mod accrual;
 pub use accrual::FeeAccrual;
 
 use crate::wide::{BPS, mul_div};
+use crate::wire::wire_enum;
 use alloc::vec::Vec;
 
 /// Who a share of a fee goes to.
@@ -219,3 +220,8 @@ pub enum FeeError {
     #[error("amount overflows")]
     Overflow,
 }
+
+wire_enum!(Role {
+    0 => Operator, 1 => Validator, 2 => Worker, 3 => Verifier, 4 => LiquidityProvider, 5 => GpuNode, 6 => Contributor,
+    7 => Treasury, 8 => Other(number),
+});

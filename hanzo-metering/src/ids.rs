@@ -57,6 +57,17 @@ impl TransferId {
         Self(derive("hanzo-metering v1 slash leg", &[evidence, &leg.to_be_bytes()]))
     }
 
+    /// The id of the deposit of an attempt at a job: job (16 bytes), attempt (4), under `"hanzo-metering v1 job deposit"`.
+    pub fn deposit(job: u128, attempt: u32) -> Self {
+        Self(derive("hanzo-metering v1 job deposit", &[&job.to_be_bytes(), &attempt.to_be_bytes()]))
+    }
+
+    /// The id of mint number `n` of [`Books`](crate::Books): operator (16 bytes), number (8), under
+    /// `"hanzo-metering v1 mint"`.
+    pub fn mint(operator: AccountId, n: u64) -> Self {
+        Self(derive("hanzo-metering v1 mint", &[&operator.0.to_be_bytes(), &n.to_be_bytes()]))
+    }
+
     /// The id of an invoice, which is the id of the transfer that pays it: account (16 bytes), deployment (32), hash of
     /// the tariff (32), first and last height (8 each), under the context `"hanzo-metering v1 invoice id"`.
     pub fn invoice(account: AccountId, deployment: &[u8; 32], tariff: &[u8; 32], from: u64, to: u64) -> Self {

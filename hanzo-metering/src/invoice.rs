@@ -1,4 +1,5 @@
 use crate::meter::Changes;
+use crate::wire::{Bytes, Wire, WireError, wire_enum, wire_struct};
 use crate::{
     AccountId, Carry, Correction, Meter, MeterError, RuntimeKind, SignedQuanta, Status, Tariff, TeeKind, Timestamp,
     TransferId, UnitError, Window,
@@ -264,3 +265,25 @@ pub enum BillingError {
     #[error(transparent)]
     Unit(#[from] UnitError),
 }
+
+/// The watermark, the deployments and the invoices of the watermark.
+impl Biller {
+    pub(crate) fn put_state(&self, out: &mut Vec<u8>) {
+        self.watermark.put(out);
+        self.deployments.put(out);
+        self.last.put(out);
+    }
+
+    pub(crate) fn take_state(&mut self, bytes: &mut Bytes<'_>) -> Result<(), WireError> {
+        self.watermark = u64::take(bytes)?;
+        self.deployments = Wire::take(bytes)?;
+        self.last = Wire::take(bytes)?;
+        Ok(())
+    }
+}
+
+wire_struct!(Entry { deployment, price, mint });
+wire_struct!(Deployment { account, tariff, runtime, tee, meter });
+wire_enum!(LineKind { 0 => Usage(window), 1 => Correction(correction) });
+wire_struct!(Line { kind, quanta, amount, carry_after });
+wire_struct!(Invoice { id, account, deployment, tariff, from_height, to_height, lines, total, mint });

@@ -11,6 +11,7 @@ pub use ledger::ChainCallError;
 pub use log::{Journal, Recovered, recover};
 pub use store::{JournalStore, MemoryStore};
 
+pub(crate) use ledger::advance as ledger_advance;
 pub(crate) use log::Sink;
 pub(crate) use snapshot::{open_snapshot, seal_snapshot};
 

@@ -5,6 +5,8 @@
 
 extern crate alloc;
 
+mod books;
+mod cluster;
 mod emission;
 mod error;
 mod fees;
@@ -26,6 +28,8 @@ mod units;
 mod wide;
 mod wire;
 
+pub use books::{Answer, BilledInvoice, Books, BooksConfig, BooksError, Command, Deposit, Minted, Payout};
+pub use cluster::{Cluster, ClusterPlan, NodeId, NodeSpec, Selection, Start, select_by_stake};
 pub use emission::{Emission, EmissionError, inference_reward, realized_ppm};
 pub use error::{Error, Result};
 pub use fees::{Disposition, FeeAccrual, FeeError, FeeSchedule, Role, Share, distribute};
@@ -47,8 +51,8 @@ pub use meter::{
 pub use quota::{Gcra, QuotaError, SlidingWindow};
 pub use resources::{Demand, Pool};
 pub use scheduler::{
-    Action, Event, Intent, JobRecord, JobSpec, JobState, Outcome, Plan, Planner, QueuedJob, RunningJob, ScheduleError,
-    Scheduler, SchedulerConfig, StopReason,
+    Action, Event, Intent, JobRecord, JobSpec, JobState, Outcome, Plan, PlanRules, Planner, QueuedJob, RunningJob,
+    ScheduleError, Scheduler, SchedulerConfig, StopReason,
 };
 pub use stake::{SlashOrder, Slashed, StakeBalance, StakeError, StakePurpose, Stakes, minimum_stake};
 pub use tariff::{Carry, Tariff, TeePolicy, TeeStacking};

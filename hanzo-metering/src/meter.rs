@@ -2,6 +2,7 @@
 
 mod integrate;
 
+use crate::wire::{Bytes, Wire, WireError, wire_enum, wire_struct};
 use crate::{Resources, SignedUsage, Timestamp, UnitError, Usage};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
@@ -224,11 +225,7 @@ impl Meter {
         }
         let key = Key { source: source.into(), id: id.into() };
         self.known.insert(key.clone(), (at, value));
-        match value {
-            Value::Reserved(r) => self.reserved.insert(at, key, r),
-            Value::Used(r) => self.used.insert(at, key, r),
-            Value::CpuTime(t) => self.cpu.insert(at, key, t),
-        }
+        self.insert(at, key, value);
         if at < self.closed_to {
             self.touched = Some(self.touched.map_or(at, |t| t.min(at)));
             return Ok(Recorded::Late);
@@ -316,6 +313,14 @@ impl Meter {
             }
         }
         self.touched = None;
+    }
+
+    fn insert(&mut self, at: Timestamp, key: Key, value: Value) {
+        match value {
+            Value::Reserved(r) => self.reserved.insert(at, key, r),
+            Value::Used(r) => self.used.insert(at, key, r),
+            Value::CpuTime(t) => self.cpu.insert(at, key, t),
+        }
     }
 
     /// The earliest time a reading is taken for.
@@ -447,3 +452,66 @@ pub enum MeterError {
     #[error(transparent)]
     Unit(#[from] UnitError),
 }
+
+/// The configuration, the open window's begin, the closed windows, and the readings by time and key.
+impl Wire for Meter {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.config.put(out);
+        (self.start, self.closed_to, self.touched).put(out);
+        self.windows.put(out);
+        let mut known: Vec<(Timestamp, &Key, Value)> = self.known.iter().map(|(k, &(at, v))| (at, k, v)).collect();
+        known.sort_unstable_by_key(|&(at, key, _)| (at, key));
+        (known.len() as u32).put(out);
+        for (at, key, value) in known {
+            at.put(out);
+            key.source.to_vec().put(out);
+            key.id.to_vec().put(out);
+            value.put(out);
+        }
+    }
+
+    fn take(bytes: &mut Bytes<'_>) -> Result<Self, WireError> {
+        let config = MeterConfig::take(bytes)?;
+        let (start, closed_to, touched) = Wire::take(bytes)?;
+        let mut meter = Self { closed_to, touched, ..Self::new(config, start) };
+        meter.windows = Wire::take(bytes)?;
+        for _ in 0..u32::take(bytes)? {
+            let at = Timestamp::take(bytes)?;
+            let (source, id): (Vec<u8>, Vec<u8>) = Wire::take(bytes)?;
+            let value = Value::take(bytes)?;
+            let key = Key { source: source.into(), id: id.into() };
+            if meter.known.insert(key.clone(), (at, value)).is_some() {
+                return Err(WireError::Value);
+            }
+            meter.insert(at, key, value);
+        }
+        Ok(meter)
+    }
+}
+
+impl Wire for usize {
+    fn put(&self, out: &mut Vec<u8>) {
+        (*self as u64).put(out);
+    }
+    fn take(bytes: &mut Bytes<'_>) -> Result<Self, WireError> {
+        Self::try_from(u64::take(bytes)?).map_err(|_| WireError::Value)
+    }
+}
+
+wire_enum!(Basis { 0 => Reserved, 1 => Used, 2 => MaxOfBoth });
+wire_enum!(GapPolicy { 0 => Zero, 1 => Hold });
+wire_enum!(CpuSource { 0 => Gauge, 1 => Counter });
+wire_enum!(Value { 0 => Reserved(resources), 1 => Used(resources), 2 => CpuTime(nanos) });
+wire_struct!(Window { from, to, usage, reserved_gap_ns, used_gap_ns, resets });
+wire_struct!(Correction { from, to, delta });
+wire_struct!(MeterConfig {
+    basis,
+    cpu_source,
+    max_gap_ns,
+    reserved_gap,
+    used_gap,
+    max_skew_ns,
+    retention_ns,
+    capacity,
+    ceiling
+});

@@ -1,20 +1,24 @@
-//! Scheduling of one pool: a pure planner, and a state machine around it that survives crashes.
+//! Scheduling of a cluster: order and plan of one tick, and a state machine around them that survives crashes.
 
 mod job;
 mod plan;
 
 pub use job::{Action, Event, Intent, JobRecord, JobSpec, JobState, Outcome, ScheduleError, StopReason};
-pub use plan::{Plan, Planner, QueuedJob, RunningJob};
+pub(crate) use plan::Order;
+pub use plan::{Plan, PlanRules, Planner, QueuedJob, RunningJob};
 
-use crate::{Demand, Pool, Status, Timestamp};
+use crate::{Cluster, Demand, NodeId, NodeSpec, Selection, Status, Timestamp};
 use alloc::collections::BTreeMap;
+use alloc::vec;
 use alloc::vec::Vec;
 
 /// How a [`Scheduler`] works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchedulerConfig {
-    /// What the pool has.
-    pub capacity: Demand,
+    /// The nodes.
+    pub nodes: Vec<NodeSpec>,
+    /// Which of them a replica goes to.
+    pub selection: Selection,
     /// Most jobs that wait.
     pub queue_limit: usize,
     /// How long a job waits before it goes first.
@@ -30,10 +34,17 @@ pub struct SchedulerConfig {
 }
 
 impl SchedulerConfig {
-    /// A pool with 100,000 places in the queue, a wait of 200 s (100 blocks of 2 s), bills every 100 blocks, 5 attempts.
-    pub const fn new(capacity: Demand) -> Self {
+    /// One node, number 0, with 100,000 places in the queue, a wait of 200 s (100 blocks of 2 s), bills every 100 blocks, 5
+    /// attempts.
+    pub fn new(capacity: Demand) -> Self {
+        Self::cluster(vec![NodeSpec::new(NodeId::new(0), capacity)])
+    }
+
+    /// The same with these nodes, each replica going where it fits best.
+    pub const fn cluster(nodes: Vec<NodeSpec>) -> Self {
         Self {
-            capacity,
+            nodes,
+            selection: Selection::BestFit,
             queue_limit: 100_000,
             max_wait_ns: 200_000_000_000,
             interval_blocks: 100,
@@ -44,7 +55,7 @@ impl SchedulerConfig {
     }
 }
 
-/// The scheduler of one pool, as a state machine: events in, actions out, no input or output of its own.
+/// The scheduler of a node or a cluster, as a state machine: events in, actions out, no input or output of its own.
 ///
 /// A job's room is reserved and its intent recorded before it is deployed, and the outcome is recorded after. So after a
 /// crash at any point [`recover`](Self::recover) knows each job that may run, asks about those whose outcome is
@@ -58,7 +69,7 @@ impl SchedulerConfig {
 /// let r = Resources::new(2_000, 4 << 30, 0)?;
 /// let mut scheduler = Scheduler::new(SchedulerConfig::new(Demand { resources: r, slots: 100 }))?;
 /// let actions = scheduler.tick(t(1), &[Event::Submit(JobSpec::new(7, 1, r)), Event::Submit(JobSpec::new(8, 1, r))])?;
-/// assert!(matches!(actions[..], [Action::RecordIntent(intent)] if intent.spec.id == 7));
+/// assert!(matches!(&actions[..], [Action::RecordIntent(intent)] if intent.spec.id == 7));
 /// let actions = scheduler.tick(t(2), &[Event::IntentRecorded { job: 7 }])?;
 /// assert_eq!(actions, [Action::Deploy { job: 7, attempt: 1 }]);
 /// # Ok(()) }
@@ -66,8 +77,7 @@ impl SchedulerConfig {
 #[derive(Debug, Clone)]
 pub struct Scheduler {
     config: SchedulerConfig,
-    planner: Planner,
-    pool: Pool,
+    cluster: Cluster,
     now: Timestamp,
     height: u64,
     watermark: u64,
@@ -87,7 +97,8 @@ pub struct Scheduler {
 #[derive(Debug, Clone)]
 struct Job {
     spec: JobSpec,
-    demand: Demand,
+    /// Of the present attempt.
+    placement: Vec<(NodeId, u32)>,
     seq: u64,
     submitted: Timestamp,
     state: JobState,
@@ -102,16 +113,13 @@ impl Scheduler {
     /// An empty scheduler at time 0.
     ///
     /// # Errors
-    /// `ZeroSetting` where the interval or the attempts are 0.
+    /// `ZeroSetting` where the interval or the attempts are 0; as [`Cluster::new`].
     pub fn new(config: SchedulerConfig) -> Result<Self, ScheduleError> {
         if config.interval_blocks == 0 || config.max_attempts == 0 {
             return Err(ScheduleError::ZeroSetting);
         }
-        let planner =
-            Planner { capacity: config.capacity, max_wait_ns: config.max_wait_ns, weights: config.weights.clone() };
         Ok(Self {
-            planner,
-            pool: Pool::new(config.capacity),
+            cluster: Cluster::new(config.nodes.iter().copied(), config.selection)?,
             now: Timestamp::ZERO,
             height: config.billed_to,
             watermark: config.billed_to,
@@ -147,7 +155,8 @@ impl Scheduler {
                 _ => {}
             }
             if matches!(job.state, JobState::Probing | JobState::Running) {
-                scheduler.pool.take(&job.demand)?;
+                let placement = job.placement.clone();
+                scheduler.cluster.start(id, job.spec.tenant, replica(&job.spec), placement)?;
             }
         }
         scheduler.stirred = true;
@@ -186,13 +195,13 @@ impl Scheduler {
         if let Some(job) = self.jobs.get(&spec.id) {
             return if job.spec == spec { Ok(Status::Existing) } else { Err(ScheduleError::IdConflict) };
         }
-        let demand = self.demand(&spec)?;
+        self.check(&spec)?;
         if self.queued >= self.config.queue_limit {
             return Err(ScheduleError::QueueFull { limit: self.config.queue_limit });
         }
         let job = Job {
             spec,
-            demand,
+            placement: Vec::new(),
             seq: self.next_seq,
             submitted: self.now,
             state: JobState::Queued,
@@ -226,9 +235,9 @@ impl Scheduler {
         self.jobs.get(&job).map(|j| j.state)
     }
 
-    /// The pool.
-    pub const fn pool(&self) -> &Pool {
-        &self.pool
+    /// The nodes and what runs on them.
+    pub const fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 
     /// How many jobs wait.
@@ -245,6 +254,15 @@ impl Scheduler {
         match *event {
             Event::Submit(spec) => self.submit(spec).map(|_| ()),
             Event::Block { height } => self.block(height, actions),
+            Event::Latency { node, nanos } => self.cluster.observe_latency(node, nanos),
+            Event::Unpaid { job } => match self.known(job)? {
+                JobState::Reserved | JobState::Deploying | JobState::Probing | JobState::Running => {
+                    self.set(job, JobState::Stopping);
+                    actions.push(Action::Stop { job, reason: StopReason::Unpaid });
+                    Ok(())
+                }
+                _ => Ok(()),
+            },
             Event::Cancel { job } => match self.known(job)? {
                 JobState::Queued => {
                     self.queued -= 1;
@@ -340,49 +358,53 @@ impl Scheduler {
     }
 
     fn start_jobs(&mut self, actions: &mut Vec<Action>) {
-        let (mut running, mut queue) = (Vec::new(), Vec::with_capacity(self.queued));
+        let mut queue = Vec::with_capacity(self.queued);
         self.wake = None;
-        for (&id, job) in &self.jobs {
-            let (tenant, demand) = (job.spec.tenant, job.demand);
-            match job.state {
-                JobState::Queued => {
-                    // A job does not wait before it may start.
-                    let submitted = job.submitted.max(job.spec.not_before);
-                    let overdue = submitted.checked_add(self.config.max_wait_ns);
-                    for at in overdue.into_iter().chain([submitted]).filter(|&at| at > self.now) {
-                        self.wake = earlier(self.wake, at);
-                    }
-                    if job.spec.not_before <= self.now && job.retry_at <= self.height {
-                        queue.push(QueuedJob {
-                            id,
-                            seq: job.seq,
-                            tenant,
-                            priority: job.spec.priority,
-                            submitted,
-                            demand,
-                            max_duration_ns: job.spec.max_duration_ns,
-                        });
-                    }
-                }
-                JobState::Running => running.push(RunningJob { id, tenant, demand, end: job.end() }),
-                JobState::Stopping => running.push(RunningJob { id, tenant, demand, end: Some(self.now) }),
-                // Not started yet: counted as if they did now.
-                JobState::Reserved | JobState::Deploying | JobState::Probing => {
-                    running.push(RunningJob { id, tenant, demand, end: job.end_from(self.now) });
-                }
-                JobState::Done | JobState::Dead => {}
+        for (&id, job) in self.jobs.iter().filter(|(_, job)| job.state == JobState::Queued) {
+            // A job does not wait before it may start.
+            let submitted = job.submitted.max(job.spec.not_before);
+            let overdue = submitted.checked_add(self.config.max_wait_ns);
+            for at in overdue.into_iter().chain([submitted]).filter(|&at| at > self.now) {
+                self.wake = earlier(self.wake, at);
+            }
+            if job.spec.not_before <= self.now && job.retry_at <= self.height {
+                queue.push(QueuedJob {
+                    id,
+                    seq: job.seq,
+                    tenant: job.spec.tenant,
+                    priority: job.spec.priority,
+                    submitted,
+                    demand: replica(&job.spec),
+                    replicas: job.spec.replicas,
+                    max_duration_ns: job.spec.max_duration_ns,
+                });
             }
         }
-        for id in self.planner.plan(self.now, &running, &queue).started {
-            let Some(job) = self.jobs.get_mut(&id) else { continue };
-            // The planner starts what fits, so there is room.
-            if self.pool.take(&job.demand).is_ok() {
+        let (jobs, now) = (&self.jobs, self.now);
+        let end = |id: u128| {
+            let job = jobs.get(&id)?;
+            match job.state {
+                JobState::Running => job.end(),
+                JobState::Stopping => Some(now),
+                // Not started yet: counted as if they did now.
+                JobState::Reserved | JobState::Deploying | JobState::Probing => job.end_from(now),
+                JobState::Queued | JobState::Done | JobState::Dead => None,
+            }
+        };
+        let rules = PlanRules { max_wait_ns: self.config.max_wait_ns, weights: &self.config.weights };
+        for start in self.cluster.plan(now, &rules, end, &queue).started {
+            let Some(job) = self.jobs.get_mut(&start.id) else { continue };
+            // The plan starts what fits, so there is room.
+            let taken = self.cluster.start(start.id, job.spec.tenant, replica(&job.spec), start.placement.clone());
+            if taken.is_ok() {
                 job.state = JobState::Reserved;
                 job.attempt = job.attempt.saturating_add(1);
                 job.started = None;
+                job.placement = start.placement.clone();
                 self.queued -= 1;
                 let Job { spec, seq, submitted, attempt, .. } = *job;
-                actions.push(Action::RecordIntent(Intent { spec, seq, submitted, attempt }));
+                let placement = start.placement;
+                actions.push(Action::RecordIntent(Intent { spec, seq, submitted, attempt, placement }));
             }
         }
     }
@@ -400,7 +422,7 @@ impl Scheduler {
     /// A failed attempt: again after 2^n blocks for n attempts, at most 64, or never.
     fn fail(&mut self, id: u128, retry: bool, actions: &mut Vec<Action>) -> Result<(), ScheduleError> {
         let job = self.jobs.get_mut(&id).ok_or(ScheduleError::UnknownJob)?;
-        self.pool.give_back(&job.demand)?;
+        self.cluster.finish(id)?;
         self.stirred = true;
         let again = retry && job.attempt < self.config.max_attempts;
         let retry_at = again.then(|| self.height.saturating_add(1 << job.attempt.min(MAX_BACKOFF_LOG)));
@@ -419,7 +441,7 @@ impl Scheduler {
     /// The end of a job; one that was never seen to run is voided for good.
     fn end(&mut self, id: u128, actions: &mut Vec<Action>) -> Result<(), ScheduleError> {
         let job = self.jobs.get_mut(&id).ok_or(ScheduleError::UnknownJob)?;
-        self.pool.give_back(&job.demand)?;
+        self.cluster.finish(id)?;
         self.stirred = true;
         job.state = JobState::Done;
         let how = if job.started.is_some() { Outcome::Ended } else { Outcome::Voided { retry_at: None } };
@@ -429,11 +451,11 @@ impl Scheduler {
 
     fn replay(&mut self, record: JobRecord) -> Result<(), ScheduleError> {
         match record {
-            JobRecord::Intent(Intent { spec, seq, submitted, attempt }) => {
-                let demand = self.demand(&spec)?;
+            JobRecord::Intent(Intent { spec, seq, submitted, attempt, placement }) => {
+                self.check(&spec)?;
                 let (started, retry_at) = (None, 0);
                 let state = JobState::Probing;
-                self.jobs.insert(spec.id, Job { spec, demand, seq, submitted, state, attempt, started, retry_at });
+                self.jobs.insert(spec.id, Job { spec, placement, seq, submitted, state, attempt, started, retry_at });
                 self.next_seq = self.next_seq.max(seq.saturating_add(1));
                 self.now = self.now.max(submitted);
             }
@@ -458,9 +480,10 @@ impl Scheduler {
         Ok(())
     }
 
-    fn demand(&self, spec: &JobSpec) -> Result<Demand, ScheduleError> {
-        let demand = Demand::replicated(&spec.request, spec.replicas)?;
-        if demand.within(&self.config.capacity) { Ok(demand) } else { Err(ScheduleError::NeverFits) }
+    fn check(&self, spec: &JobSpec) -> Result<(), ScheduleError> {
+        Demand::replicated(&spec.request, spec.replicas)?;
+        let fits = self.cluster.could_fit(&replica(spec), spec.replicas);
+        if fits { Ok(()) } else { Err(ScheduleError::NeverFits) }
     }
 
     fn known(&self, job: u128) -> Result<JobState, ScheduleError> {
@@ -487,6 +510,11 @@ impl Job {
     fn end_from(&self, since: Timestamp) -> Option<Timestamp> {
         self.spec.max_duration_ns.and_then(|limit| since.checked_add(limit))
     }
+}
+
+/// What each replica of a job needs.
+const fn replica(spec: &JobSpec) -> Demand {
+    Demand { resources: spec.request, slots: 1 }
 }
 
 fn earlier(time: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {

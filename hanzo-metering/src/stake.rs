@@ -1,4 +1,5 @@
 use crate::wide::{BPS, bps_of};
+use crate::wire::{Bytes, Wire, WireError, wire_struct};
 use crate::{AccountId, Status, Timestamp};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -425,3 +426,30 @@ pub enum StakeError {
     #[error("amount overflows")]
     Overflow,
 }
+
+impl Stakes {
+    pub(crate) fn put_state(&self, out: &mut Vec<u8>) {
+        self.epochs.put(out);
+        self.accounts.put(out);
+        self.slashes.put(out);
+    }
+
+    pub(crate) fn take_state(&mut self, bytes: &mut Bytes<'_>) -> Result<(), WireError> {
+        self.epochs = Wire::take(bytes)?;
+        self.accounts = Wire::take(bytes)?;
+        self.slashes = Wire::take(bytes)?;
+        let sums = |s: &Stake| {
+            let unbonding = s.unbonding.iter().try_fold(s.bonded, |sum, &(_, a)| sum.checked_add(a));
+            unbonding.is_some() && s.unbonding.is_sorted_by_key(|e| e.0)
+        };
+        if self.epochs.is_empty() || !self.accounts.values().all(sums) {
+            return Err(WireError::Value);
+        }
+        Ok(())
+    }
+}
+
+wire_struct!(SlashOrder { account, epoch, bps, evidence, reporter, reward_bps });
+wire_struct!(Slashed { taken, reward, burned, short });
+wire_struct!(Stake { bonded, unbonding, bases, tallies });
+wire_struct!(Tally { bps, wanted });

@@ -1,7 +1,9 @@
 use crate::meter::Basis;
 use crate::units::HOUR_NS;
 use crate::wide::{mul_add_div, mul_div};
+use crate::wire::{Bytes, Wire, WireError};
 use crate::{Quanta, Resources, RuntimeKind, SignedQuanta, SignedUsage, TeeKind, UnitError, Usage, Weights};
+use alloc::vec::Vec;
 
 /// Whether confidential computing changes the price as well as the reward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -376,3 +378,21 @@ fn signed(magnitude: u128, negative: bool) -> Result<i128, UnitError> {
 
 const VERSION: u16 = 1;
 const BPS_SQUARED: u128 = 100_000_000;
+
+impl Wire for Carry {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+    }
+    fn take(bytes: &mut Bytes<'_>) -> Result<Self, WireError> {
+        Ok(Self(u128::take(bytes)?))
+    }
+}
+
+impl Wire for Tariff {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_bytes());
+    }
+    fn take(bytes: &mut Bytes<'_>) -> Result<Self, WireError> {
+        Self::from_bytes(bytes.slice(Self::ENCODED_LEN)?).map_err(|_| WireError::Value)
+    }
+}

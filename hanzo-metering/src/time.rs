@@ -1,3 +1,5 @@
+use alloc::vec::Vec;
+
 /// A point in time in nanoseconds since an epoch the caller chooses (the SDK uses the Unix epoch).
 ///
 /// The crate reads no clock: every call that needs the time takes one of these.
@@ -45,4 +47,15 @@ pub enum Status {
     New,
     /// The same call had been applied before; nothing changed.
     Existing,
+}
+
+crate::wire::wire_enum!(Status { 0 => New, 1 => Existing });
+
+impl crate::wire::Wire for Timestamp {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+    }
+    fn take(bytes: &mut crate::wire::Bytes<'_>) -> Result<Self, crate::wire::WireError> {
+        Ok(Self(u64::take(bytes)?))
+    }
 }

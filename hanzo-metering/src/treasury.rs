@@ -5,6 +5,7 @@ mod bond;
 mod effect;
 mod error;
 mod escrow;
+mod state;
 
 pub use audit::TreasuryAudit;
 pub use bond::BondState;
@@ -320,6 +321,15 @@ impl Treasury {
     /// The fee accruals, one a schedule, to read.
     pub fn fees(&self) -> &[FeeAccrual] {
         &self.fees
+    }
+
+    pub(crate) const fn ledger_mut(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+
+    /// How many ids effects have used up, accepted or refused.
+    pub(crate) fn uses(&self) -> usize {
+        self.effects.len()
     }
 
     fn apply_new(&mut self, now: Timestamp, id: u128, effect: &Effect) -> Result<Receipt, TreasuryError> {

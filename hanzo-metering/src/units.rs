@@ -1,4 +1,6 @@
 use crate::wide::mul_div;
+use crate::wire::{Bytes, Wire, WireError, wire_enum, wire_struct};
+use alloc::vec::Vec;
 
 /// What a deployment has or asks for, as a rate: thousandths of a core, bytes of memory, thousandths of a GPU,
 /// each below 2^56.
@@ -375,3 +377,28 @@ const GIB: u128 = 1 << 30;
 const NANO: u128 = 1_000_000_000;
 /// Nanoseconds of an hour.
 pub(crate) const HOUR_NS: u128 = 3_600_000_000_000;
+
+impl Wire for Resources {
+    fn put(&self, out: &mut Vec<u8>) {
+        (self.millicores, self.bytes, self.milli_gpus).put(out);
+    }
+    fn take(bytes: &mut Bytes<'_>) -> Result<Self, WireError> {
+        let (millicores, memory, milli_gpus) = Wire::take(bytes)?;
+        Self::new(millicores, memory, milli_gpus).map_err(|_| WireError::Value)
+    }
+}
+
+impl Wire for SignedQuanta {
+    fn put(&self, out: &mut Vec<u8>) {
+        (self.magnitude, self.negative).put(out);
+    }
+    fn take(bytes: &mut Bytes<'_>) -> Result<Self, WireError> {
+        let (magnitude, negative) = Wire::take(bytes)?;
+        Ok(Self::new(Quanta(magnitude), negative))
+    }
+}
+
+wire_struct!(Usage { cpu, memory, gpu });
+wire_struct!(SignedUsage { cpu, memory, gpu });
+wire_enum!(RuntimeKind { 0 => Docker, 1 => Kubernetes, 2 => Wasm, 3 => Firecracker });
+wire_enum!(TeeKind { 0 => None, 1 => Cpu, 2 => GpuConfidential, 3 => CpuAndGpu });

@@ -9,6 +9,7 @@ pub(crate) trait Wire: Sized {
     fn put(&self, out: &mut Vec<u8>);
     fn take(bytes: &mut Bytes<'_>) -> Result<Self, WireError>;
 
+    #[cfg(test)]
     fn to_wire(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.put(&mut out);

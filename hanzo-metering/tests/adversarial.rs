@@ -436,7 +436,7 @@ fn jobs() {
     assert_eq!(actions[0], refused(0, ScheduleError::IllegalEvent { state: JobState::Queued }));
     assert_eq!(actions[1], refused(1, ScheduleError::UnknownJob));
     assert_eq!(actions[2], refused(3, ScheduleError::HeightBackwards { height: 4, last: 5 }));
-    assert!(matches!(actions[3..], [Action::RecordIntent(i)] if i.spec.id == 1));
+    assert!(matches!(&actions[3..], [Action::RecordIntent(i)] if i.spec.id == 1));
     assert_eq!(s.tick(t(8), &[]), Err(ScheduleError::ClockBackwards { now: t(8), last: t(9) }));
     // Bills are by boundary, however many blocks were missed, and never twice.
     let actions = s.tick(t(10), &[Event::Block { height: 345 }, Event::Block { height: 399 }]).unwrap();
@@ -449,7 +449,7 @@ fn jobs() {
         s.tick(t(10), &[Event::Block { height }]).unwrap();
     }
     assert_eq!((s.state(1), s.state(2)), (Some(JobState::Dead), Some(JobState::Done)));
-    assert_eq!(s.pool().free(), [4, 0, 0, 2]);
+    assert_eq!(s.cluster().free(), [4, 0, 0, 2]);
     s.forget(1).unwrap();
     assert_eq!(s.state(1), None);
 

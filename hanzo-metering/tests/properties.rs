@@ -417,7 +417,7 @@ proptest! {
                 let (id, seq) = (i as u128, i as u64);
                 let submitted = t(at);
                 let max_duration_ns = Some(limit);
-                queue.push(QueuedJob { id, seq, tenant, priority, submitted, demand: one(cores.min(8)), max_duration_ns });
+                queue.push(QueuedJob { id, seq, tenant, priority, submitted, demand: one(cores.min(8)), replicas: 1, max_duration_ns });
             }
             let plan = planner.plan(t(now), &running, &queue);
             for id in &plan.started {
@@ -458,7 +458,7 @@ proptest! {
             for action in scheduler.tick(t(now), &events).unwrap() {
                 match action {
                     Action::RecordIntent(intent) => {
-                        log.push(JobRecord::Intent(intent));
+                        log.push(JobRecord::Intent(intent.clone()));
                         inbox.push(Event::IntentRecorded { job: intent.spec.id });
                     }
                     Action::Deploy { job, .. } if choice % 5 == 1 => inbox.push(Event::DeployFailed { job, retry: true }),
@@ -479,7 +479,7 @@ proptest! {
             }
             if choice % 11 == 10 {
                 let config = SchedulerConfig { billed_to: billed, ..config.clone() };
-                scheduler = Scheduler::recover(config, log.iter().copied()).unwrap();
+                scheduler = Scheduler::recover(config, log.iter().cloned()).unwrap();
                 // What only waited is submitted again; the rest is known.
                 inbox = specs.iter().map(|&s| Event::Submit(s)).collect();
             }
@@ -490,6 +490,6 @@ proptest! {
             let tries = ran.get(&s.id).copied().unwrap_or(0);
             prop_assert!(state == JobState::Dead || (state == JobState::Done && tries == 1), "{state:?} after {tries}");
         }
-        prop_assert_eq!(scheduler.pool().free(), [6, 0, 0, 4]);
+        prop_assert_eq!(scheduler.cluster().free(), [6, 0, 0, 4]);
     }
 }

@@ -510,6 +510,7 @@ fn plans() {
                 priority: num(&j["priority"]),
                 submitted: t(&j["submitted"]),
                 demand: demand(&j["req"]),
+                replicas: 1,
                 max_duration_ns: (!j["max_duration"].is_null()).then(|| num(&j["max_duration"])),
             })
             .collect();
@@ -590,4 +591,47 @@ fn journal_frames_and_hashes() {
         }
     }
     assert_eq!(written, bytes);
+}
+
+#[test]
+fn placement() {
+    let Some(file) = data("scheduler.json") else { return };
+    for (i, c) in list(&file["placement"]).iter().enumerate() {
+        let resources = |v: &Json| {
+            let v: Vec<u64> = nums(v);
+            Resources::new(v[0], v[1], v[2]).unwrap()
+        };
+        let nodes: Vec<NodeSpec> = list(&c["nodes"])
+            .iter()
+            .map(|n| {
+                let capacity = Demand { resources: resources(&n["capacity"]), slots: 9 };
+                NodeSpec::new(NodeId::new(num(&n["id"])), capacity)
+            })
+            .collect();
+        let request = Demand { resources: resources(&c["request"]), slots: 1 };
+        let optional = |v: &Json| (!v.is_null()).then(|| num::<u32>(v));
+        for (selection, want) in [(Selection::BestFit, "best_fit"), (Selection::LeastAllocated, "least_allocated")] {
+            let mut cluster = Cluster::new(nodes.clone(), selection).unwrap();
+            // What is not free is taken by another job of each node.
+            for (n, spec) in list(&c["nodes"]).iter().zip(&nodes) {
+                let (has, free): (Vec<u64>, Vec<u64>) = (nums(&n["capacity"]), nums(&n["free"]));
+                let taken = Resources::new(has[0] - free[0], has[1] - free[1], has[2] - free[2]).unwrap();
+                let demand = Demand { resources: taken, slots: 1 };
+                cluster.start(spec.id.get().into(), 1, demand, vec![(spec.id, 1)]).unwrap();
+            }
+            let got = cluster.place(1_000, &request, 1).map(|p| p[0].0.get());
+            assert_eq!(got, optional(&c[want]), "case {i}: {want}");
+        }
+        let draw = hex::decode(text(&c["draw"])).unwrap().try_into().unwrap();
+        // The draw is among the nodes that have room.
+        let fits = |n: &&Json| {
+            let (free, asked): (Vec<u64>, Vec<u64>) = (nums(&n["free"]), nums(&c["request"]));
+            asked.iter().zip(&free).all(|(a, f)| a <= f)
+        };
+        let fitting: Vec<u32> = list(&c["nodes"]).iter().filter(fits).map(|n| num(&n["id"])).collect();
+        let stake = |id: &u32| num::<u128>(&c["stakes"][nodes.iter().position(|n| n.id.get() == *id).unwrap()]);
+        let by_stake = select_by_stake(fitting.iter().map(stake), draw).map(|at| fitting[at]);
+        assert_eq!(by_stake, optional(&c["stake_weighted"]), "case {i}: stake");
+    }
+    assert_eq!(list(&file["placement"]).len(), 10);
 }

@@ -1,6 +1,7 @@
 use super::{Disposition, FeeError, FeeSchedule, Role};
 use crate::AccountId;
 use crate::wide::BPS;
+use crate::wire::{Bytes, Wire, WireError};
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -143,3 +144,20 @@ pub(crate) struct Part {
 
 /// Carries of one base unit.
 const UNIT: u32 = BPS as u32;
+
+/// The carries; the schedule is part of the treasury's configuration.
+impl FeeAccrual {
+    pub(crate) fn put_state(&self, out: &mut Vec<u8>) {
+        self.carries.put(out);
+    }
+
+    pub(crate) fn take_state(&mut self, bytes: &mut Bytes<'_>) -> Result<(), WireError> {
+        let carries = Vec::<BTreeMap<Option<AccountId>, u16>>::take(bytes)?;
+        let in_range = |c: &u16| *c > 0 && u32::from(*c) < UNIT;
+        if carries.len() != self.carries.len() || !carries.iter().flat_map(BTreeMap::values).all(in_range) {
+            return Err(WireError::Value);
+        }
+        self.carries = carries;
+        Ok(())
+    }
+}

@@ -45,6 +45,14 @@ impl Ledger {
         Ok(self)
     }
 
+    /// Forgets everything: the ledger is as when it was made.
+    pub(crate) fn clear(&mut self) {
+        let state = self.by_id.hasher().clone();
+        let fresh = Self::with_ids(self.id_mode(), 0);
+        let index = super::index::IdIndex::new(self.id_mode(), state.clone());
+        *self = Self { by_id: hashbrown::HashMap::with_hasher(state), index, ..fresh };
+    }
+
     /// Uses an id up; `false` where it is known already.
     pub(crate) fn refuse(&mut self, id: TransferId) -> bool {
         let new = id.get() != 0 && self.index.in_reach(id.get()) && self.index.peek(&self.records, id.get()).is_none();

@@ -1,4 +1,6 @@
-use crate::{Resources, Timestamp, UnitError};
+use crate::wire::{wire_enum, wire_struct};
+use crate::{NodeId, Resources, Timestamp, UnitError};
+use alloc::vec::Vec;
 
 /// What is to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,6 +90,18 @@ pub enum Event {
         /// Whether it runs.
         running: bool,
     },
+    /// The last invoice of the job could not be paid.
+    Unpaid {
+        /// The job.
+        job: u128,
+    },
+    /// A node answered after so many nanoseconds, for [`Selection::LowestLatency`](crate::Selection::LowestLatency).
+    Latency {
+        /// The node.
+        node: NodeId,
+        /// How long it took.
+        nanos: u64,
+    },
     /// A block of the chain that bills are counted by.
     Block {
         /// Its height.
@@ -96,7 +110,7 @@ pub enum Event {
 }
 
 /// What is to be done, by whoever drives the scheduler, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Action {
     /// Make the intent durable (with the lock of the job's escrow), then report [`Event::IntentRecorded`].
@@ -154,7 +168,7 @@ pub enum Action {
 }
 
 /// What is recorded before a job is deployed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Intent {
     /// The job.
     pub spec: JobSpec,
@@ -164,6 +178,8 @@ pub struct Intent {
     pub submitted: Timestamp,
     /// Which attempt, from 1.
     pub attempt: u32,
+    /// On which nodes, and how many replicas on each.
+    pub placement: Vec<(NodeId, u32)>,
 }
 
 /// How an intent turned out.
@@ -184,7 +200,7 @@ pub enum Outcome {
 }
 
 /// A durable record, for [`Scheduler::recover`](crate::Scheduler::recover).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum JobRecord {
     /// From [`Action::RecordIntent`].
     Intent(Intent),
@@ -207,6 +223,8 @@ pub enum StopReason {
     Cancelled,
     /// It ran longer than it may.
     Overrun,
+    /// Its last invoice could not be paid.
+    Unpaid,
 }
 
 /// Why the pool or the scheduler refused something; it is as before.
@@ -241,6 +259,18 @@ pub enum ScheduleError {
     /// More was to be given back than is taken.
     #[error("more given back than is taken")]
     NotTaken,
+    /// A node stands twice.
+    #[error("{node:?} stands twice")]
+    KnownNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// No node has that number.
+    #[error("unknown {node:?}")]
+    UnknownNode {
+        /// The node.
+        node: NodeId,
+    },
     /// The id is known with other content.
     #[error("job is known with other content")]
     IdConflict,
@@ -269,3 +299,8 @@ pub enum ScheduleError {
     #[error(transparent)]
     Unit(#[from] UnitError),
 }
+
+wire_struct!(JobSpec { id, tenant, priority, request, replicas, max_duration_ns, not_before });
+wire_struct!(Intent { spec, seq, submitted, attempt, placement });
+wire_enum!(Outcome { 0 => Committed { started }, 1 => Voided { retry_at }, 2 => Ended });
+wire_enum!(JobRecord { 0 => Intent(intent), 1 => Outcome { job, attempt, outcome } });

@@ -1,8 +1,9 @@
-use crate::resources::{Share, fits, zip};
-use crate::{Demand, Timestamp};
-use alloc::collections::{BTreeMap, VecDeque};
+use crate::resources::Share;
+use crate::{Cluster, Demand, NodeId, NodeSpec, Selection, Timestamp};
+use alloc::collections::{BTreeMap, BinaryHeap, VecDeque};
+use alloc::vec;
 use alloc::vec::Vec;
-use core::cmp::Reverse;
+use core::cmp::{Ordering, Reverse};
 
 /// A job that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,8 +18,10 @@ pub struct QueuedJob {
     pub priority: u8,
     /// Since when it waits.
     pub submitted: Timestamp,
-    /// What it needs.
+    /// What each replica needs.
     pub demand: Demand,
+    /// How many replicas it has, all or none of which start.
+    pub replicas: u32,
     /// How long it may run, in nanoseconds.
     pub max_duration_ns: Option<u64>,
 }
@@ -47,14 +50,21 @@ pub struct Plan {
     pub shadow: Option<Timestamp>,
 }
 
+/// What the order of a queue depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanRules<'a> {
+    /// How long a job waits before it goes first.
+    pub max_wait_ns: u64,
+    /// Weights of tenants; 1 where none is given, and for 0.
+    pub weights: &'a BTreeMap<u128, u16>,
+}
+
 /// Order and room of one pool: priority, dominant resource fairness and EASY backfill, in integers.
 ///
 /// Order: jobs that have waited `max_wait_ns`, by submission; then by priority, then the smaller dominant share of the
 /// tenant (the largest fraction of a resource it has, over its weight), then submission. Shares are taken anew after each start.
 ///
-/// Jobs start in order while they fit. The first that does not is the head: it will fit at the shadow time, when
-/// enough running jobs will have ended. A later job that fits now starts only if it ends by then or needs no more than
-/// the head leaves. Without a shadow time only jobs with a time limit start, and none once the head has waited `max_wait_ns`.
+/// It is [`Cluster::plan`] for one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planner {
     /// What the pool has.
@@ -66,158 +76,114 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// The plan for now. O((queued + running) log + queued x tenants); the inputs may come in any order.
+    /// The plan for now; the inputs may come in any order. Of running jobs that pass the pool, and of two with one id, the later
+    /// ones are left out.
     pub fn plan(&self, now: Timestamp, running: &[RunningJob], queued: &[QueuedJob]) -> Plan {
-        let mut room = Room::new(self, now, running);
-        let mut order = Order::new(self, now, queued);
-        let mut plan = Plan::default();
-        let head = loop {
-            let Some(job) = order.next(&room) else { return plan };
-            if !fits(&job.demand.vector(), &room.free) {
-                break job;
-            }
-            room.start(job);
-            plan.started.push(job.id);
+        let node = NodeId::new(0);
+        let Ok(mut cluster) = Cluster::new([NodeSpec::new(node, self.capacity)], Selection::BestFit) else {
+            return Plan::default();
         };
-        plan.head = Some(head.id);
-        let (shadow, mut extra) = match room.shadow(&head.demand.vector()) {
-            Some((shadow, extra)) => (Some(shadow), extra),
-            // Nothing may outlast a time that is not known.
-            None => (None, [0; 4]),
-        };
-        plan.shadow = shadow;
-        if shadow.is_none() && now.saturating_since(head.submitted) >= self.max_wait_ns {
-            return plan;
-        }
-        while let Some(job) = order.next(&room) {
-            let demand = job.demand.vector();
-            if !fits(&demand, &room.free) {
-                continue;
-            }
-            let ends_in_time = match (room.end(job), shadow) {
-                (Some(end), Some(shadow)) => end <= shadow,
-                (Some(_), None) => true,
-                (None, _) => false,
-            };
-            if !ends_in_time {
-                if shadow.is_none() || !fits(&demand, &extra) {
-                    continue;
-                }
-                extra = zip(extra, demand, u64::saturating_sub);
-            }
-            room.start(job);
-            plan.started.push(job.id);
-        }
-        plan
-    }
-}
-
-/// What is free and used while a plan is made.
-struct Room<'a> {
-    planner: &'a Planner,
-    now: Timestamp,
-    capacity: [u64; 4],
-    free: [u64; 4],
-    used: BTreeMap<u128, [u64; 4]>,
-    /// Jobs whose end is known.
-    ends: Vec<(Timestamp, u128, [u64; 4])>,
-}
-
-impl<'a> Room<'a> {
-    fn new(planner: &'a Planner, now: Timestamp, running: &[RunningJob]) -> Self {
-        let capacity = planner.capacity.vector();
-        let mut room = Self { planner, now, capacity, free: capacity, used: BTreeMap::new(), ends: Vec::new() };
+        let mut ends = BTreeMap::new();
         for job in running {
-            room.add(job.id, job.tenant, &job.demand, job.end.map(|end| end.max(now)));
-        }
-        room
-    }
-
-    fn start(&mut self, job: &QueuedJob) {
-        self.add(job.id, job.tenant, &job.demand, self.end(job));
-    }
-
-    fn add(&mut self, id: u128, tenant: u128, demand: &Demand, end: Option<Timestamp>) {
-        let demand = demand.vector();
-        self.free = zip(self.free, demand, u64::saturating_sub);
-        let used = self.used.entry(tenant).or_default();
-        *used = zip(*used, demand, u64::saturating_add);
-        self.ends.extend(end.map(|end| (end, id, demand)));
-    }
-
-    /// When a job ends if it starts now; at the end of the clock for one that would outlast it.
-    fn end(&self, job: &QueuedJob) -> Option<Timestamp> {
-        let limit = job.max_duration_ns?;
-        Some(self.now.checked_add(limit).unwrap_or(Timestamp::from_nanos(u64::MAX)))
-    }
-
-    fn share(&self, tenant: u128) -> Share {
-        let used = self.used.get(&tenant).copied().unwrap_or_default();
-        let weight = self.planner.weights.get(&tenant).copied().unwrap_or(1);
-        Share::dominant(&used, &self.capacity, weight)
-    }
-
-    /// When `head` fits at the latest, and what it then leaves.
-    fn shadow(&mut self, head: &[u64; 4]) -> Option<(Timestamp, [u64; 4])> {
-        self.ends.sort_unstable_by_key(|&(end, id, _)| (end, id));
-        let mut free = self.free;
-        for &(end, _, demand) in &self.ends {
-            free = zip(free, demand, u64::saturating_add);
-            if fits(head, &free) {
-                return Some((end, zip(free, *head, u64::saturating_sub)));
+            if cluster.start(job.id, job.tenant, job.demand, vec![(node, 1)]).is_ok() {
+                ends.insert(job.id, job.end);
             }
         }
-        None
+        let rules = PlanRules { max_wait_ns: self.max_wait_ns, weights: &self.weights };
+        let plan = cluster.plan(now, &rules, |id| ends.get(&id).copied().flatten(), queued);
+        Plan { started: plan.started.iter().map(|s| s.id).collect(), head: plan.head, shadow: plan.shadow }
     }
 }
 
 /// The queue in its order, which changes as jobs start.
-struct Order<'a> {
+pub(crate) struct Order<'a> {
     /// Waited long enough; by submission.
     overdue: VecDeque<&'a QueuedJob>,
-    /// By falling priority, then tenant; each by submission.
-    rest: BTreeMap<Reverse<u8>, BTreeMap<u128, VecDeque<&'a QueuedJob>>>,
+    /// By falling priority.
+    levels: BTreeMap<Reverse<u8>, Level<'a>>,
+}
+
+/// Jobs of one priority.
+#[derive(Default)]
+struct Level<'a> {
+    /// By tenant, each by submission.
+    tenants: BTreeMap<u128, VecDeque<&'a QueuedJob>>,
+    /// Tenants by share, then by their first job; made when the level is reached.
+    heap: Option<BinaryHeap<Reverse<Turn>>>,
+    /// The tenant of the job that was given out last, whose share may have changed since.
+    last: Option<u128>,
+}
+
+struct Turn {
+    share: Share,
+    seq: u64,
+    tenant: u128,
 }
 
 impl<'a> Order<'a> {
-    fn new(planner: &Planner, now: Timestamp, queued: &'a [QueuedJob]) -> Self {
+    pub(crate) fn new(max_wait_ns: u64, now: Timestamp, queued: &'a [QueuedJob]) -> Self {
         let mut jobs: Vec<&QueuedJob> = queued.iter().collect();
         jobs.sort_unstable_by_key(|job| (job.seq, job.id));
-        let mut order = Self { overdue: VecDeque::new(), rest: BTreeMap::new() };
+        let mut order = Self { overdue: VecDeque::new(), levels: BTreeMap::new() };
         for job in jobs {
-            if now.saturating_since(job.submitted) >= planner.max_wait_ns {
+            if now.saturating_since(job.submitted) >= max_wait_ns {
                 order.overdue.push_back(job);
             } else {
-                let tenants = order.rest.entry(Reverse(job.priority)).or_default();
-                tenants.entry(job.tenant).or_default().push_back(job);
+                let level = order.levels.entry(Reverse(job.priority)).or_default();
+                level.tenants.entry(job.tenant).or_default().push_back(job);
             }
         }
         order.overdue.make_contiguous().sort_by_key(|job| job.submitted);
         order
     }
 
-    /// Takes the next job off.
-    fn next(&mut self, room: &Room<'_>) -> Option<&'a QueuedJob> {
+    /// Takes the next job off. Between two calls the share of no other tenant than the last job's may change.
+    pub(crate) fn next(&mut self, share: impl Fn(u128) -> Share) -> Option<&'a QueuedJob> {
         if let Some(job) = self.overdue.pop_front() {
             return Some(job);
         }
         loop {
-            let mut first = self.rest.first_entry()?;
-            let tenants = first.get_mut();
-            let next = tenants
-                .iter()
-                .filter_map(|(&tenant, jobs)| Some((room.share(tenant), jobs.front()?.seq, tenant)))
-                .min_by(|(a, a_seq, _), (b, b_seq, _)| a.compare(b).then(a_seq.cmp(b_seq)));
-            let Some((_, _, tenant)) = next else {
-                first.remove();
-                continue;
-            };
-            let jobs = tenants.get_mut(&tenant)?;
-            let job = jobs.pop_front();
-            if jobs.is_empty() {
-                tenants.remove(&tenant);
+            let mut first = self.levels.first_entry()?;
+            if let Some(job) = first.get_mut().next(&share) {
+                return Some(job);
             }
-            return job;
+            first.remove();
         }
     }
 }
+
+impl<'a> Level<'a> {
+    fn next(&mut self, share: impl Fn(u128) -> Share) -> Option<&'a QueuedJob> {
+        let Self { tenants, heap, last } = self;
+        let turn = |tenant: u128, jobs: &VecDeque<&QueuedJob>| {
+            jobs.front().map(|job| Reverse(Turn { share: share(tenant), seq: job.seq, tenant }))
+        };
+        let heap = heap.get_or_insert_with(|| tenants.iter().filter_map(|(&t, jobs)| turn(t, jobs)).collect());
+        if let Some(tenant) = last.take() {
+            heap.extend(tenants.get(&tenant).and_then(|jobs| turn(tenant, jobs)));
+        }
+        let Reverse(Turn { tenant, .. }) = heap.pop()?;
+        *last = Some(tenant);
+        tenants.get_mut(&tenant)?.pop_front()
+    }
+}
+
+impl Ord for Turn {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.share.compare(&other.share).then(self.seq.cmp(&other.seq)).then(self.tenant.cmp(&other.tenant))
+    }
+}
+
+impl PartialOrd for Turn {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Turn {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Turn {}

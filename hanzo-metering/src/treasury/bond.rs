@@ -1,5 +1,6 @@
 use super::{BONDS, BURN, Legs, Receipt, Treasury, TreasuryError};
 use crate::stake::Tally;
+use crate::wire::wire_struct;
 use crate::{AccountId, Status, Timestamp};
 use alloc::vec::Vec;
 
@@ -109,3 +110,6 @@ impl Treasury {
         if bond.state.returned { Err(TreasuryError::BondReturned) } else { Ok(bond) }
     }
 }
+
+wire_struct!(BondState { account, amount, left, returned });
+wire_struct!(Bond { state, tally, evidence });

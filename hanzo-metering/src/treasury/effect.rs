@@ -1,3 +1,4 @@
+use crate::wire::{wire_enum, wire_struct};
 use crate::{AccountId, Role, Status};
 use alloc::vec::Vec;
 
@@ -96,3 +97,22 @@ pub struct Posting {
     /// Base units.
     pub amount: u128,
 }
+
+wire_enum!(Effect {
+    0 => Pay { id, from, to, amount },
+    1 => Burn { id, from, amount },
+    2 => Mint { id, to, amount },
+    3 => Split { id, from, schedule, recipients, amount },
+    4 => Distribute { id, from, shares, amount },
+    5 => Lock { id, from, amount, timeout_ns },
+    6 => Settle { id, escrow, bps, recipients },
+    7 => Refund { id, escrow },
+    8 => Dispute { id, escrow },
+    9 => Bond { id, account, amount },
+    10 => ReturnBond { id, bond },
+    11 => DrawBond { id, bond, to, amount },
+    12 => SlashBond { id, bond, bps, reporter, reward_bps, evidence },
+    13 => Slash { account, epoch, bps, evidence, reporter, reward_bps },
+    14 => Resume { id, escrow },
+});
+wire_struct!(Receipt { status, postings, released, short });
