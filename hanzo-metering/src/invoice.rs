@@ -255,6 +255,12 @@ pub enum BillingError {
     /// The deployment is billed already.
     #[error("deployment is billed already")]
     KnownDeployment,
+    /// The currency of an export has no code of ISO 4217.
+    #[error("not a currency code of ISO 4217")]
+    NotIso4217,
+    /// An export could not be written.
+    #[error("export could not be written")]
+    Write,
     /// An interval of 0 blocks.
     #[error("interval of zero blocks")]
     ZeroInterval,

@@ -10,6 +10,8 @@ mod cluster;
 mod emission;
 mod error;
 mod fees;
+#[cfg(feature = "focus")]
+mod focus;
 mod gas;
 mod ids;
 mod inference;
@@ -33,6 +35,8 @@ pub use cluster::{Cluster, ClusterPlan, NodeId, NodeSpec, Selection, Start, sele
 pub use emission::{Emission, EmissionError, inference_reward, realized_ppm};
 pub use error::{Error, Result};
 pub use fees::{Disposition, FeeAccrual, FeeError, FeeSchedule, Role, Share, distribute};
+#[cfg(feature = "focus")]
+pub use focus::{Currency, FocusConfig, FocusCredit, FocusDeployment, FocusVersion, write_focus};
 pub use gas::{GasError, GasSchedule, MilliGas, Operation};
 pub use ids::{AccountId, TransferId};
 pub use inference::{InferenceCredits, Model};

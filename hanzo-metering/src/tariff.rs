@@ -128,6 +128,16 @@ impl Tariff {
         self.basis
     }
 
+    /// Base units per CU-hour.
+    pub const fn price_per_cu_hour(&self) -> u128 {
+        self.price
+    }
+
+    /// Base units minted per CU-hour.
+    pub const fn mint_per_cu_hour(&self) -> u128 {
+        self.mint
+    }
+
     /// The asset billed in: the `ledger` of its accounts.
     pub const fn asset(&self) -> u32 {
         self.asset

@@ -383,7 +383,8 @@ impl World {
         let whole = self.live.store().bytes().to_vec();
         let lost = self.rng.random_range(0..3) == 0;
         let mut bytes = whole.clone();
-        let least = self.live.store().snapshot().map_or(0, |_| self.snapshot_end());
+        // Not into the set-up, nor before what a snapshot holds.
+        let least = self.live.store().snapshot().map_or(0, |_| self.snapshot_end()).max(self.ends[1].0);
         if lost {
             // A store that had not kept its promise; what is left is still a prefix of history.
             let cut = self.rng.random_range(bytes.len().saturating_sub(6_000).max(least)..=bytes.len());
