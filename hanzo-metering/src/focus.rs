@@ -97,7 +97,8 @@ pub struct FocusCredit {
 /// Costs are billionths of the currency, rounded down with a carry from row to row, so a cost column sums to the whole
 /// rounded down once. Quantities are CU-hours after the multipliers of the price: quantity times unit price is the cost
 /// within a billionth for each factor. Times are whole seconds, rounded down. Names that a spreadsheet would take for a
-/// formula or a number get an apostrophe in front.
+/// formula or a number get an apostrophe in front, and in names of resources characters beyond ASCII are written `\u{..}`,
+/// which FOCUS 1.2 asks for.
 ///
 /// # Errors
 /// `UnknownDeployment` where the configuration lacks one; `Overflow`; `Write` where `out` fails. Rows before may have been

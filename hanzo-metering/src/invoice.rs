@@ -135,6 +135,21 @@ impl Biller {
         Ok(self.deployments.remove(id).ok_or(BillingError::UnknownDeployment)?.deployment)
     }
 
+    /// How many deployments are billed.
+    pub fn len(&self) -> usize {
+        self.deployments.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.deployments.is_empty()
+    }
+
+    /// Whether a deployment is billed.
+    pub fn contains(&self, id: &[u8; 32]) -> bool {
+        self.deployments.contains_key(id)
+    }
+
     /// The meter of a deployment, for its readings. Windows are closed by [`bill_through`](Self::bill_through).
     ///
     /// # Errors

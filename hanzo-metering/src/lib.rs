@@ -21,6 +21,7 @@ mod ledger;
 mod meter;
 mod quota;
 mod resources;
+mod runtime;
 mod scheduler;
 mod stake;
 mod tariff;
@@ -54,6 +55,12 @@ pub use meter::{
 };
 pub use quota::{Gcra, QuotaError, SlidingWindow};
 pub use resources::{Demand, Pool};
+pub use runtime::{
+    BlockingRuntime, Boxed, DeploymentConfig, DeploymentId, Driver, DriverConfig, DriverError, DynRuntime, JobTerms,
+    Runtime, Sample, StepReport,
+};
+#[cfg(feature = "std")]
+pub use runtime::{FakeError, FakeRuntime, Faults};
 pub use scheduler::{
     Action, Event, Intent, JobRecord, JobSpec, JobState, Outcome, Plan, PlanRules, Planner, QueuedJob, RunningJob,
     ScheduleError, Scheduler, SchedulerConfig, StopReason,

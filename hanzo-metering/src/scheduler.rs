@@ -287,6 +287,15 @@ impl Scheduler {
                 JobState::Stopping => Ok(()),
                 state => Err(ScheduleError::IllegalEvent { state }),
             },
+            Event::IntentRefused { job } => match self.known(job)? {
+                JobState::Reserved | JobState::Stopping => {
+                    self.cluster.finish(job)?;
+                    self.stirred = true;
+                    self.set(job, JobState::Dead);
+                    Ok(())
+                }
+                state => Err(ScheduleError::IllegalEvent { state }),
+            },
             Event::Deployed { job } => match self.known(job)? {
                 JobState::Deploying => {
                     self.commit(job, actions);

@@ -106,7 +106,7 @@ impl<'a> Row<'a> {
             }
             "PricingCategory" => only(usage, "Standard"),
             "ResourceId" | "ResourceID" => self.resource().into(),
-            "ResourceName" => self.deployment.name.as_deref().map_or("".into(), text),
+            "ResourceName" => self.deployment.name.as_deref().map_or("".into(), |name| ascii(text(name))),
             "ResourceType" => "Deployment".into(),
             "ServiceCategory" => "Compute".into(),
             "ServiceName" => text(&config.service),
@@ -212,6 +212,15 @@ fn utc(time: DateTime) -> String {
 fn text(name: &str) -> Cow<'_, str> {
     let formula = name.starts_with(['=', '+', '-', '@', '\t', '\r']);
     if formula || name.parse::<f64>().is_ok() { format!("'{name}").into() } else { name.into() }
+}
+
+/// The validator of 1.2 wants the names of resources in ASCII: other characters become `\u{..}`.
+fn ascii(name: Cow<'_, str>) -> Cow<'_, str> {
+    if name.is_ascii() {
+        return name;
+    }
+    let escape = |c: char| if c.is_ascii() { c.to_string() } else { c.escape_unicode().to_string() };
+    name.chars().map(escape).collect::<String>().into()
 }
 
 const fn runtime(kind: RuntimeKind) -> &'static str {

@@ -66,6 +66,11 @@ pub enum Event {
         /// The job.
         job: u128,
     },
+    /// The intent could not be recorded, for want of a deposit: the job does not run.
+    IntentRefused {
+        /// The job.
+        job: u128,
+    },
     /// The job runs.
     Deployed {
         /// The job.
