@@ -3,12 +3,16 @@
 mod frame;
 mod ledger;
 mod log;
+#[cfg(feature = "redb")]
+mod redb;
 mod snapshot;
 mod store;
 
 pub use frame::{Frame, FrameKind};
 pub use ledger::ChainCallError;
 pub use log::{Journal, Recovered, recover};
+#[cfg(feature = "redb")]
+pub use redb::{RedbError, RedbStore};
 pub use store::{JournalStore, MemoryStore};
 
 pub(crate) use ledger::advance as ledger_advance;

@@ -358,6 +358,11 @@ impl Ledger {
         self.records.iter().map(|r| self.entry(r))
     }
 
+    /// How many pendings reserve something.
+    pub fn open_pendings(&self) -> usize {
+        self.open.len()
+    }
+
     /// How the ids of its transfers are made.
     pub const fn id_mode(&self) -> IdMode {
         self.index.mode()

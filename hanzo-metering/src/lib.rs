@@ -7,6 +7,8 @@ extern crate alloc;
 
 mod books;
 mod cluster;
+#[cfg(feature = "serde")]
+mod config;
 mod emission;
 mod error;
 mod fees;
@@ -19,6 +21,8 @@ mod invoice;
 mod journal;
 mod ledger;
 mod meter;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod quota;
 mod resources;
 mod runtime;
@@ -33,6 +37,10 @@ mod wire;
 
 pub use books::{Answer, BilledInvoice, Books, BooksConfig, BooksError, Command, Deposit, Minted, Payout};
 pub use cluster::{Cluster, ClusterPlan, NodeId, NodeSpec, Selection, Start, select_by_stake};
+#[cfg(feature = "serde")]
+pub use config::{
+    Decimal, DockerSection, KubernetesSection, MeteringSection, RuntimeConfig, RuntimeSection, WasmSection,
+};
 pub use emission::{Emission, EmissionError, inference_reward, realized_ppm};
 pub use error::{Error, Result};
 pub use fees::{Disposition, FeeAccrual, FeeError, FeeSchedule, Role, Share, distribute};
@@ -46,6 +54,8 @@ pub use journal::{
     ChainCallError, Frame, FrameKind, Journal, JournalError, JournalStore, Journaled, JournaledError, LedgerCallError,
     Machine, MemoryStore, RecoverError, Recovered, recover,
 };
+#[cfg(feature = "redb")]
+pub use journal::{RedbError, RedbStore};
 pub use ledger::{
     AccountFlag, AccountHandle, AccountState, Applied, Audit, Balance, Entry, Field, IdMode, Ledger, LedgerError,
     LedgerTotals, LinkedError, NewAccount, Opened, Pending, PendingState, Transfer, TransferKind,
@@ -53,6 +63,8 @@ pub use ledger::{
 pub use meter::{
     Basis, Correction, CpuSource, GapPolicy, Meter, MeterConfig, MeterError, Reading, Recorded, Value, Window,
 };
+#[cfg(feature = "metrics")]
+pub use metrics::Metrics;
 pub use quota::{Gcra, QuotaError, SlidingWindow};
 pub use resources::{Demand, Pool};
 pub use runtime::{

@@ -225,6 +225,35 @@ impl Weights {
         Ok(Self::reduced([core, gib, gpu]))
     }
 
+    /// The weights of a formula such as `cpu*10 + mem_gb*5 + gpu*100` (000, B.3): a sum of names, each at most once and each
+    /// times a decimal number of compute units, in any order; a resource that is not named weighs nothing.
+    ///
+    /// # Errors
+    /// `BadFormula` where it is anything else; `NotExact` where a number has more than three decimals or passes 32 bits of
+    /// thousandths; `ZeroWeights`.
+    ///
+    /// ```
+    /// use hanzo_metering::Weights;
+    /// assert_eq!(Weights::from_formula("mem_gb*5+gpu*100 + cpu * 10.000"), Ok(Weights::default()));
+    /// assert!(Weights::from_formula("cpu*10 + mem_gb*5 + gp").is_err());
+    /// ```
+    pub fn from_formula(formula: &str) -> Result<Self, UnitError> {
+        let mut weights = [None; 3];
+        for term in formula.split('+') {
+            let (name, factor) = term.split_once('*').ok_or(UnitError::BadFormula)?;
+            let at = ["cpu", "mem_gb", "gpu"].iter().position(|n| *n == name.trim()).ok_or(UnitError::BadFormula)?;
+            // As many decimals as any number may have tell one that is not exact from one that is no number.
+            let factor = factor.trim();
+            decimal(factor, 30).ok_or(UnitError::BadFormula)?;
+            let milli = decimal(factor, 3).and_then(|n| u32::try_from(n).ok()).ok_or(UnitError::NotExact)?;
+            if weights[at].replace(milli).is_some() {
+                return Err(UnitError::BadFormula);
+            }
+        }
+        let [core, gib, gpu] = weights.map(|w| w.unwrap_or(0));
+        Self::new(core, gib, gpu)
+    }
+
     /// The constants `(a_cpu, a_memory, a_gpu, D)` in lowest terms.
     pub const fn constants(&self) -> (u128, u128, u128, u128) {
         (self.constants[0], self.constants[1], self.constants[2], self.per_cu)
@@ -338,6 +367,12 @@ pub enum UnitError {
     /// All weights are 0.
     #[error("all weights are zero")]
     ZeroWeights,
+    /// A formula that is no sum of names times numbers.
+    #[error("formula is not a sum of cpu, mem_gb and gpu times decimal numbers")]
+    BadFormula,
+    /// A number that cannot be kept exactly.
+    #[error("number is not exact in its unit")]
+    NotExact,
     /// A product, sum or quotient passes its type.
     #[error("amount overflows")]
     Overflow,
@@ -364,6 +399,20 @@ pub enum UnitError {
         /// The code found.
         code: u8,
     },
+}
+
+/// A decimal number without sign, in units of `10^-places`; `None` where it has more places or passes 128 bits.
+pub(crate) fn decimal(text: &str, places: usize) -> Option<u128> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let (whole, part) = (whole.trim_start_matches('0'), part.trim_end_matches('0'));
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    let dots = text.bytes().filter(|&b| b == b'.').count();
+    if digits == 0 || dots > 1 || digits + dots != text.len() || part.len() > places {
+        return None;
+    }
+    let zeros = core::iter::repeat_n(b'0', places - part.len());
+    let number = |sum: u128, digit: u8| sum.checked_mul(10)?.checked_add(u128::from(digit - b'0'));
+    whole.bytes().chain(part.bytes()).chain(zeros).try_fold(0, number)
 }
 
 const fn gcd(mut a: u128, mut b: u128) -> u128 {

@@ -65,10 +65,11 @@ struct World {
     /// Wallets by the receipts alone.
     wallets: BTreeMap<AccountId, BigInt>,
     counts: BTreeMap<&'static str, u64>,
+    snapshot_odds: u64,
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, snapshot_odds: u64) -> Self {
         let live = Journaled::new(Books::new(config()).unwrap(), MemoryStore::default());
         let mut world = Self {
             live,
@@ -83,6 +84,7 @@ impl World {
             billed: Vec::new(),
             wallets: BTreeMap::new(),
             counts: BTreeMap::new(),
+            snapshot_odds,
         };
         for party in 0..PARTIES {
             world.live.open_party(t(0), &[party; 32]).unwrap();
@@ -169,7 +171,9 @@ impl World {
                     self.post(&postings);
                 }
             }
-            _ => self.live.checkpoint().unwrap(),
+            // A snapshot takes all of the state, so a long history has few.
+            _ if self.rng.random_range(0..self.snapshot_odds) == 0 => self.live.checkpoint().unwrap(),
+            _ => {}
         }
         self.mark();
     }
@@ -487,7 +491,7 @@ impl World {
 
 fn simulate(seed: u64, operations: u64, crash_every: u64) {
     eprintln!("SIMULATION_SEED={seed} SIMULATION_OPS={operations} cargo test -p hanzo-metering --test simulation");
-    let mut world = World::new(seed);
+    let mut world = World::new(seed, (crash_every / 40).max(1));
     for op in 1..=operations {
         world.step();
         world.check();

@@ -1,0 +1,91 @@
+//! The command line.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hanzo::metering::Basis;
+use hanzo_metering::Currency;
+use lexopt::prelude::{Long, Short, ValueExt as _};
+
+use crate::work::Work;
+
+pub(crate) const HELP: &str = "\
+bill_a_day: meters this machine while it works, and bills it
+
+usage: bill_a_day [OPTIONS]
+
+  --seconds N       how long to work and meter (default 24; a day has 86400)
+  --interval-ms N   how often to read the meters (default 200)
+  --basis WORD      what is billed: reserved, used or max (default used)
+  --price N         base units per CU-hour (default 1250000; a base unit is a billionth of a token)
+  --currency CODE   ISO 4217 code of the FOCUS files, a token being one of it (default USD)
+  --report DIR      write bill.html, focus_1_0.csv, focus_1_2.csv and journal.bin into DIR
+  --help            this text
+
+Three child processes work: one hashes, one multiplies matrices now and then, one fills a cache. Their processor time and
+memory are read from /proc, so this runs on Linux.
+";
+
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) length: Duration,
+    pub(crate) interval: Duration,
+    pub(crate) basis: Basis,
+    pub(crate) price: u128,
+    pub(crate) currency: String,
+    pub(crate) report: Option<PathBuf>,
+}
+
+/// What this process is to do.
+#[derive(Debug)]
+pub(crate) enum Mode {
+    Help,
+    Worker(Work),
+    Bill(Options),
+}
+
+pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Mode, Box<dyn Error>> {
+    let mut options = Options {
+        length: Duration::from_secs(24),
+        interval: Duration::from_millis(200),
+        basis: Basis::Used,
+        price: 1_250_000,
+        currency: "USD".into(),
+        report: None,
+    };
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("seconds") => options.length = Duration::from_secs(parser.value()?.parse()?),
+            Long("interval-ms") => options.interval = Duration::from_millis(parser.value()?.parse()?),
+            Long("basis") => {
+                options.basis = match parser.value()?.string()?.as_str() {
+                    "reserved" => Basis::Reserved,
+                    "used" => Basis::Used,
+                    "max" => Basis::MaxOfBoth,
+                    other => return Err(format!("basis {other:?} is not reserved, used or max").into()),
+                }
+            }
+            Long("price") => options.price = parser.value()?.parse()?,
+            Long("currency") => options.currency = parser.value()?.string()?,
+            Long("report") => options.report = Some(parser.value()?.into()),
+            Long("worker") => {
+                let name = parser.value()?.string()?;
+                return Ok(Mode::Worker(Work::from_name(&name).ok_or_else(|| format!("no work is named {name:?}"))?));
+            }
+            Long("help") | Short('h') => return Ok(Mode::Help),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if options.length < Duration::from_secs(1) || options.length > Duration::from_secs(31 * 86_400) {
+        return Err("--seconds must be 1 to 2678400".into());
+    }
+    if options.interval < Duration::from_millis(10) || options.interval > Duration::from_secs(60) {
+        return Err("--interval-ms must be 10 to 60000".into());
+    }
+    Currency::new(&options.currency).map_err(|e| format!("{:?}: {e}", options.currency))?;
+    if options.report.as_ref().is_some_and(|folder| folder.exists() && !folder.is_dir()) {
+        return Err("--report names a file".into());
+    }
+    Ok(Mode::Bill(options))
+}
