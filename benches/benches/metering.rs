@@ -3,8 +3,9 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use hanzo_metering::{
-    AccountFlag, AccountId, Carry, FeeAccrual, FeeSchedule, Ledger, NewAccount, Quanta, Role, RuntimeKind, Tariff,
-    TeeKind, Timestamp, Transfer, TransferId, TransferKind,
+    AccountFlag, AccountId, Carry, Cluster, Demand, FeeAccrual, FeeSchedule, Gcra, IdMode, Journaled, Ledger,
+    MemoryStore, Meter, MeterConfig, NewAccount, NodeId, NodeSpec, PlanRules, Quanta, QueuedJob, Reading, Resources,
+    Role, RuntimeKind, Selection, SlidingWindow, Tariff, TeeKind, Timestamp, Transfer, TransferId, TransferKind, Value,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -93,16 +94,35 @@ fn funding() -> impl Iterator<Item = Transfer> {
         .map(|i| Transfer::new(TransferId::new((1 << 100) + i), AccountId::new(1), AccountId::new(1_000 + i), 1 << 60))
 }
 
-fn ours() -> Ledger {
-    let mut ledger = Ledger::with_hash_seed(7);
+fn ours(mode: IdMode) -> Ledger {
+    let mut ledger = Ledger::with_ids(mode, 7);
     ledger.open(NOW, NewAccount::new(AccountId::new(1), 1)).unwrap();
     for t in funding() {
         let TransferKind::Transfer { credit, .. } = t.kind else { continue };
         let flag = AccountFlag::DebitsLeCredits;
         ledger.open(NOW, NewAccount { flag, ..NewAccount::new(credit, 1) }).unwrap();
-        ledger.apply(NOW, &t).unwrap();
+        let id = match mode {
+            IdMode::Any => t.id,
+            IdMode::Sequenced => TransferId::sequenced(1, ledger.len() as u64 + 1),
+        };
+        ledger.apply(NOW, &Transfer { id, ..t }).unwrap();
     }
     ledger
+}
+
+/// The same transfers with the ids 1, 2, 3.. of one source.
+fn sequenced(transfers: &[Transfer]) -> Vec<Transfer> {
+    let ids: HashMap<TransferId, TransferId> =
+        transfers.iter().zip(1..).map(|(t, n)| (t.id, TransferId::sequenced(2, n))).collect();
+    let renamed = |t: &Transfer| {
+        let kind = match t.kind {
+            TransferKind::Post { pending, amount } => TransferKind::Post { pending: ids[&pending], amount },
+            TransferKind::Void { pending } => TransferKind::Void { pending: ids[&pending] },
+            kind => kind,
+        };
+        Transfer { id: ids[&t.id], kind, ..*t }
+    };
+    transfers.iter().map(renamed).collect()
 }
 
 fn plain() -> StdLedger {
@@ -154,8 +174,18 @@ fn ledger(c: &mut Criterion) {
     let mut group = c.benchmark_group("metering::ledger");
     group.sample_size(10).throughput(Throughput::Elements(N as u64));
     let (singles, two_phase) = (singles(&mut rng), two_phase(&mut rng));
-    let (ours, plain) = (ours(), plain());
+    let (sequenced_ours, ours, plain) = (ours(IdMode::Sequenced), ours(IdMode::Any), plain());
     for (op, transfers) in [("transfer", &singles), ("two_phase", &two_phase)] {
+        let renamed = sequenced(transfers);
+        group.bench_function(format!("{op}/ledger=hanzo ids=sequenced accounts={ACCOUNTS}"), |b| {
+            let apply = |mut l: Ledger| {
+                for t in &renamed {
+                    l.apply(NOW, t).unwrap();
+                }
+                l
+            };
+            b.iter_batched(|| sequenced_ours.clone(), apply, BatchSize::LargeInput);
+        });
         group.bench_function(format!("{op}/ledger=hanzo accounts={ACCOUNTS}"), |b| {
             let apply = |mut l: Ledger| {
                 for t in transfers {
@@ -230,5 +260,223 @@ fn arithmetic(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, ledger, arithmetic);
+/// Readings of 1,000 deployments in turn, 1 % of them late; beside the same readings pushed to vectors.
+fn meter(c: &mut Criterion) {
+    let mut rng = SmallRng::seed_from_u64(11);
+    let mut group = c.benchmark_group("metering::meter");
+    const READINGS: u64 = 100_000;
+    let rate = Resources::new(2_000, 4 << 30, 0).unwrap();
+    let readings: Vec<(usize, [u8; 8], u64)> = (0..READINGS)
+        .map(|n| {
+            let at = 1_000_000 + n * 1_000;
+            let late = if rng.random_range(0..100) == 0 { rng.random_range(0..900_000) } else { 0 };
+            ((n % 1_000) as usize, n.to_be_bytes(), at - late)
+        })
+        .collect();
+    group.sample_size(10).throughput(Throughput::Elements(READINGS));
+    group.bench_function("record/into=meters late=1%", |b| {
+        let meters = || (0..1_000).map(|_| Meter::new(MeterConfig::default(), Timestamp::ZERO)).collect::<Vec<_>>();
+        let record = |mut meters: Vec<Meter>| {
+            for (d, id, at) in &readings {
+                let at = Timestamp::from_nanos(*at);
+                let reading = Reading { source: b"node", id, at, value: Value::Reserved(rate) };
+                meters[*d].record(at, reading).unwrap();
+            }
+            meters
+        };
+        b.iter_batched(meters, record, BatchSize::LargeInput);
+    });
+    group.bench_function("record/into=vectors late=1%", |b| {
+        let push = |mut vectors: Vec<Vec<(u64, [u8; 8], Resources)>>| {
+            for (d, id, at) in &readings {
+                vectors[*d].push((*at, *id, rate));
+            }
+            vectors
+        };
+        b.iter_batched(|| vec![Vec::new(); 1_000], push, BatchSize::LargeInput);
+    });
+    group.finish();
+}
+
+/// A quota a key: 100 in a window, 100,000 keys in random order.
+fn quota(c: &mut Criterion) {
+    let mut rng = SmallRng::seed_from_u64(12);
+    let mut group = c.benchmark_group("metering::quota");
+    const KEYS: u64 = 100_000;
+    let requests: Vec<u64> = (0..400_000).map(|_| rng.random_range(0..KEYS)).collect();
+    group.sample_size(10).throughput(Throughput::Elements(requests.len() as u64));
+    let mut now = 0;
+    let mut window = SlidingWindow::new(100, 100_000_000).unwrap().with_keys(200_000, 1).unwrap();
+    group.bench_function("check/rule=window keys=100000", |b| {
+        b.iter(|| {
+            let check = |key: &&u64| {
+                now += 100;
+                window.check(Timestamp::from_nanos(now), key, 1).is_ok()
+            };
+            requests.iter().filter(check).count()
+        });
+    });
+    let mut gcra = Gcra::new(100, 100_000_000, 100).unwrap().with_keys(200_000, 1).unwrap();
+    let mut now = 0;
+    group.bench_function("check/rule=gcra keys=100000", |b| {
+        b.iter(|| {
+            let check = |key: &&u64| {
+                now += 100;
+                gcra.check(Timestamp::from_nanos(now), key, 1).is_ok()
+            };
+            requests.iter().filter(check).count()
+        });
+    });
+    // What one writes first: a map of queues of times.
+    let mut plain: HashMap<u64, std::collections::VecDeque<u64>> = HashMap::new();
+    let mut now = 0;
+    group.bench_function("check/rule=queues keys=100000", |b| {
+        b.iter(|| {
+            let check = |key: &&u64| {
+                now += 100;
+                let times = plain.entry(**key).or_default();
+                while times.front().is_some_and(|&t| t + 100_000_000 <= now) {
+                    times.pop_front();
+                }
+                let fits = times.len() < 100;
+                if fits {
+                    times.push_back(now);
+                }
+                fits
+            };
+            requests.iter().filter(check).count()
+        });
+    });
+    group.finish();
+}
+
+fn capacity(cores: u64) -> Demand {
+    Demand { resources: Resources::new(cores * 1_000, cores << 32, 0).unwrap(), slots: 64 }
+}
+
+fn waiting(rng: &mut SmallRng, jobs: u64) -> Vec<QueuedJob> {
+    let job = |n| {
+        let cores = rng.random_range(1..9);
+        let resources = Resources::new(cores * 500, cores << 30, 0).unwrap();
+        QueuedJob {
+            id: u128::from(n) + 1,
+            seq: n,
+            tenant: rng.random_range(0..100),
+            priority: [100, 128, 128, 200][rng.random_range(0..4)],
+            submitted: Timestamp::from_nanos(n),
+            demand: Demand { resources, slots: 1 },
+            replicas: if rng.random_range(0..20) == 0 { 4 } else { 1 },
+            max_duration_ns: (rng.random_range(0..4) > 0).then(|| rng.random_range(1..1_000) * 1_000_000),
+        }
+    };
+    (0..jobs).map(job).collect()
+}
+
+/// The naive way: order all that wait anew for each start, and look at every node.
+fn naive(nodes: &[[u64; 4]], queued: &[QueuedJob]) -> usize {
+    let (mut free, mut left) = (nodes.to_vec(), queued.to_vec());
+    let mut used = HashMap::<u128, u64>::new();
+    let mut started = 0;
+    'start: loop {
+        left.sort_by_key(|j| (255 - j.priority, used.get(&j.tenant).copied().unwrap_or(0), j.seq));
+        for (i, job) in left.iter().enumerate() {
+            let (r, need) = (job.demand.resources, job.replicas);
+            let v = [r.millicores(), r.bytes(), r.milli_gpus(), 1];
+            let fits = |f: &[u64; 4]| f.iter().zip(v).all(|(f, d)| *f >= d);
+            let mut trial = free.clone();
+            let placed = (0..need).all(|_| {
+                let best = (0..trial.len()).filter(|&n| fits(&trial[n])).min_by_key(|&n| trial[n][0] - v[0]);
+                best.is_some_and(|n| {
+                    trial[n].iter_mut().zip(v).for_each(|(f, d)| *f -= d);
+                    true
+                })
+            });
+            if placed {
+                free = trial;
+                *used.entry(job.tenant).or_default() += v[0] * u64::from(need);
+                left.remove(i);
+                started += 1;
+                continue 'start;
+            }
+        }
+        return started;
+    }
+}
+
+fn scheduler(c: &mut Criterion) {
+    let mut rng = SmallRng::seed_from_u64(13);
+    let mut group = c.benchmark_group("metering::scheduler");
+    group.sample_size(10);
+    let weights = BTreeMap::new();
+    let rules = PlanRules { max_wait_ns: u64::MAX, weights: &weights };
+    for (pending, count, cores) in [(100, 1, 16), (10_000, 1_000, 64), (10_000, 1_000, 8)] {
+        let queued = waiting(&mut rng, pending);
+        let nodes = (0..count).map(|id| NodeSpec::new(NodeId::new(id), capacity(cores)));
+        let cluster = Cluster::new(nodes, Selection::BestFit).unwrap();
+        group.throughput(Throughput::Elements(pending));
+        let name = format!("pending={pending} nodes={count} cores={cores}");
+        group.bench_function(format!("plan/{name}"), |b| {
+            b.iter(|| cluster.plan(NOW, &rules, |_| None, black_box(&queued)).started.len());
+        });
+        if pending == 100 {
+            let free: Vec<[u64; 4]> = cluster.nodes().map(|n| n.1).collect();
+            group.bench_function(format!("naive/{name}"), |b| b.iter(|| naive(&free, black_box(&queued))));
+        }
+    }
+    // A full cluster, in which a few jobs have ended.
+    let queued = waiting(&mut rng, 20_000);
+    let nodes = (0..1_000).map(|id| NodeSpec::new(NodeId::new(id), capacity(16)));
+    let mut cluster = Cluster::new(nodes, Selection::BestFit).unwrap();
+    let plan = cluster.plan(NOW, &rules, |_| None, &queued);
+    for start in &plan.started {
+        let job = &queued[start.id as usize - 1];
+        cluster.start(job.id, job.tenant, job.demand, start.placement.clone()).unwrap();
+    }
+    let running: Vec<u128> = plan.started.iter().map(|s| s.id).collect();
+    let left: Vec<QueuedJob> = queued.iter().filter(|j| !running.contains(&j.id)).take(10_000).copied().collect();
+    for job in running.iter().step_by(running.len() / 50) {
+        cluster.finish(*job).unwrap();
+    }
+    let end = |id: u128| queued[id as usize - 1].max_duration_ns.map(Timestamp::from_nanos);
+    group.throughput(Throughput::Elements(left.len() as u64));
+    group.bench_function(format!("replan/pending={} nodes=1000 running={}", left.len(), running.len() - 50), |b| {
+        b.iter(|| cluster.plan(NOW, &rules, end, black_box(&left)).started.len());
+    });
+    group.finish();
+}
+
+/// Commits of 64 transfers, beside the hash of the same bytes; and replay beside live calls.
+fn journal(c: &mut Criterion) {
+    let mut rng = SmallRng::seed_from_u64(14);
+    let mut group = c.benchmark_group("metering::journal");
+    let transfers = &singles(&mut rng)[..16_384];
+    group.sample_size(10).throughput(Throughput::Elements(transfers.len() as u64));
+    let open = || {
+        let mut ledger = Journaled::new(Ledger::with_hash_seed(7), MemoryStore::default());
+        for id in (1_000..1_000 + u128::from(ACCOUNTS)).map(AccountId::new) {
+            ledger.open(NOW, NewAccount::new(id, 1)).unwrap();
+        }
+        ledger
+    };
+    let apply = |mut ledger: Journaled<Ledger, MemoryStore>| {
+        let mut out = Vec::with_capacity(64);
+        for batch in transfers.chunks(64) {
+            out.clear();
+            ledger.apply_batch(NOW, batch, &mut out).unwrap();
+        }
+        ledger
+    };
+    group.bench_function("apply/batch=64", |b| b.iter_batched(open, apply, BatchSize::LargeInput));
+    let before = open().store().bytes().len();
+    let ledger = apply(open());
+    let bytes = ledger.store().bytes()[before..].to_vec();
+    group.bench_function("blake3/of=the same bytes", |b| b.iter(|| blake3::hash(black_box(&bytes))));
+    group.bench_function("replay/batch=64", |b| {
+        let store = || MemoryStore::from_bytes(ledger.store().bytes().to_vec(), None);
+        b.iter_batched(store, |s| Journaled::recover(Ledger::with_hash_seed(7), s).unwrap().1, BatchSize::LargeInput);
+    });
+    group.finish();
+}
+
+criterion_group!(benches, ledger, arithmetic, meter, quota, scheduler, journal);
 criterion_main!(benches);

@@ -147,11 +147,11 @@ impl<M: Machine, S: JournalStore> Journaled<M, S> {
     }
 
     /// The state of a store: its latest snapshot and the commits since, replayed on `empty`, which is set up as the first
-    /// state was. Also returns how many bytes of an unfinished commit were left out at the end.
+    /// state was. Also returns how many bytes of an unfinished commit stood at the end; they are cut off the store.
     ///
     /// # Errors
     /// Those of the store; `Corrupt`, `BadHash`, `Diverged` and others of [`JournalError`].
-    pub fn recover(empty: M, store: S) -> Result<(Self, usize), RecoverError<S::Error>> {
+    pub fn recover(empty: M, mut store: S) -> Result<(Self, usize), RecoverError<S::Error>> {
         let (mut state, mut journal) = (empty, Journal::new());
         if let Some(bytes) = store.latest_snapshot().map_err(RecoverError::Store)? {
             let (at, body) = open_snapshot(&bytes)?;
@@ -160,6 +160,9 @@ impl<M: Machine, S: JournalStore> Journaled<M, S> {
         }
         let bytes = store.read_from(journal.next_seq()).map_err(RecoverError::Store)?;
         let recovered = recover(&bytes, &mut journal, |frames| state.replay(frames))?;
+        if recovered.torn > 0 {
+            store.truncate(journal.next_seq()).map_err(RecoverError::Store)?;
+        }
         Ok((Self { state, journal, store, poisoned: false }, recovered.torn))
     }
 

@@ -63,6 +63,15 @@ impl JournalStore for RedbStore {
         Ok(bytes)
     }
 
+    fn truncate(&mut self, seq: u64) -> Result<(), RedbError> {
+        let write = self.database.begin_write().map_err(failed("write"))?;
+        {
+            let mut table = write.open_table(COMMITS).map_err(failed("write"))?;
+            table.retain_in(seq.., |_, _| false).map_err(failed("write"))?;
+        }
+        write.commit().map_err(failed("commit"))
+    }
+
     fn put_snapshot(&mut self, snapshot: &[u8]) -> Result<(), RedbError> {
         let write = self.database.begin_write().map_err(failed("write"))?;
         {

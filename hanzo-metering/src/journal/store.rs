@@ -23,6 +23,12 @@ pub trait JournalStore {
     /// Those of the store.
     fn read_from(&self, seq: u64) -> Result<Vec<u8>, Self::Error>;
 
+    /// Drops everything from frame number `seq` on: what is left of a commit that was never acknowledged.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn truncate(&mut self, seq: u64) -> Result<(), Self::Error>;
+
     /// Keeps a snapshot; earlier ones, and commits before it, may be dropped.
     ///
     /// # Errors
@@ -91,6 +97,15 @@ impl JournalStore for MemoryStore {
         let at = self.commits.partition_point(|c| c.0 < seq);
         let from = self.commits.get(at).map_or(self.bytes.len(), |c| c.1);
         Ok(self.bytes[from..].to_vec())
+    }
+
+    fn truncate(&mut self, seq: u64) -> Result<(), Infallible> {
+        let at = self.commits.partition_point(|c| c.0 < seq);
+        if let Some(&(_, from)) = self.commits.get(at) {
+            self.bytes.truncate(from);
+            self.commits.truncate(at);
+        }
+        Ok(())
     }
 
     fn put_snapshot(&mut self, snapshot: &[u8]) -> Result<(), Infallible> {
