@@ -59,6 +59,9 @@ impl BooksConfig {
 /// invoice by the transfer or split of its id, and says which could not be paid: their deployments are to be stopped, and
 /// nothing more is reserved for them. What is minted is what was paid.
 ///
+/// In the journal a command is one frame, whose kind says what it is about and whose body is the command: a tag and the
+/// fields in order, big-endian. Expiries come before it, invoices after it; replay compares both.
+///
 /// ```
 /// use hanzo_metering::{
 ///     Books, BooksConfig, Deployment, Effect, Journaled, MemoryStore, Meter, MeterConfig, Reading, Resources, RuntimeKind,
