@@ -244,7 +244,7 @@ impl Weights {
             let at = ["cpu", "mem_gb", "gpu"].iter().position(|n| *n == name.trim()).ok_or(UnitError::BadFormula)?;
             // As many decimals as any number may have tell one that is not exact from one that is no number.
             let factor = factor.trim();
-            decimal(factor, 30).ok_or(UnitError::BadFormula)?;
+            decimal(factor, 20).ok_or(UnitError::BadFormula)?;
             let milli = decimal(factor, 3).and_then(|n| u32::try_from(n).ok()).ok_or(UnitError::NotExact)?;
             if weights[at].replace(milli).is_some() {
                 return Err(UnitError::BadFormula);

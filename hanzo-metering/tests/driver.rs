@@ -79,10 +79,6 @@ impl World {
         let (books, runtime) = driver.into_parts();
         let bytes = books.store().bytes();
         let store = MemoryStore::from_bytes(bytes[..keep.min(bytes.len())].to_vec(), None);
-        let (books, torn) = Journaled::recover(Books::new(books_config()).unwrap(), store).unwrap();
-        // What the torn bytes were is not written over but cut off.
-        let whole = books.store().bytes()[..books.store().bytes().len() - torn].to_vec();
-        let store = MemoryStore::from_bytes(whole, None);
         let (books, _) = Journaled::recover(Books::new(books_config()).unwrap(), store).unwrap();
         let mut driver = Driver::recover(driver_config(), books, runtime, terms.clone()).unwrap();
         for (job, spec) in &specs {
