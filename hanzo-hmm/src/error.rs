@@ -180,6 +180,12 @@ pub enum Error {
         /// Absolute energy error, or NaN-free infinity when a coordinate left the finite numbers.
         energy_error: f64,
     },
+    /// A planning horizon that does not fall apart into steps.
+    #[error("factor {factor} remembers its past under a control, so a horizon is not a sum of steps")]
+    NotSeparable {
+        /// The factor.
+        factor: usize,
+    },
     /// Fewer nodes than were asked for.
     #[error("{available} nodes cannot give {wanted} distinct ones")]
     NotEnoughNodes {

@@ -3,24 +3,31 @@
 //! [`MarketMaker`] puts the parts together; each part can be used alone:
 //! - regimes: [`RegimeModel`], [`RegimeFilter`];
 //! - price dynamics: [`PhaseSpace`], [`Potential`], [`TodaWells`], and the integrators [`Verlet`], [`Yoshida4`], [`Suzuki4`];
-//! - trade in integers: [`Curve`], [`ConstantProduct`], [`Pool`], [`Quote`];
+//! - trade in integers: [`Curve`] ([`ConstantProduct`], [`WeightedProduct`], [`YieldSpace`]), [`Lmsr`], [`Pool`], [`ContextPool`], [`Quote`];
+//! - expected free energy of any discrete model: [`GenerativeModel`];
 //! - learning: [`Featuriser`], [`HashedText`], [`BayesianLinear`];
 //! - node selection: [`RoundRobin`], [`StakeWeighted`], [`Performance`].
 
 mod adapter;
 mod catalogue;
 mod config;
+mod context_pool;
 mod cooldown;
 mod curve;
 mod decision_log;
+mod dirichlet;
 mod eligibility;
 mod features;
+mod fixed_point;
 mod free_energy;
+mod generative;
 mod hamiltonian;
 mod integrator;
 mod likelihood;
 mod linear;
+mod lmsr;
 mod market_maker;
+mod planning;
 mod pool;
 mod price_dynamics;
 mod quote;
@@ -30,21 +37,28 @@ mod router;
 mod routing;
 mod selection;
 mod service;
+mod weighted;
 #[cfg(feature = "serde")]
 mod wire;
+mod yield_space;
 
 pub use adapter::TenantAdapter;
 pub use catalogue::{ModelSpec, Precision, default_catalogue};
 pub use config::Config;
+pub use context_pool::ContextPool;
 pub use cooldown::{CooldownPolicy, ServiceState};
 pub use curve::{ConstantProduct, Curve, Invariant, Reserves};
+pub use dirichlet::dirichlet_novelty;
 pub use eligibility::{Rejection, RejectionReason};
 pub use features::{Featuriser, HashedText};
 pub use free_energy::Efe;
+pub use generative::{EfeWorkspace, Evaluation, Gain, GenerativeModel, Policies};
 pub use hamiltonian::{PhaseSpace, Potential, TodaWells};
 pub use integrator::{Integrator, Suzuki4, Verlet, Yoshida4};
 pub use linear::BayesianLinear;
+pub use lmsr::Lmsr;
 pub use market_maker::{MarketMaker, MarketMakerBuilder, QuoteRequest};
+pub use planning::{Plan, SwitchCost};
 pub use pool::{Pool, QuoteDetails, QuoteTerms, Receipt, Side};
 pub use price_dynamics::{EnergyReport, Load};
 pub use quote::{Mid, Millis, Quote};
@@ -55,5 +69,7 @@ pub use request::{
 };
 pub use selection::{Node, NodeId, NodeSelector, Performance, RoundRobin, StakeWeighted};
 pub use service::ServiceReport;
+pub use weighted::WeightedProduct;
 #[cfg(feature = "serde")]
 pub use wire::{RouteAnswer, RouteCall, RouteCallPreferences};
+pub use yield_space::YieldSpace;

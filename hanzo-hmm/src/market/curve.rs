@@ -34,7 +34,7 @@ impl Reserves {
     }
 }
 
-/// The exact value of a curve's invariant, a 256-bit integer.
+/// The value of a curve's invariant, or of an increasing function of it: a 256-bit integer.
 ///
 /// Comparable and printable; no arithmetic is offered on it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +44,14 @@ impl Invariant {
     /// The product of two amounts.
     pub fn product(a: u128, b: u128) -> Self {
         Self(U256::from(a) * U256::from(b))
+    }
+
+    pub(super) fn from_amount(amount: u128) -> Self {
+        Self(U256::from(amount))
+    }
+
+    pub(super) fn from_integer(value: U256) -> Self {
+        Self(value)
     }
 
     /// Big-endian bytes.
@@ -123,16 +131,18 @@ pub trait Curve {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConstantProduct {
+    fee: Fee,
+}
+
+/// A part of every payment that stays in the reserves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fee {
     fee: u32,
     denominator: u32,
 }
 
-impl ConstantProduct {
-    /// A curve that keeps `fee` of every `denominator` units paid in.
-    ///
-    /// # Errors
-    /// `InvalidConfig` unless `fee < denominator <= 1_000_000`.
-    pub fn new(fee: u32, denominator: u32) -> Result<Self> {
+impl Fee {
+    pub(super) fn new(fee: u32, denominator: u32) -> Result<Self> {
         if denominator == 0 || denominator > MAX_DENOMINATOR {
             return Err(Error::InvalidConfig { field: "fee_denominator" });
         }
@@ -142,25 +152,55 @@ impl ConstantProduct {
         Ok(Self { fee, denominator })
     }
 
+    pub(super) fn denominator(self) -> u32 {
+        self.denominator
+    }
+
+    /// Of `denominator` units, those that trade.
+    pub(super) fn kept(self) -> u32 {
+        self.denominator - self.fee
+    }
+
+    /// The fee in a payment, rounded down.
+    pub(super) fn of(self, paid: u128) -> u128 {
+        let fee = U256::from(paid) * U256::from(self.fee) / U256::from(self.denominator);
+        // fee < denominator, so the quotient is at most `paid`.
+        u128::try_from(fee).unwrap_or(paid)
+    }
+
+    pub(super) fn constant_product(self) -> ConstantProduct {
+        ConstantProduct { fee: self }
+    }
+}
+
+impl ConstantProduct {
+    /// A curve that keeps `fee` of every `denominator` units paid in.
+    ///
+    /// # Errors
+    /// `InvalidConfig` unless `fee < denominator <= 1_000_000`.
+    pub fn new(fee: u32, denominator: u32) -> Result<Self> {
+        Ok(Self { fee: Fee::new(fee, denominator)? })
+    }
+
     /// Numerator of the fee.
     pub fn fee(&self) -> u32 {
-        self.fee
+        self.fee.fee
     }
 
     /// Denominator of the fee.
     pub fn denominator(&self) -> u32 {
-        self.denominator
+        self.fee.denominator
     }
 
     fn kept(&self) -> U320 {
-        U320::from(self.denominator - self.fee)
+        U320::from(self.fee.kept())
     }
 }
 
 impl Default for ConstantProduct {
     /// 30 of 10,000.
     fn default() -> Self {
-        Self { fee: 30, denominator: 10_000 }
+        Self { fee: Fee { fee: 30, denominator: 10_000 } }
     }
 }
 
@@ -175,7 +215,7 @@ impl Curve for ConstantProduct {
         r.input.checked_add(dx).ok_or(Error::Overflow)?;
         let dx = U320::from(dx) * self.kept();
         let numerator = dx * U320::from(r.output);
-        let denominator = U320::from(r.input) * U320::from(self.denominator) + dx;
+        let denominator = U320::from(r.input) * U320::from(self.fee.denominator) + dx;
         narrow(numerator / denominator)
     }
 
@@ -186,7 +226,7 @@ impl Curve for ConstantProduct {
         if r.input == 0 || dy >= r.output {
             return Err(Error::InsufficientLiquidity);
         }
-        let numerator = U320::from(r.input) * U320::from(dy) * U320::from(self.denominator);
+        let numerator = U320::from(r.input) * U320::from(dy) * U320::from(self.fee.denominator);
         let denominator = U320::from(r.output - dy) * self.kept();
         let dx = narrow(numerator / denominator)?.checked_add(1).ok_or(Error::Overflow)?;
         r.input.checked_add(dx).ok_or(Error::Overflow)?;
@@ -198,9 +238,7 @@ impl Curve for ConstantProduct {
     }
 
     fn fee_of(&self, paid: u128) -> u128 {
-        let fee = U320::from(paid) * U320::from(self.fee) / U320::from(self.denominator);
-        // fee < denominator, so the quotient is at most `paid`.
-        narrow(fee).unwrap_or(paid)
+        self.fee.of(paid)
     }
 }
 

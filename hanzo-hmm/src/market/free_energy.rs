@@ -1,5 +1,7 @@
 //! Expected free energy of sending a request to a model.
 
+use std::ops::AddAssign;
+
 use super::likelihood::QualityForecast;
 
 /// Expected free energy of one choice, in nats, with its parts. Less is better.
@@ -25,6 +27,22 @@ pub struct Efe {
     pub pragmatic: f64,
     /// Weighted information to be gained about the coefficients of this model: `w_nov (1/2) ln(1 + z' P z)`.
     pub novelty: f64,
+}
+
+impl Efe {
+    pub(crate) const ZERO: Self =
+        Self { total: 0.0, risk: 0.0, ambiguity: 0.0, epistemic: 0.0, pragmatic: 0.0, novelty: 0.0 };
+}
+
+impl AddAssign for Efe {
+    fn add_assign(&mut self, other: Self) {
+        self.total += other.total;
+        self.risk += other.risk;
+        self.ambiguity += other.ambiguity;
+        self.epistemic += other.epistemic;
+        self.pragmatic += other.pragmatic;
+        self.novelty += other.novelty;
+    }
 }
 
 /// Weights of what is preferred.
