@@ -114,6 +114,12 @@ pub enum Error {
         /// Every filter that some model did not pass, model by model.
         rejections: Vec<crate::market::Rejection>,
     },
+    /// The caller's budget or rate limit does not allow the request.
+    #[error("not admitted: {denial}")]
+    NotAdmitted {
+        /// Why.
+        denial: crate::market::Denial,
+    },
     /// A second outcome for one decision.
     #[error("decision {id} already has an outcome")]
     DuplicateOutcome {
@@ -179,6 +185,12 @@ pub enum Error {
     Diverged {
         /// Absolute energy error, or NaN-free infinity when a coordinate left the finite numbers.
         energy_error: f64,
+    },
+    /// Bytes that are no snapshot of this version, of this configuration, or of a possible state.
+    #[error("bad snapshot: {what}")]
+    BadSnapshot {
+        /// What is wrong.
+        what: &'static str,
     },
     /// A planning horizon that does not fall apart into steps.
     #[error("factor {factor} remembers its past under a control, so a horizon is not a sum of steps")]

@@ -9,14 +9,20 @@
 //! - node selection: [`RoundRobin`], [`StakeWeighted`], [`Performance`].
 
 mod adapter;
+mod admission;
+mod baseline;
 mod catalogue;
 mod config;
 mod context_pool;
+mod contextual;
 mod cooldown;
 mod curve;
 mod decision_log;
 mod dirichlet;
+mod efe_router;
 mod eligibility;
+#[cfg(feature = "evaluate")]
+mod evaluate;
 mod features;
 mod fixed_point;
 mod free_energy;
@@ -37,19 +43,30 @@ mod router;
 mod routing;
 mod selection;
 mod service;
+mod sign_table;
+mod snapshot;
+mod splitmix;
 mod weighted;
 #[cfg(feature = "serde")]
 mod wire;
 mod yield_space;
 
 pub use adapter::TenantAdapter;
+pub use admission::{Admission, AdmissionRequest, Denial};
+pub use baseline::{Cheapest, Choice, Context, EpsilonGreedy, Feedback, Fixed, Random, Router, Thompson, Ucb1};
 pub use catalogue::{ModelSpec, Precision, default_catalogue};
 pub use config::Config;
 pub use context_pool::ContextPool;
+pub use contextual::{Knn, LinThompson, LinUcb};
 pub use cooldown::{CooldownPolicy, ServiceState};
 pub use curve::{ConstantProduct, Curve, Invariant, Reserves};
 pub use dirichlet::dirichlet_novelty;
+pub use efe_router::EfeRouter;
 pub use eligibility::{Rejection, RejectionReason};
+#[cfg(feature = "evaluate")]
+pub use evaluate::{
+    Logged, OutcomeTable, Run, Scenario, Trial, arena_score, average_improvement, off_policy_value, paired_difference,
+};
 pub use features::{Featuriser, HashedText};
 pub use free_energy::Efe;
 pub use generative::{EfeWorkspace, Evaluation, Gain, GenerativeModel, Policies};
@@ -69,6 +86,8 @@ pub use request::{
 };
 pub use selection::{Node, NodeId, NodeSelector, Performance, RoundRobin, StakeWeighted};
 pub use service::ServiceReport;
+pub use sign_table::SignTable;
+pub use splitmix::SplitMix64;
 pub use weighted::WeightedProduct;
 #[cfg(feature = "serde")]
 pub use wire::{RouteAnswer, RouteCall, RouteCallPreferences};

@@ -2,6 +2,8 @@
 
 use super::quote::Millis;
 use super::request::Status;
+use super::snapshot::{Reader, Writer};
+use crate::Result;
 
 /// How failures lead to a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +58,32 @@ pub(crate) struct Cooldown {
 impl Cooldown {
     pub(crate) fn new() -> Self {
         Self { state: ServiceState::Healthy, pauses: 0, recent_failures: Vec::new() }
+    }
+
+    pub(crate) fn save(&self, w: &mut Writer) {
+        let (kind, until) = match self.state {
+            ServiceState::Healthy => (0, 0),
+            ServiceState::Cooling { until } => (1, until),
+            ServiceState::HalfOpen { until } => (2, until),
+        };
+        w.u64(kind);
+        w.u64(until);
+        w.u64(u64::from(self.pauses));
+        w.u64(self.recent_failures.len() as u64);
+        self.recent_failures.iter().for_each(|&at| w.u64(at));
+    }
+
+    pub(crate) fn load(r: &mut Reader<'_>) -> Result<Self> {
+        let (kind, until) = (r.index(3)?, r.u64()?);
+        let state = match kind {
+            0 => ServiceState::Healthy,
+            1 => ServiceState::Cooling { until },
+            _ => ServiceState::HalfOpen { until },
+        };
+        // The cast is exact below the bound.
+        let pauses = r.index(1 << 32)? as u32;
+        let recent_failures = (0..r.count(8)?).map(|_| r.u64()).collect::<Result<_>>()?;
+        Ok(Self { state, pauses, recent_failures })
     }
 
     pub(crate) fn state(&self) -> ServiceState {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::quote::Millis;
 use super::regime::Regime;
+use super::snapshot::{Reader, Writer, bad};
 use crate::{Error, Result};
 
 /// What has to be remembered of a decision until its outcome comes.
@@ -15,6 +16,8 @@ pub(crate) struct OpenDecision {
     pub(crate) regime: [f64; Regime::COUNT],
     pub(crate) limit_ms: f64,
     pub(crate) made_at: Millis,
+    /// What an [`Admission`](super::Admission) has set aside for it.
+    pub(crate) reservation: Option<u64>,
 }
 
 /// The last decisions, by number. A decision with an outcome keeps its number only.
@@ -35,14 +38,16 @@ impl DecisionLog {
         self.first + self.kept.len() as u64
     }
 
-    pub(crate) fn push(&mut self, decision: OpenDecision) -> u64 {
+    /// Adds a decision; also returns what was set aside for one that is forgotten for it.
+    pub(crate) fn push(&mut self, decision: OpenDecision) -> (u64, Option<u64>) {
         let id = self.next_id();
         self.kept.push_back(Some(decision));
+        let mut forgotten = None;
         if self.kept.len() > self.capacity {
-            self.kept.pop_front();
+            forgotten = self.kept.pop_front().flatten().and_then(|d| d.reservation);
             self.first += 1;
         }
-        id
+        (id, forgotten)
     }
 
     pub(crate) fn get(&self, id: u64) -> Result<&OpenDecision> {
@@ -60,6 +65,51 @@ impl DecisionLog {
         }
     }
 
+    pub(crate) fn save(&self, w: &mut Writer) {
+        w.u64(self.first);
+        w.u64(self.kept.len() as u64);
+        for slot in &self.kept {
+            w.u64(u64::from(slot.is_some()));
+            if let Some(d) = slot {
+                w.u64(d.tenant as u64);
+                w.u64(d.model as u64);
+                w.f64s(&d.features);
+                w.f64s(&d.regime);
+                w.f64(d.limit_ms);
+                w.u64(d.made_at);
+                w.u64(u64::from(d.reservation.is_some()));
+                w.u64(d.reservation.unwrap_or(0));
+            }
+        }
+    }
+
+    /// Takes over a saved log of decisions with `dim` features, of so many tenants and models.
+    pub(crate) fn load(&mut self, r: &mut Reader<'_>, dim: usize, tenants: usize, models: usize) -> Result<()> {
+        self.first = r.u64()?;
+        let n = r.count(8)?;
+        if n > self.capacity || self.first.checked_add(n as u64).is_none() {
+            return bad("decisions");
+        }
+        self.kept.clear();
+        for _ in 0..n {
+            if !r.flag()? {
+                self.kept.push_back(None);
+                continue;
+            }
+            let (tenant, model) = (r.index(tenants)?, r.index(models)?);
+            let mut features = vec![0.0; dim].into_boxed_slice();
+            r.f64s(&mut features)?;
+            super::linear::check_features(&features)?;
+            let mut regime = [0.0; Regime::COUNT];
+            r.distribution(&mut regime)?;
+            let (limit_ms, made_at) = (r.amount()?, r.u64()?);
+            let (reserved, number) = (r.flag()?, r.u64()?);
+            let reservation = reserved.then_some(number);
+            self.kept.push_back(Some(OpenDecision { tenant, model, features, regime, limit_ms, made_at, reservation }));
+        }
+        Ok(())
+    }
+
     fn place(&self, id: u64) -> Option<usize> {
         usize::try_from(id.checked_sub(self.first)?).ok()
     }
@@ -70,14 +120,23 @@ mod tests {
     use super::*;
 
     fn decision(model: usize) -> OpenDecision {
-        OpenDecision { tenant: 0, model, features: Box::new([]), regime: [0.25; 4], limit_ms: 1.0, made_at: 0 }
+        OpenDecision {
+            tenant: 0,
+            model,
+            features: Box::new([]),
+            regime: [0.25; 4],
+            limit_ms: 1.0,
+            made_at: 0,
+            reservation: Some(7),
+        }
     }
 
     #[test]
     fn old_decisions_are_forgotten_and_closed_ones_are_known_as_such() {
         let mut log = DecisionLog::new(3);
         for model in 0..5 {
-            assert_eq!(log.push(decision(model)), model as u64);
+            let forgotten = (model >= 3).then_some(7);
+            assert_eq!(log.push(decision(model)), (model as u64, forgotten));
         }
         assert_eq!(log.get(1), Err(Error::UnknownDecision { id: 1 }));
         assert_eq!(log.get(5), Err(Error::UnknownDecision { id: 5 }));

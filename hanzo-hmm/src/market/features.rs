@@ -151,7 +151,7 @@ fn is_word(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b >= 128
 }
 
-fn fnv(hash: u64, byte: u8) -> u64 {
+pub(super) fn fnv(hash: u64, byte: u8) -> u64 {
     (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
 }
 
@@ -162,7 +162,7 @@ fn words(text: &[u8]) -> usize {
 }
 
 const KEPT_BYTES: usize = 4_096;
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+pub(super) const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x100_0000_01b3;
 
 #[cfg(test)]

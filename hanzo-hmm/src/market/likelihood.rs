@@ -9,6 +9,7 @@
 use super::free_energy::binary_entropy;
 use super::linear::BayesianLinear;
 use super::regime::Regime;
+use super::snapshot::{Reader, Writer, bad};
 use crate::Result;
 
 /// Summary of the quality one model is expected to give to one request.
@@ -44,6 +45,27 @@ pub(crate) struct Responsibility {
     pub(crate) healthy: f64,
 }
 
+/// Prior precisions of the coefficients, in noise units.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Priors {
+    /// Of what all models share.
+    pub(crate) shared: f64,
+    /// Of the shared bias.
+    pub(crate) shared_bias: f64,
+    /// Of a model's own.
+    pub(crate) own: f64,
+    /// Of a model's own bias.
+    pub(crate) bias: f64,
+    /// Of the offset of a regime.
+    pub(crate) regime: f64,
+}
+
+impl Default for Priors {
+    fn default() -> Self {
+        Self { shared: 3.0, shared_bias: 3.0, own: 20.0, bias: 0.5, regime: 1.0 }
+    }
+}
+
 /// The linear quality model of all models of a catalogue.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct QualityModel {
@@ -55,14 +77,38 @@ pub(crate) struct QualityModel {
 
 impl QualityModel {
     /// `dim` features, of which `bias` is always 1, and one prior mean quality a model.
-    pub(crate) fn new(dim: usize, bias: Option<usize>, base: Vec<f64>) -> Result<Self> {
-        let mut own_prior = vec![OWN_PRECISION; dim];
+    pub(crate) fn new(dim: usize, bias: Option<usize>, base: Vec<f64>, priors: &Priors) -> Result<Self> {
+        let mut own_prior = vec![priors.own; dim];
+        let mut shared = vec![priors.shared; dim];
         if let Some(prior) = bias.and_then(|i| own_prior.get_mut(i)) {
-            *prior = BIAS_PRECISION;
+            *prior = priors.bias;
         }
-        own_prior.extend([REGIME_PRECISION; Regime::COUNT]);
+        if let Some(prior) = bias.and_then(|i| shared.get_mut(i)) {
+            *prior = priors.shared_bias;
+        }
+        own_prior.extend([priors.regime; Regime::COUNT]);
         let own = BayesianLinear::new(&own_prior)?;
-        Ok(Self { shared: BayesianLinear::new(&vec![SHARED_PRECISION; dim])?, own: vec![own; base.len()], base, dim })
+        Ok(Self { shared: BayesianLinear::new(&shared)?, own: vec![own; base.len()], base, dim })
+    }
+
+    /// Number of features.
+    pub(crate) fn dim(&self) -> usize {
+        self.dim
+    }
+
+    pub(crate) fn save(&self, w: &mut Writer) {
+        self.shared.save(w);
+        self.own.iter().for_each(|own| own.save(w));
+    }
+
+    pub(crate) fn load(&mut self, r: &mut Reader<'_>) -> Result<()> {
+        self.shared.load(r)?;
+        self.own.iter_mut().try_for_each(|own| own.load(r))
+    }
+
+    /// Number of models.
+    pub(crate) fn models(&self) -> usize {
+        self.own.len()
     }
 
     /// Mean quality of model `u` in each regime when healthy, before it is clipped to [0, 1].
@@ -172,6 +218,11 @@ impl Health {
         self.healthy += weight * (posterior - self.healthy);
     }
 
+    pub(crate) fn load(r: &mut Reader<'_>) -> Result<Self> {
+        let healthy = r.amount()?;
+        if healthy > 1.0 { bad("health") } else { Ok(Self { healthy }) }
+    }
+
     pub(crate) fn probability(&self) -> f64 {
         self.healthy
     }
@@ -188,14 +239,9 @@ fn normal_cdf(z: f64) -> f64 {
     0.5 * libm::erfc(-z / std::f64::consts::SQRT_2)
 }
 
-// Prior precisions in noise units.
-const SHARED_PRECISION: f64 = 3.0;
-const OWN_PRECISION: f64 = 20.0;
-const BIAS_PRECISION: f64 = 0.5;
-/// Of the offsets `b_{r,u}`; a guess.
-const REGIME_PRECISION: f64 = 5.0;
-const STAY_HEALTHY: f64 = 0.9975;
-const STAY_DEGRADED: f64 = 0.995;
+// With a stationary law far from 1, models that are not asked for a while would be written off unseen.
+const STAY_HEALTHY: f64 = 0.9999;
+const STAY_DEGRADED: f64 = 0.98;
 const DEGRADED_QUALITY: f64 = 0.35;
 const LEAST_MEAN: f64 = 0.02;
 /// Regimes held less responsible than this learn nothing from an outcome.
@@ -208,7 +254,7 @@ mod tests {
     const UNIFORM: [f64; 4] = [0.25; 4];
 
     fn model() -> QualityModel {
-        QualityModel::new(2, Some(0), vec![0.5, 0.8]).unwrap()
+        QualityModel::new(2, Some(0), vec![0.5, 0.8], &Priors::default()).unwrap()
     }
 
     fn now(regime: &[f64; 4], threshold: f64) -> Circumstances<'_> {
@@ -227,7 +273,7 @@ mod tests {
         let f = forecast(&m, 1, [1.0, 0.0], &UNIFORM);
         assert!((f.mean - 0.8).abs() < 1e-15);
         assert!(f.meets > 0.5);
-        assert!((f.leverage - (1.0 / BIAS_PRECISION + 0.25 / REGIME_PRECISION)).abs() < 1e-12);
+        assert!((f.leverage - (1.0 / Priors::default().bias + 0.25 / Priors::default().regime)).abs() < 1e-12);
     }
 
     #[test]
@@ -277,7 +323,7 @@ mod tests {
         for _ in 0..5_000 {
             h.step();
         }
-        assert!((h.probability() - 2.0 / 3.0).abs() < 1e-9);
+        assert!((h.probability() - 0.02 / 0.0201).abs() < 1e-9);
         h.move_to(1.0, 1.0);
         assert_eq!(h.probability(), 1.0);
     }

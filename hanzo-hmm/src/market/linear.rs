@@ -1,5 +1,6 @@
 //! Bayesian linear regression, one observation at a time.
 
+use super::snapshot::{Reader, Writer, bad};
 use crate::{Error, Result};
 
 /// Linear regression with a Gaussian prior, kept exact by rank-one updates.
@@ -124,14 +125,7 @@ impl BayesianLinear {
     /// `DimensionMismatch`, `NotFinite`, `OutOfRange`.
     pub fn leverage(&self, z: &[f64]) -> Result<f64> {
         self.check(z)?;
-        let mut sum = 0.0;
-        for (i, &zi) in z.iter().enumerate() {
-            if zi != 0.0 {
-                let row = &self.covariance[triangle(i)..=triangle(i) + i];
-                sum += zi * (2.0 * dot(&row[..i], &z[..i]) + row[i] * zi);
-            }
-        }
-        Ok(sum.max(0.0))
+        Ok(quadratic(&self.covariance, z).max(0.0))
     }
 
     /// Running estimate of the noise variance; starts at 1/4, the largest variance of a score in [0, 1].
@@ -147,6 +141,25 @@ impl BayesianLinear {
     /// Number of features.
     pub fn dim(&self) -> usize {
         self.coefficients.len()
+    }
+
+    pub(crate) fn save(&self, w: &mut Writer) {
+        for part in [&self.precision, &self.covariance, &self.moment, &self.coefficients] {
+            w.f64s(part);
+        }
+        w.f64s(&[self.noise_sum, self.noise_weight]);
+        w.u64(u64::from(self.updates));
+    }
+
+    /// Takes over a saved state of the same size.
+    pub(crate) fn load(&mut self, r: &mut Reader<'_>) -> Result<()> {
+        for part in [&mut self.precision, &mut self.covariance, &mut self.moment, &mut self.coefficients] {
+            r.f64s(part)?;
+        }
+        (self.noise_sum, self.noise_weight) = (r.amount()?, r.amount()?);
+        self.updates = r.index(REFRESH as usize)? as u32;
+        let positive = (0..self.dim()).all(|i| self.covariance[triangle(i) + i] > 0.0);
+        if positive && self.noise_weight > 0.0 { Ok(()) } else { bad("covariance") }
     }
 
     fn check(&self, z: &[f64]) -> Result<()> {
@@ -187,7 +200,7 @@ pub(crate) fn check_features(z: &[f64]) -> Result<()> {
 }
 
 /// Offset of row `i` of a lower triangle, which is also the size of one of `i` rows.
-fn triangle(i: usize) -> usize {
+pub(super) fn triangle(i: usize) -> usize {
     i * (i + 1) / 2
 }
 
@@ -205,14 +218,26 @@ pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7])) + tail
 }
 
-fn axpy(a: f64, x: &[f64], y: &mut [f64]) {
+pub(super) fn axpy(a: f64, x: &[f64], y: &mut [f64]) {
     for (y, x) in y.iter_mut().zip(x) {
         *y += a * x;
     }
 }
 
+/// `z' A z` for a symmetric `A` stored as its lower triangle.
+pub(super) fn quadratic(a: &[f64], z: &[f64]) -> f64 {
+    let mut sum = 0.0;
+    for (i, &zi) in z.iter().enumerate() {
+        if zi != 0.0 {
+            let row = &a[triangle(i)..=triangle(i) + i];
+            sum += zi * (2.0 * dot(&row[..i], &z[..i]) + row[i] * zi);
+        }
+    }
+    sum
+}
+
 /// `out = A z` for a symmetric `A` stored as its lower triangle.
-fn symmetric_times(a: &[f64], z: &[f64], out: &mut [f64]) {
+pub(super) fn symmetric_times(a: &[f64], z: &[f64], out: &mut [f64]) {
     out.fill(0.0);
     for (i, &zi) in z.iter().enumerate() {
         let row = &a[triangle(i)..=triangle(i) + i];

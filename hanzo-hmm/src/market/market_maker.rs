@@ -6,18 +6,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 
 use super::adapter::TenantAdapter;
+use super::admission::{Admission, AdmissionRequest};
 use super::catalogue::ModelSpec;
 use super::config::Config;
 use super::features::{Featuriser, HashedText};
-use super::likelihood::QualityModel;
+use super::likelihood::{Priors, QualityModel};
 use super::linear::check_features;
 use super::pool::{Pool, QuoteDetails, Receipt};
 use super::price_dynamics::{EnergyReport, Load, PriceDynamics, RegimeDynamics};
 use super::quote::{Mid, Millis, Quote};
 use super::regime::{Regime, RegimeModel};
 use super::request::{DecisionId, Outcome, RouteOptions, RoutingDecision, RoutingRequest};
-use super::routing::{Routing, Surroundings, check_request};
+use super::routing::{Routing, Surroundings, check_request, worst_case};
 use super::service::ServiceReport;
+use super::snapshot::{Reader, Writer, bad};
 use crate::{Error, Result};
 
 /// Prices models, sells their capacity, and sends each request to the model with the least expected free energy.
@@ -43,6 +45,7 @@ pub struct MarketMaker {
     regimes: RegimeModel,
     featuriser: Box<dyn Featuriser + Send + Sync>,
     adapter: Option<Box<dyn TenantAdapter + Send + Sync>>,
+    admission: Option<Box<dyn Admission + Send + Sync>>,
     routing: Mutex<Routing>,
     dynamics: Mutex<PriceDynamics>,
     board: ArcSwap<PriceBoard>,
@@ -89,7 +92,14 @@ impl MarketMaker {
 
     /// A market maker with parts of the caller's.
     pub fn builder(config: Config) -> MarketMakerBuilder {
-        MarketMakerBuilder { config, regimes: None, featuriser: None, adapter: None, substitutability: None }
+        MarketMakerBuilder {
+            config,
+            regimes: None,
+            featuriser: None,
+            adapter: None,
+            admission: None,
+            substitutability: None,
+        }
     }
 
     /// [`route`](Self::route) with default options. Never awaits.
@@ -107,7 +117,7 @@ impl MarketMaker {
     /// expected free energy is chosen. `O(M d^2)` time for `M` models and `d` features.
     ///
     /// # Errors
-    /// `NoEligibleModel` with every filter not passed; `NotFinite`, `DimensionMismatch`, `OutOfRange`, `TenantLimit`, `ClockBackwards`.
+    /// `NotAdmitted`; `NoEligibleModel` with every filter not passed; `NotFinite`, `DimensionMismatch`, `OutOfRange`, `TenantLimit`, `ClockBackwards`.
     pub fn route(&self, tenant: &str, request: &RoutingRequest, options: &RouteOptions) -> Result<RoutingDecision> {
         check_request(tenant, request, options)?;
         let x = self.features(request, options)?;
@@ -118,7 +128,26 @@ impl MarketMaker {
             adapter: self.adapter.as_deref(),
             multipliers: &board.multipliers,
         };
-        lock(&self.routing).route(&around, tenant, request, options, x)
+        let Some(admission) = &self.admission else {
+            return Ok(lock(&self.routing).route(&around, tenant, request, options, x, None)?.0);
+        };
+        let (usd, tokens) = worst_case(&self.config, &board.multipliers, request, options);
+        let now = options.now.unwrap_or_else(|| lock(&self.routing).clock());
+        let asked = AdmissionRequest { tenant, usd, tokens, now };
+        let reservation = admission.reserve(&asked).map_err(|denial| Error::NotAdmitted { denial })?;
+        let found = lock(&self.routing).route(&around, tenant, request, options, x, Some(reservation));
+        match found {
+            Ok((decision, forgotten)) => {
+                if let Some(forgotten) = forgotten {
+                    admission.release(forgotten);
+                }
+                Ok(decision)
+            }
+            Err(error) => {
+                admission.release(reservation);
+                Err(error)
+            }
+        }
     }
 
     /// Learns from what came of a decision, once a decision. Outcomes may come late and in any order.
@@ -126,7 +155,11 @@ impl MarketMaker {
     /// # Errors
     /// `DuplicateOutcome`; `UnknownDecision` for one never made or forgotten; `NotFinite` and `OutOfRange` for the score or the dollars.
     pub fn record_outcome(&self, id: DecisionId, outcome: &Outcome) -> Result<()> {
-        lock(&self.routing).record_outcome(&self.config, &self.regimes, id, outcome)
+        let reservation = lock(&self.routing).record_outcome(&self.config, &self.regimes, id, outcome)?;
+        if let (Some(admission), Some(reservation)) = (&self.admission, reservation) {
+            admission.commit(reservation, outcome.usd);
+        }
+        Ok(())
     }
 
     /// Lets prices move for `dt` market seconds under new loads, one a model (none: the old ones), and publishes them.
@@ -225,6 +258,75 @@ impl MarketMaker {
         self.config.models.iter().zip(routing.service()).map(|(m, record)| record.report(&m.id)).collect()
     }
 
+    /// Everything learned, decided, priced and traded so far, as bytes for [`MarketMakerBuilder::restore`].
+    ///
+    /// Configuration and parts of the caller's are not in them. Calls made at the same time are in it or not, decision by decision and pool by pool; for
+    /// one moment of the whole let no other calls run.
+    ///
+    /// ```
+    /// use hanzo_hmm::market::RouteOptions;
+    /// use hanzo_hmm::{Config, MarketMaker, RoutingRequest};
+    ///
+    /// let market = MarketMaker::builder(Config::default()).build()?;
+    /// let ask = |m: &MarketMaker| m.route("tenant-42", &RoutingRequest::default(), &RouteOptions::default());
+    /// ask(&market)?;
+    /// let again = MarketMaker::builder(Config::default()).restore(&market.snapshot())?;
+    /// assert_eq!(ask(&again)?, ask(&market)?);
+    /// # Ok::<(), hanzo_hmm::Error>(())
+    /// ```
+    pub fn snapshot(&self) -> Vec<u8> {
+        let mut w = Writer::new();
+        let routing = lock(&self.routing);
+        w.u64(self.config.models.len() as u64);
+        for m in &self.config.models {
+            w.bytes(m.id.as_bytes());
+            w.bytes(&m.key);
+        }
+        w.u64(routing.dim() as u64);
+        routing.save(&mut w);
+        drop(routing);
+        lock(&self.dynamics).save(&mut w);
+        let board = self.board.load();
+        w.f64s(&board.multipliers);
+        w.u64(board.regime.index() as u64);
+        w.u64(u64::from(board.band_bps));
+        for counter in &self.counters {
+            let counter = lock(counter);
+            counter.pool.save(&mut w);
+            w.u64(counter.quotes);
+        }
+        w.finish()
+    }
+
+    fn load(&self, bytes: &[u8]) -> Result<()> {
+        let mut r = Reader::new(bytes)?;
+        let mut routing = lock(&self.routing);
+        if r.u64()? != self.config.models.len() as u64 {
+            return bad("models");
+        }
+        for m in &self.config.models {
+            if r.bytes()? != m.id.as_bytes() || r.bytes()? != m.key {
+                return bad("models");
+            }
+        }
+        if r.u64()? != routing.dim() as u64 {
+            return bad("features");
+        }
+        routing.load(&mut r, &self.config)?;
+        lock(&self.dynamics).load(&mut r)?;
+        let mut multipliers = vec![0.0; self.config.models.len()];
+        r.amounts(&mut multipliers)?;
+        let regime = Regime::ALL[r.index(Regime::COUNT)?];
+        let band_bps = r.index(10_001)? as u32;
+        self.board.store(Arc::new(PriceBoard { multipliers, regime, band_bps }));
+        for counter in &self.counters {
+            let mut counter = lock(counter);
+            counter.pool.load(&mut r)?;
+            counter.quotes = r.u64()?;
+        }
+        r.finish()
+    }
+
     /// The models on offer, in catalogue order.
     pub fn models(&self) -> &[ModelSpec] {
         &self.config.models
@@ -292,6 +394,7 @@ pub struct MarketMakerBuilder {
     regimes: Option<RegimeModel>,
     featuriser: Option<Box<dyn Featuriser + Send + Sync>>,
     adapter: Option<Box<dyn TenantAdapter + Send + Sync>>,
+    admission: Option<Box<dyn Admission + Send + Sync>>,
     substitutability: Option<Vec<f64>>,
 }
 
@@ -317,12 +420,30 @@ impl MarketMakerBuilder {
         self
     }
 
+    /// Budgets and rate limits, asked before every decision.
+    #[must_use]
+    pub fn admission(mut self, admission: impl Admission + Send + Sync + 'static) -> Self {
+        self.admission = Some(Box::new(admission));
+        self
+    }
+
     /// How far models replace each other: `M x M`, row major, symmetric, not negative. By default
     /// `exp(-10 |quality_i - quality_j|) / (M - 1)`, a guess.
     #[must_use]
     pub fn substitutability(mut self, weights: Vec<f64>) -> Self {
         self.substitutability = Some(weights);
         self
+    }
+
+    /// Builds the market maker in the state of a [`snapshot`](MarketMaker::snapshot). The configuration may differ in its weights, but not in its models or
+    /// the number of features. Decisions go on byte for byte as they would have.
+    ///
+    /// # Errors
+    /// Those of [`build`](Self::build), and `BadSnapshot` for bytes that are damaged, of another version or of other models.
+    pub fn restore(self, bytes: &[u8]) -> Result<MarketMaker> {
+        let market = self.build()?;
+        market.load(bytes)?;
+        Ok(market)
     }
 
     /// Checks everything and builds the market maker.
@@ -346,7 +467,7 @@ impl MarketMakerBuilder {
             return Err(Error::InvalidConfig { field: "features" });
         }
         let base = config.models.iter().map(|m| m.quality).collect();
-        let quality = QualityModel::new(dim, featuriser.bias(), base)?;
+        let quality = QualityModel::new(dim, featuriser.bias(), base, &Priors::default())?;
         let weights = self.substitutability.unwrap_or_else(|| default_substitutability(&config.models));
         let dynamics = PriceDynamics::new(weights, n, config.energy_scale)?;
         let counters = (0..n).map(|model| open_counter(&config, model)).collect::<Result<_>>()?;
@@ -360,6 +481,7 @@ impl MarketMakerBuilder {
             regimes,
             featuriser,
             adapter: self.adapter,
+            admission: self.admission,
             routing: Mutex::new(routing),
             dynamics: Mutex::new(dynamics),
             board: ArcSwap::from_pointee(board),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::curve::{ConstantProduct, Curve, Invariant, Reserves, mul_div_ceil, mul_div_floor};
 use super::quote::{BASIS_POINTS, Mid, Millis, Quote, below_price_limit};
 use super::regime::Regime;
+use super::snapshot::{Reader, Writer, bad};
 use crate::{Error, Result};
 
 /// What happened in a swap.
@@ -296,6 +297,27 @@ impl<C: Curve> Pool<C> {
     /// The curve.
     pub fn curve(&self) -> &C {
         &self.curve
+    }
+
+    pub(crate) fn save(&self, w: &mut Writer) {
+        [self.compute, self.money, self.supply].iter().for_each(|&v| w.u128(v));
+        w.u64(self.version);
+        w.u64(self.clock);
+        w.u64(self.spent.len() as u64);
+        for &(expiry, nonce) in &self.spent {
+            w.u64(expiry);
+            w.u64(nonce);
+        }
+    }
+
+    pub(crate) fn load(&mut self, r: &mut Reader<'_>) -> Result<()> {
+        (self.compute, self.money, self.supply) = (r.u128()?, r.u128()?, r.u128()?);
+        (self.version, self.clock) = (r.u64()?, r.u64()?);
+        if self.supply < Self::LOCKED || self.compute == 0 || self.money == 0 {
+            return bad("pool");
+        }
+        self.spent = (0..r.count(16)?).map(|_| Ok((r.u64()?, r.u64()?))).collect::<Result<_>>()?;
+        Ok(())
     }
 
     fn check_clock(&self, now: Millis) -> Result<()> {

@@ -3,6 +3,7 @@
 use super::hamiltonian::{PhaseSpace, Potential, TodaWells, all_finite};
 use super::integrator::{Integrator, Verlet};
 use super::regime::Regime;
+use super::snapshot::{Reader, Writer};
 use crate::{Error, Result};
 
 /// Constants of the price dynamics in one regime.
@@ -94,6 +95,8 @@ pub(crate) struct PriceDynamics {
     state: PhaseSpace,
     wells: TodaWells,
     loads: Vec<Load>,
+    /// What the wells were made with.
+    constants: RegimeDynamics,
     energy_scale: f64,
     substitutability: Vec<f64>,
     work: f64,
@@ -110,6 +113,7 @@ impl PriceDynamics {
             state: PhaseSpace::at_rest(models),
             wells,
             loads,
+            constants: calm,
             energy_scale,
             substitutability,
             work: 0.0,
@@ -136,6 +140,7 @@ impl PriceDynamics {
             next.loads = loads.iter().map(|load| Load { shock: 0.0, ..*load }).collect();
         }
         let constants = RegimeDynamics::blend(posterior);
+        next.constants = constants;
         next.wells = wells(&next.loads, &constants, self.energy_scale, &self.substitutability)?;
         next.work += next.state.energy(&next.wells)? - self.state.energy(&self.wells)?;
         for (i, load) in loads.iter().enumerate() {
@@ -158,6 +163,33 @@ impl PriceDynamics {
         }
         *self = next;
         Ok(EnergyReport { energy, work: self.work, heat: self.heat, imbalance: energy - self.work + self.heat, steps })
+    }
+
+    pub(crate) fn save(&self, w: &mut Writer) {
+        w.f64s(self.state.positions());
+        w.f64s(self.state.momenta());
+        for load in &self.loads {
+            w.f64s(&[load.utilisation, load.cost_ratio]);
+        }
+        let c = &self.constants;
+        w.f64s(&[c.stiffness, c.coupling, c.load_gain, c.damping, c.band_bps, self.state.time, self.work, self.heat]);
+    }
+
+    /// Takes over a saved state of as many models.
+    pub(crate) fn load(&mut self, r: &mut Reader<'_>) -> Result<()> {
+        r.f64s(&mut self.state.x)?;
+        r.f64s(&mut self.state.p)?;
+        for load in &mut self.loads {
+            *load = Load { utilisation: r.amount()?, cost_ratio: r.amount()?, shock: 0.0 };
+            check(load)?;
+        }
+        let mut c = [0.0; 5];
+        r.amounts(&mut c)?;
+        let [stiffness, coupling, load_gain, damping, band_bps] = c;
+        self.constants = RegimeDynamics { stiffness, coupling, load_gain, damping, band_bps };
+        (self.state.time, self.work, self.heat) = (r.f64()?, r.f64()?, r.f64()?);
+        self.wells = wells(&self.loads, &self.constants, self.energy_scale, &self.substitutability)?;
+        all_finite("energy", &[self.state.energy(&self.wells)?])
     }
 
     /// `ln(price / reference)` of every model.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::hamiltonian::{all_finite, non_negative};
+use super::snapshot::{Reader, Writer};
 use crate::{Emission, Error, GaussianDiag, Hmm, Initial, Result, Transitions};
 
 /// State of a market or of a tenant's traffic.
@@ -68,6 +69,21 @@ impl RegimeFilter {
     /// Whether the last observation was so far from every regime that its density underflowed in all of them; it then counts as missing.
     pub fn outlier(&self) -> bool {
         self.outlier
+    }
+}
+
+impl RegimeFilter {
+    pub(crate) fn save(&self, w: &mut Writer) {
+        w.f64s(&self.posterior);
+        w.u64(self.regime.index() as u64);
+        w.u64(u64::from(self.outlier));
+        w.u64(u64::from(self.started));
+    }
+
+    pub(crate) fn load(r: &mut Reader<'_>) -> Result<Self> {
+        let mut posterior = [0.0; Regime::COUNT];
+        r.distribution(&mut posterior)?;
+        Ok(Self { posterior, regime: Regime::ALL[r.index(Regime::COUNT)?], outlier: r.flag()?, started: r.flag()? })
     }
 }
 

@@ -14,6 +14,7 @@ use super::regime::{Regime, RegimeFilter, RegimeModel};
 use super::request::{Candidate, DecisionId, Outcome, RouteOptions, RoutingDecision, RoutingRequest};
 use super::router::{Scored, rank};
 use super::service::ServiceRecord;
+use super::snapshot::{Reader, Writer, bad};
 use crate::{Error, Result};
 
 /// Everything a decision needs that is not part of the request.
@@ -71,11 +72,22 @@ impl Routing {
         &self.market
     }
 
+    /// Number of features.
+    pub(crate) fn dim(&self) -> usize {
+        self.quality.dim()
+    }
+
+    /// Latest time seen.
+    pub(crate) fn clock(&self) -> Millis {
+        self.clock
+    }
+
     pub(crate) fn service(&self) -> &[ServiceRecord] {
         &self.service
     }
 
-    /// Decides where a request with features `x` goes. Everything that can fail comes before the first change.
+    /// Decides where a request with features `x` goes. Everything that can fail comes before the first change. Also returns what was set
+    /// aside for a decision that is forgotten for this one.
     pub(crate) fn route(
         &mut self,
         around: &Surroundings<'_>,
@@ -83,7 +95,8 @@ impl Routing {
         request: &RoutingRequest,
         options: &RouteOptions,
         x: Vec<f64>,
-    ) -> Result<RoutingDecision> {
+        reservation: Option<u64>,
+    ) -> Result<(RoutingDecision, Option<u64>)> {
         let config = around.config;
         let now = options.now.unwrap_or(self.clock);
         if now < self.clock {
@@ -120,17 +133,18 @@ impl Routing {
             service.health.step();
         }
         self.service[chosen.model].chosen(now, &config.cooldown);
-        let id = self.log.push(OpenDecision {
+        let (id, forgotten) = self.log.push(OpenDecision {
             tenant,
             model: chosen.model,
             features: x.into_boxed_slice(),
             regime,
             limit_ms: latency_limit(config, request),
             made_at: now,
+            reservation,
         });
 
         let name = |s: &Scored| config.models[s.model].id.clone();
-        Ok(RoutingDecision {
+        let decision = RoutingDecision {
             id: DecisionId::from(id),
             model: name(&chosen),
             regime: filter.regime(),
@@ -155,7 +169,8 @@ impl Routing {
                 })
                 .collect(),
             rejected,
-        })
+        };
+        Ok((decision, forgotten))
     }
 
     /// Applies the filters and computes the free energy of every model that passes them.
@@ -229,14 +244,14 @@ impl Routing {
         Ok(scored)
     }
 
-    /// Learns from the outcome of a decision.
+    /// Learns from the outcome of a decision; returns what was set aside for it.
     pub(crate) fn record_outcome(
         &mut self,
         config: &Config,
         regimes: &RegimeModel,
         id: DecisionId,
         outcome: &Outcome,
-    ) -> Result<()> {
+    ) -> Result<Option<u64>> {
         let usd = non_negative("outcome usd", outcome.usd)?;
         if usd > MAX_OUTCOME_USD {
             return Err(Error::OutOfRange { what: "outcome usd" });
@@ -267,7 +282,57 @@ impl Routing {
         let at = decision.made_at.saturating_add(outcome.latency_ms);
         self.service[model].outcome(outcome, decision.limit_ms, at, &config.cooldown);
         self.log.close(id.get());
-        Ok(())
+        Ok(decision.reservation)
+    }
+
+    pub(crate) fn save(&self, w: &mut Writer) {
+        self.quality.save(w);
+        self.service.iter().for_each(|s| s.save(w));
+        self.market.save(w);
+        w.u64(self.clock);
+        w.u64(self.tenants.len() as u64);
+        let mut names = vec![""; self.tenants.len()];
+        for (name, &t) in &self.by_name {
+            names[t] = name;
+        }
+        for (name, tenant) in names.into_iter().zip(&self.tenants) {
+            w.bytes(name.as_bytes());
+            tenant.filter.save(w);
+            w.f64s(&tenant.taught);
+        }
+        for share in &self.shares {
+            w.f64(share.total);
+            w.u64(share.tenants as u64);
+        }
+        self.log.save(w);
+    }
+
+    /// Takes over a saved state of the same models and features.
+    pub(crate) fn load(&mut self, r: &mut Reader<'_>, config: &Config) -> Result<()> {
+        let models = self.service.len();
+        self.quality.load(r)?;
+        self.service.iter_mut().try_for_each(|s| s.load(r))?;
+        self.market = RegimeFilter::load(r)?;
+        self.clock = r.u64()?;
+        let tenants = r.count(8)?;
+        if tenants > config.max_tenants {
+            return bad("tenants");
+        }
+        for t in 0..tenants {
+            let name = std::str::from_utf8(r.bytes()?).ok().filter(|name| name.len() <= MAX_TENANT_BYTES);
+            let Some(name) = name else { return bad("tenant") };
+            if self.by_name.insert(name.to_owned(), t).is_some() {
+                return bad("tenant");
+            }
+            let filter = RegimeFilter::load(r)?;
+            let mut taught = vec![0.0; models];
+            r.amounts(&mut taught)?;
+            self.tenants.push(Tenant { filter, taught });
+        }
+        for share in &mut self.shares {
+            *share = Share { total: r.amount()?, tenants: r.index(tenants + 1)? };
+        }
+        self.log.load(r, self.quality.dim(), tenants, models)
     }
 
     /// Weight in [0, 1] that a tenant's next outcome may have: with it, the tenant's part of all that was taught about the model stays
@@ -327,6 +392,20 @@ pub(crate) fn check_request(tenant: &str, request: &RoutingRequest, options: &Ro
         limit.map_or(Ok(0.0), |limit| non_negative(what, limit))?;
     }
     Ok(())
+}
+
+/// The most that a request can cost in dollars, and its tokens.
+pub(crate) fn worst_case(
+    config: &Config,
+    multipliers: &[f64],
+    request: &RoutingRequest,
+    options: &RouteOptions,
+) -> (f64, f64) {
+    let (input, output) = (input_tokens(request), options.expected_output_tokens);
+    let dearest = (config.models.iter().zip(multipliers))
+        .map(|(m, &e)| estimate(m, e, input, output, 0.0).usd)
+        .fold(0.0, f64::max);
+    (options.max_cost_usd.map_or(dearest, |limit| limit.min(dearest)), input + output)
 }
 
 /// A quarter of a token for every character of input and context.

@@ -5,6 +5,8 @@ use super::free_energy::LATENCY_BINS;
 use super::likelihood::Health;
 use super::quote::Millis;
 use super::request::{Outcome, Status};
+use super::snapshot::{Reader, Writer, bad};
+use crate::Result;
 
 /// What is known about the service of one model.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +66,26 @@ impl ServiceRecord {
             scores: 0,
             spent_usd: 0.0,
         }
+    }
+
+    pub(crate) fn save(&self, w: &mut Writer) {
+        w.f64(self.health.probability());
+        self.cooldown.save(w);
+        w.f64s(&[self.answered, self.failed]);
+        w.f64s(&self.latency_bins);
+        w.f64s(&[self.latency_sum, self.latency_count, self.score_sum, self.spent_usd]);
+        [self.decisions, self.outcomes, self.scores].iter().for_each(|&n| w.u64(n));
+    }
+
+    pub(crate) fn load(&mut self, r: &mut Reader<'_>) -> Result<()> {
+        self.health = Health::load(r)?;
+        self.cooldown = Cooldown::load(r)?;
+        (self.answered, self.failed) = (r.amount()?, r.amount()?);
+        r.amounts(&mut self.latency_bins)?;
+        (self.latency_sum, self.latency_count) = (r.amount()?, r.amount()?);
+        (self.score_sum, self.spent_usd) = (r.amount()?, r.amount()?);
+        (self.decisions, self.outcomes, self.scores) = (r.u64()?, r.u64()?, r.u64()?);
+        if self.answered + self.failed > 0.0 { Ok(()) } else { bad("service") }
     }
 
     pub(crate) fn chosen(&mut self, now: Millis, policy: &CooldownPolicy) {

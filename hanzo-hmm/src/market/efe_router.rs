@@ -1,0 +1,177 @@
+//! The market maker's way of choosing, as a [`Router`].
+
+use super::baseline::{Choice, Context, Feedback, Router, best};
+use super::free_energy::binary_entropy;
+use super::likelihood::{Circumstances, Health, Priors, QualityModel};
+use super::regime::{Regime, RegimeFilter, RegimeModel};
+
+/// Routes by expected free energy with the quality model of [`MarketMaker`](crate::MarketMaker), and nothing else of it: no filters, latencies or tenants.
+///
+/// `G(u) = z_q (cost - E[y]) - I(r, h; y | u) - w_nov (1/2) ln(1 + x' P_u x)`; the arm of least `G` is chosen, the first among equals. The
+/// quality model has coefficients shared by all models, others of each model's own, and offsets of each regime; a two-state
+/// chain of each model's health makes outages cheap to notice and worth probing again. `O(M d^2)` time a choice, `O(d^2)` an update.
+///
+/// ```
+/// use hanzo_hmm::market::{Context, EfeRouter, Feedback, Router};
+///
+/// let mut router = EfeRouter::new();
+/// for i in 0..100 {
+///     let x = [1.0, if i % 2 == 0 { 1.0 } else { -1.0 }];
+///     for arm in 0..2 {
+///         let score = 0.5 + 0.4 * x[1] * if arm == 0 { 1.0 } else { -1.0 };
+///         router.update(&Feedback { arm, features: &x, observations: &[], score });
+///     }
+/// }
+/// let ask = |x: &[f64]| router.clone().choose(&Context { features: x, observations: &[], costs: &[0.0, 0.0] }).arm;
+/// assert_eq!((ask(&[1.0, 1.0]), ask(&[1.0, -1.0])), (0, 1));
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct EfeRouter {
+    settings: Settings,
+    bias: Option<usize>,
+    regimes: Option<RegimeModel>,
+    filter: Option<RegimeFilter>,
+    quality: Option<QualityModel>,
+    health: Vec<Health>,
+    features: Vec<f64>,
+}
+
+/// What the router weighs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Settings {
+    quality_weight: f64,
+    novelty_weight: f64,
+    health: bool,
+    priors: Priors,
+}
+
+impl Default for EfeRouter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl EfeRouter {
+    /// With the defaults of [`Config`](crate::Config).
+    pub fn new() -> Self {
+        Self {
+            settings: Settings {
+                quality_weight: 10.0,
+                novelty_weight: NOVELTY,
+                health: true,
+                priors: Priors::default(),
+            },
+            bias: None,
+            regimes: None,
+            filter: None,
+            quality: None,
+            health: Vec::new(),
+            features: Vec::new(),
+        }
+    }
+
+    /// Place of the feature that is always 1; its coefficient gets a wider prior.
+    #[must_use]
+    pub fn bias(mut self, feature: usize) -> Self {
+        self.bias = Some(feature);
+        self
+    }
+
+    /// Filters the regime from observations instead of taking them for features.
+    #[must_use]
+    pub fn regimes(mut self, model: RegimeModel) -> Self {
+        self.filter = Some(model.filter());
+        self.regimes = Some(model);
+        self
+    }
+
+    /// Weight of the information to be gained about a model's coefficients, in nats a nat; not negative.
+    #[must_use]
+    pub fn novelty(mut self, weight: f64) -> Self {
+        self.settings.novelty_weight = weight.max(0.0);
+        self
+    }
+
+    /// Whether a two-state chain follows the health of every model, for places where models fail in stretches. Default yes.
+    #[must_use]
+    pub fn health(mut self, follow: bool) -> Self {
+        self.settings.health = follow;
+        self
+    }
+
+    fn grow(&mut self, arms: usize, dim: usize) {
+        let stale = self.quality.as_ref().is_none_or(|q| q.dim() != dim || q.models() < arms);
+        if stale {
+            self.quality = QualityModel::new(dim, self.bias, vec![0.5; arms], &self.settings.priors).ok();
+            self.health = vec![Health::new(); arms];
+        }
+    }
+
+    /// The features without those observations that the regime filter takes.
+    fn text<'a>(&self, features: &'a [f64], observations: &[f64]) -> &'a [f64] {
+        let observed = if self.regimes.is_some() { observations.len() } else { 0 };
+        &features[..features.len().saturating_sub(observed)]
+    }
+
+    fn posterior(&self) -> [f64; Regime::COUNT] {
+        self.filter.map_or([1.0, 0.0, 0.0, 0.0], |f| *f.posterior())
+    }
+}
+
+impl Router for EfeRouter {
+    fn choose(&mut self, context: &Context<'_>) -> Choice {
+        let arms = context.costs.len();
+        let text = self.text(context.features, context.observations);
+        self.grow(arms, text.len());
+        if let (Some(model), Some(filter)) = (&self.regimes, &mut self.filter) {
+            // Observations of another length leave the belief as it is.
+            let _ = model.update(filter, context.observations);
+        }
+        if self.settings.health {
+            for health in &mut self.health {
+                health.step();
+            }
+        }
+        let regime = self.posterior();
+        self.features.clear();
+        self.features.extend(text);
+        self.features.extend(regime);
+        let Some(quality) = &self.quality else { return Choice { arm: 0, probability: None } };
+        let s = &self.settings;
+        let gain = |(u, cost): (usize, &f64)| {
+            let now = Circumstances {
+                regime: &regime,
+                healthy: self.health[u].probability(),
+                availability: 1.0,
+                threshold: 0.0,
+            };
+            quality.forecast(u, &self.features, &now).map_or(f64::NEG_INFINITY, |f| {
+                let information = (binary_entropy(f.mean) - f.conditional_entropy).max(0.0);
+                s.quality_weight * (f.mean - cost) + information + s.novelty_weight * 0.5 * f.leverage.ln_1p()
+            })
+        };
+        Choice { arm: best(context.costs.iter().enumerate().map(gain)), probability: Some(1.0) }
+    }
+
+    fn update(&mut self, feedback: &Feedback<'_>) {
+        let text = self.text(feedback.features, feedback.observations).to_vec();
+        let u = feedback.arm;
+        self.grow((u + 1).max(self.health.len()), text.len());
+        let regime = self.posterior();
+        let Some(quality) = &mut self.quality else { return };
+        let healthy = if self.settings.health { self.health[u].probability() } else { 1.0 };
+        let Ok(evidence) = quality.judge(u, &text, feedback.score, &regime, healthy) else { return };
+        if quality.learn(u, &text, feedback.score, &evidence, 1.0).is_err() {
+            return;
+        }
+        if self.settings.health {
+            self.health[u].move_to(evidence.healthy, 1.0);
+        }
+        if let (Some(model), Some(filter)) = (&self.regimes, &mut self.filter) {
+            let _ = model.weigh(filter, &evidence.by_regime);
+        }
+    }
+}
+
+/// Of [`Config::novelty_weight`](crate::Config::novelty_weight).
+const NOVELTY: f64 = 1.0;
