@@ -1,0 +1,128 @@
+//! The routers with the settings they were tuned to, and a small made-up table for a first look.
+
+use hanzo::hmm::market::{
+    Cheapest, EfeRouter, EpsilonGreedy, Knn, LinThompson, LinUcb, OutcomeTable, Random, RegimeModel, Router, Scenario,
+    SplitMix64, Thompson, Trial, Ucb1,
+};
+use hanzo::hmm::{GaussianDiag, Hmm, Initial, Transitions};
+
+use crate::Failure;
+use crate::table::Outcomes;
+
+/// A router with its settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The comparison of the others: prior precision 5, width 0.2.
+    LinUcb,
+    LinUcbUnit,
+    LinUcbStiff,
+    LinThompson,
+    Random,
+    Cheapest,
+    EpsilonGreedy,
+    Ucb1,
+    Thompson,
+    DiscountedThompson,
+    Knn,
+    Efe,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 12] = [
+        Self::LinUcb,
+        Self::LinUcbUnit,
+        Self::LinUcbStiff,
+        Self::LinThompson,
+        Self::Random,
+        Self::Cheapest,
+        Self::EpsilonGreedy,
+        Self::Ucb1,
+        Self::Thompson,
+        Self::DiscountedThompson,
+        Self::Knn,
+        Self::Efe,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::LinUcb => "LinUCB p 5 a .2",
+            Self::LinUcbUnit => "LinUCB p 1 a .02",
+            Self::LinUcbStiff => "LinUCB p 20 a .02",
+            Self::LinThompson => "LinTS p 1 a .1",
+            Self::Random => "random",
+            Self::Cheapest => "cheapest",
+            Self::EpsilonGreedy => "eps-greedy .02",
+            Self::Ucb1 => "UCB1 .2",
+            Self::Thompson => "Thompson",
+            Self::DiscountedThompson => "Thompson .995",
+            Self::Knn => "kNN eps .02",
+            Self::Efe => "EFE",
+        }
+    }
+
+    /// Whether it draws random numbers.
+    pub(crate) fn is_random(self) -> bool {
+        !matches!(self, Self::LinUcb | Self::LinUcbUnit | Self::LinUcbStiff | Self::Cheapest | Self::Ucb1 | Self::Efe)
+    }
+
+    pub(crate) fn in_aiq(self) -> bool {
+        !matches!(self, Self::Random | Self::Cheapest | Self::Knn)
+    }
+}
+
+/// A fresh router; those that draw do so from seeds of their own.
+pub(crate) fn build(kind: Kind, trial: &Trial, bias: usize) -> Result<Box<dyn Router>, Failure> {
+    let seed = |id: u64| trial.seed.wrapping_add(id << 32);
+    Ok(match kind {
+        Kind::LinUcb => Box::new(LinUcb::new(0.2, 5.0)),
+        Kind::LinUcbUnit => Box::new(LinUcb::new(0.02, 1.0)),
+        Kind::LinUcbStiff => Box::new(LinUcb::new(0.02, 20.0)),
+        Kind::LinThompson => Box::new(LinThompson::new(0.1, 1.0, seed(5))),
+        Kind::Random => Box::new(Random::new(seed(1))),
+        Kind::Cheapest => Box::new(Cheapest),
+        Kind::EpsilonGreedy => Box::new(EpsilonGreedy::new(0.02, seed(2))),
+        Kind::Ucb1 => Box::new(Ucb1::new(0.2)),
+        Kind::Thompson => Box::new(Thompson::new(1.0, seed(3))),
+        Kind::DiscountedThompson => Box::new(Thompson::new(0.995, seed(4))),
+        Kind::Knn => Box::new(Knn::new(0.02, seed(6))),
+        Kind::Efe if trial.scenario == Scenario::Telemetry => {
+            Box::new(EfeRouter::new().bias(bias).regimes(two_states()?))
+        }
+        Kind::Efe => Box::new(EfeRouter::new().bias(bias)),
+    })
+}
+
+/// The two states of the telemetry as an operator who has calibrated the filter knows them; the other two regimes are never entered.
+fn two_states() -> Result<RegimeModel, Failure> {
+    let fail = |e: hanzo::hmm::Error| Failure::Market(e.to_string());
+    let (calm, down) = (vec![0.3, 0.0, 0.02, 0.0], vec![0.7, 1.0, 0.2, 0.5]);
+    let (fall, rise) = (1.0 / 400.0, 1.0 / 200.0);
+    let unused = vec![1.0, 0.0, 0.0, 0.0];
+    let transitions = Transitions::new(vec![
+        vec![1.0 - fall, 0.0, fall, 0.0],
+        unused.clone(),
+        vec![rise, 0.0, 1.0 - rise, 0.0],
+        unused.clone(),
+    ])
+    .map_err(fail)?;
+    let emission =
+        GaussianDiag::new(vec![calm.clone(), calm, down.clone(), down], vec![vec![0.25; 4]; 4]).map_err(fail)?;
+    let hmm = Hmm::new(Initial::Free(unused), transitions, emission).map_err(fail)?;
+    RegimeModel::new(hmm, 0.15).map_err(fail)
+}
+
+/// 400 requests of two kinds for three models: a cheap one, one good at the first kind, one good at the second.
+pub(crate) fn made_up() -> Result<Outcomes, Failure> {
+    let mut rng = SplitMix64::new(1);
+    let (mut scores, mut features) = (Vec::new(), Vec::new());
+    for _ in 0..400 {
+        let first = rng.unit() < 0.5;
+        features.extend([1.0, if first { 1.0 } else { -1.0 }]);
+        for chance in [0.5, if first { 0.9 } else { 0.3 }, if first { 0.3 } else { 0.9 }] {
+            scores.push(if rng.unit() < chance { 1.0 } else { 0.0 });
+        }
+    }
+    let usd = [1e-4, 3e-4, 3e-4].repeat(400);
+    let table = OutcomeTable::new(3, 2, scores, usd, features).map_err(|e| Failure::Market(e.to_string()))?;
+    Ok(Outcomes { models: ["cheap", "first", "second"].map(str::to_owned).to_vec(), table })
+}
