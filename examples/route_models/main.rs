@@ -33,7 +33,7 @@ usage: route_models [--data FOLDER] [--scores CSV --prices JSON --questions JSON
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// The command line.
-    #[error("{0}\n\n{HELP}")]
+    #[error("{0}; --help lists the options")]
     Usage(String),
     /// A file.
     #[error("{0}: {1}")]
@@ -61,8 +61,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            eprintln!("{failure}");
-            ExitCode::FAILURE
+            eprintln!("{}", failure.to_string().replace('\n', " "));
+            ExitCode::from(2)
         }
     }
 }
@@ -166,8 +166,10 @@ fn play(outcomes: &Outcomes, kind: Kind, bias: usize, trials: &[Trial]) -> Resul
             .map(|w| {
                 scope.spawn(move || {
                     let mine = trials.iter().enumerate().filter(|(i, _)| i % workers == w);
-                    mine.map(|(i, t)| Ok((i, t.run(&outcomes.table, build(kind, t, bias)?.as_mut()).map_err(fail)?)))
-                        .collect::<Result<Vec<_>, Failure>>()
+                    mine.map(|(i, t)| {
+                        Ok((i, t.run(&outcomes.table, build(kind, t, bias, &outcomes.priors)?.as_mut()).map_err(fail)?))
+                    })
+                    .collect::<Result<Vec<_>, Failure>>()
                 })
             })
             .collect();

@@ -1,8 +1,8 @@
 //! The routers with the settings they were tuned to, and a small made-up table for a first look.
 
 use hanzo::hmm::market::{
-    Cheapest, EfeRouter, EpsilonGreedy, Knn, LinThompson, LinUcb, OutcomeTable, Random, RegimeModel, Router, Scenario,
-    SplitMix64, Thompson, Trial, Ucb1,
+    Cheapest, Choice, Context, EfeRouter, EpsilonGreedy, Feedback, Knn, LinThompson, LinUcb, OutcomeTable, Random,
+    RegimeModel, Router, Scenario, SplitMix64, Thompson, Trial, Ucb1,
 };
 use hanzo::hmm::{GaussianDiag, Hmm, Initial, Transitions};
 
@@ -16,6 +16,8 @@ pub(crate) enum Kind {
     LinUcb,
     LinUcbUnit,
     LinUcbStiff,
+    /// The first one, told of the sizes of the models as [`Efe`](Self::Efe) is.
+    LinUcbSizes,
     LinThompson,
     Random,
     Cheapest,
@@ -24,14 +26,17 @@ pub(crate) enum Kind {
     Thompson,
     DiscountedThompson,
     Knn,
+    /// Not told of the sizes of the models.
+    EfeBlind,
     Efe,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::LinUcb,
         Self::LinUcbUnit,
         Self::LinUcbStiff,
+        Self::LinUcbSizes,
         Self::LinThompson,
         Self::Random,
         Self::Cheapest,
@@ -40,6 +45,7 @@ impl Kind {
         Self::Thompson,
         Self::DiscountedThompson,
         Self::Knn,
+        Self::EfeBlind,
         Self::Efe,
     ];
 
@@ -48,6 +54,7 @@ impl Kind {
             Self::LinUcb => "LinUCB p 5 a .2",
             Self::LinUcbUnit => "LinUCB p 1 a .02",
             Self::LinUcbStiff => "LinUCB p 20 a .02",
+            Self::LinUcbSizes => "LinUCB p 5, sizes",
             Self::LinThompson => "LinTS p 1 a .1",
             Self::Random => "random",
             Self::Cheapest => "cheapest",
@@ -56,13 +63,22 @@ impl Kind {
             Self::Thompson => "Thompson",
             Self::DiscountedThompson => "Thompson .995",
             Self::Knn => "kNN eps .02",
+            Self::EfeBlind => "EFE, no sizes",
             Self::Efe => "EFE",
         }
     }
 
     /// Whether it draws random numbers.
     pub(crate) fn is_random(self) -> bool {
-        !matches!(self, Self::LinUcb | Self::LinUcbUnit | Self::LinUcbStiff | Self::Cheapest | Self::Ucb1 | Self::Efe)
+        matches!(
+            self,
+            Self::Random
+                | Self::LinThompson
+                | Self::EpsilonGreedy
+                | Self::Thompson
+                | Self::DiscountedThompson
+                | Self::Knn
+        )
     }
 
     pub(crate) fn in_aiq(self) -> bool {
@@ -71,12 +87,15 @@ impl Kind {
 }
 
 /// A fresh router; those that draw do so from seeds of their own.
-pub(crate) fn build(kind: Kind, trial: &Trial, bias: usize) -> Result<Box<dyn Router>, Failure> {
+pub(crate) fn build(kind: Kind, trial: &Trial, bias: usize, priors: &[f64]) -> Result<Box<dyn Router>, Failure> {
     let seed = |id: u64| trial.seed.wrapping_add(id << 32);
     Ok(match kind {
         Kind::LinUcb => Box::new(LinUcb::new(0.2, 5.0)),
         Kind::LinUcbUnit => Box::new(LinUcb::new(0.02, 1.0)),
         Kind::LinUcbStiff => Box::new(LinUcb::new(0.02, 20.0)),
+        Kind::LinUcbSizes => {
+            Box::new(Told { router: LinUcb::new(0.2, 5.0), priors: priors.to_vec(), costs: Vec::new() })
+        }
         Kind::LinThompson => Box::new(LinThompson::new(0.1, 1.0, seed(5))),
         Kind::Random => Box::new(Random::new(seed(1))),
         Kind::Cheapest => Box::new(Cheapest),
@@ -85,11 +104,31 @@ pub(crate) fn build(kind: Kind, trial: &Trial, bias: usize) -> Result<Box<dyn Ro
         Kind::Thompson => Box::new(Thompson::new(1.0, seed(3))),
         Kind::DiscountedThompson => Box::new(Thompson::new(0.995, seed(4))),
         Kind::Knn => Box::new(Knn::new(0.02, seed(6))),
-        Kind::Efe if trial.scenario == Scenario::Telemetry => {
-            Box::new(EfeRouter::new().bias(bias).regimes(two_states()?))
+        Kind::EfeBlind | Kind::Efe => {
+            let told = if kind == Kind::Efe { priors } else { &[] };
+            let router = EfeRouter::new().bias(bias).priors(told);
+            Box::new(if trial.scenario == Scenario::Telemetry { router.regimes(two_states()?) } else { router })
         }
-        Kind::Efe => Box::new(EfeRouter::new().bias(bias)),
     })
+}
+
+/// A router that is told what to expect of each arm: it sees scores less that, plus one half.
+struct Told<R> {
+    router: R,
+    priors: Vec<f64>,
+    costs: Vec<f64>,
+}
+
+impl<R: Router> Router for Told<R> {
+    fn choose(&mut self, context: &Context<'_>) -> Choice {
+        self.costs.clear();
+        self.costs.extend(context.costs.iter().zip(&self.priors).map(|(c, q)| c - (q - 0.5)));
+        self.router.choose(&Context { costs: &self.costs, ..*context })
+    }
+
+    fn update(&mut self, feedback: &Feedback<'_>) {
+        self.router.update(&Feedback { score: feedback.score - (self.priors[feedback.arm] - 0.5), ..*feedback });
+    }
 }
 
 /// The two states of the telemetry as an operator who has calibrated the filter knows them; the other two regimes are never entered.
@@ -124,5 +163,5 @@ pub(crate) fn made_up() -> Result<Outcomes, Failure> {
     }
     let usd = [1e-4, 3e-4, 3e-4].repeat(400);
     let table = OutcomeTable::new(3, 2, scores, usd, features).map_err(|e| Failure::Market(e.to_string()))?;
-    Ok(Outcomes { models: ["cheap", "first", "second"].map(str::to_owned).to_vec(), table })
+    Ok(Outcomes { priors: vec![0.5; 3], models: ["cheap", "first", "second"].map(str::to_owned).to_vec(), table })
 }

@@ -11,10 +11,12 @@ use crate::Failure;
 /// Names of the models and what each request would have brought and cost.
 pub(crate) struct Outcomes {
     pub(crate) models: Vec<String>,
+    /// Quality expected of each model before its first outcome, from its size.
+    pub(crate) priors: Vec<f64>,
     pub(crate) table: OutcomeTable,
 }
 
-/// Reads scores (CSV: a column `chars` and one of each priced model), prices (JSON: dollars for a million tokens) and questions (one JSON
+/// Reads scores (CSV: a column `chars` and one of each priced model), prices (JSON: dollars for a million tokens, sizes like `7B`) and questions (one JSON
 /// object with `q` a line, plain or gzipped).
 pub(crate) fn read(scores: &Path, prices: &Path, questions: &Path, buckets: usize) -> Result<Outcomes, Failure> {
     let prices: Value = serde_json::from_slice(&bytes(prices)?)
@@ -58,9 +60,16 @@ pub(crate) fn read(scores: &Path, prices: &Path, questions: &Path, buckets: usiz
         features.extend(x);
     }
     let models = columns.iter().map(|&c| header[c].to_owned()).collect();
+    let priors = columns.iter().map(|&c| prior(prices[&header[c]]["size"].as_str())).collect();
     let table = OutcomeTable::new(columns.len(), featuriser.dim(), scored, usd, features)
         .map_err(|e| Failure::Market(e.to_string()))?;
-    Ok(Outcomes { models, table })
+    Ok(Outcomes { models, priors, table })
+}
+
+/// One half for 8 billion parameters, 0.06 more for each factor of e; the slope was chosen on a third of the published table.
+fn prior(size: Option<&str>) -> f64 {
+    let billions = size.and_then(|s| s.strip_suffix('B')).and_then(|s| s.parse::<f64>().ok());
+    billions.filter(|b| *b > 0.0).map_or(0.5, |b| (0.5 + 0.06 * (b / 8.0).ln()).clamp(0.05, 0.95))
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {

@@ -36,6 +36,7 @@ mod market_maker;
 mod planning;
 mod pool;
 mod price_dynamics;
+mod prototypes;
 mod quote;
 mod regime;
 mod request;

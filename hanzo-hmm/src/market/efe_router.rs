@@ -2,14 +2,17 @@
 
 use super::baseline::{Choice, Context, Feedback, Router, best};
 use super::free_energy::binary_entropy;
-use super::likelihood::{Circumstances, Health, Priors, QualityModel};
+use super::likelihood::{Circumstances, Health, QualityModel};
+use super::linear::check_features;
 use super::regime::{Regime, RegimeFilter, RegimeModel};
 
 /// Routes by expected free energy with the quality model of [`MarketMaker`](crate::MarketMaker), and nothing else of it: no filters, latencies or tenants.
 ///
-/// `G(u) = z_q (cost - E[y]) - I(r, h; y | u) - w_nov (1/2) ln(1 + x' P_u x)`; the arm of least `G` is chosen, the first among equals. The
-/// quality model has coefficients shared by all models, others of each model's own, and offsets of each regime; a two-state
-/// chain of each model's health makes outages cheap to notice and worth probing again. `O(M d^2)` time a choice, `O(d^2)` an update.
+/// `G(u) = z_q (cost - E[y]) - I(r, h; y | u) - w_nov (1/2) ln(1 + z' P_u z)`; the arm of least `G` is chosen, the first among equals. The
+/// quality model regresses each arm's scores on the request's shares of up to 32 kinds, found by k-means in the requests seen so
+/// far (without outcomes), on the features from [`bias`](Self::bias) on, and on the regime; a two-state chain of each model's health makes
+/// outages cheap to notice and worth probing again. For `D` features and `z` of length `d` a choice costs `O(32 D + M d^2)` time, an
+/// update `O(d^2)`; a refit of the kinds after 32, 64, 128.. requests, and later each eighth of all, some 10,000 times `32 D`.
 ///
 /// ```
 /// use hanzo_hmm::market::{Context, EfeRouter, Feedback, Router};
@@ -29,11 +32,14 @@ use super::regime::{Regime, RegimeFilter, RegimeModel};
 pub struct EfeRouter {
     settings: Settings,
     bias: Option<usize>,
+    priors: Vec<f64>,
     regimes: Option<RegimeModel>,
     filter: Option<RegimeFilter>,
     quality: Option<QualityModel>,
     health: Vec<Health>,
     features: Vec<f64>,
+    /// The request learned from last, until the first choice: examples given beforehand are requests seen, too.
+    example: Option<Vec<f64>>,
 }
 
 /// What the router weighs.
@@ -42,7 +48,6 @@ struct Settings {
     quality_weight: f64,
     novelty_weight: f64,
     health: bool,
-    priors: Priors,
 }
 
 impl Default for EfeRouter {
@@ -55,25 +60,30 @@ impl EfeRouter {
     /// With the defaults of [`Config`](crate::Config).
     pub fn new() -> Self {
         Self {
-            settings: Settings {
-                quality_weight: 10.0,
-                novelty_weight: NOVELTY,
-                health: true,
-                priors: Priors::default(),
-            },
+            settings: Settings { quality_weight: 10.0, novelty_weight: NOVELTY, health: true },
             bias: None,
+            priors: Vec::new(),
             regimes: None,
             filter: None,
             quality: None,
             health: Vec::new(),
             features: Vec::new(),
+            example: Some(Vec::new()),
         }
     }
 
-    /// Place of the feature that is always 1; its coefficient gets a wider prior.
+    /// Place of the feature that is always 1. It and those after it enter the regression as they are, those before it (hashed words)
+    /// by the kind of the request only. Default: all features do both.
     #[must_use]
     pub fn bias(mut self, feature: usize) -> Self {
         self.bias = Some(feature);
+        self
+    }
+
+    /// Quality expected of each arm before its first outcome, taken into [0, 1]; 0.5 for arms without one.
+    #[must_use]
+    pub fn priors(mut self, quality: &[f64]) -> Self {
+        self.priors = quality.iter().map(|q| if q.is_nan() { 0.5 } else { q.clamp(0.0, 1.0) }).collect();
         self
     }
 
@@ -102,7 +112,9 @@ impl EfeRouter {
     fn grow(&mut self, arms: usize, dim: usize) {
         let stale = self.quality.as_ref().is_none_or(|q| q.dim() != dim || q.models() < arms);
         if stale {
-            self.quality = QualityModel::new(dim, self.bias, vec![0.5; arms], &self.settings.priors).ok();
+            let mut base = self.priors.clone();
+            base.resize(arms, 0.5);
+            self.quality = QualityModel::new(dim, self.bias.unwrap_or(0)..dim, base).ok();
             self.health = vec![Health::new(); arms];
         }
     }
@@ -133,10 +145,13 @@ impl Router for EfeRouter {
             }
         }
         let regime = self.posterior();
-        self.features.clear();
-        self.features.extend(text);
-        self.features.extend(regime);
-        let Some(quality) = &self.quality else { return Choice { arm: 0, probability: None } };
+        let Some(quality) = &mut self.quality else { return Choice { arm: 0, probability: None } };
+        if check_features(text).is_err() {
+            return Choice { arm: 0, probability: None };
+        }
+        self.example = None;
+        quality.observe(text);
+        quality.represent(text, &regime, &mut self.features);
         let s = &self.settings;
         let gain = |(u, cost): (usize, &f64)| {
             let now = Circumstances {
@@ -145,10 +160,9 @@ impl Router for EfeRouter {
                 availability: 1.0,
                 threshold: 0.0,
             };
-            quality.forecast(u, &self.features, &now).map_or(f64::NEG_INFINITY, |f| {
-                let information = (binary_entropy(f.mean) - f.conditional_entropy).max(0.0);
-                s.quality_weight * (f.mean - cost) + information + s.novelty_weight * 0.5 * f.leverage.ln_1p()
-            })
+            let f = quality.forecast(u, &self.features, &now);
+            let information = (binary_entropy(f.mean) - f.conditional_entropy).max(0.0);
+            s.quality_weight * (f.mean - cost) + information + s.novelty_weight * 0.5 * f.leverage.ln_1p()
         };
         Choice { arm: best(context.costs.iter().enumerate().map(gain)), probability: Some(1.0) }
     }
@@ -160,7 +174,17 @@ impl Router for EfeRouter {
         let regime = self.posterior();
         let Some(quality) = &mut self.quality else { return };
         let healthy = if self.settings.health { self.health[u].probability() } else { 1.0 };
-        let Ok(evidence) = quality.judge(u, &text, feedback.score, &regime, healthy) else { return };
+        if check_features(&text).is_err() || !(0.0..=1.0).contains(&feedback.score) {
+            return;
+        }
+        if let Some(example) = self.example.as_mut().filter(|e| **e != text) {
+            quality.observe(&text);
+            example.clone_from(&text);
+        }
+        let mut z = std::mem::take(&mut self.features);
+        quality.represent(&text, &regime, &mut z);
+        let evidence = quality.judge(u, &z, feedback.score, &regime, healthy);
+        self.features = z;
         if quality.learn(u, &text, feedback.score, &evidence, 1.0).is_err() {
             return;
         }

@@ -110,6 +110,25 @@ impl BayesianLinear {
         Ok(())
     }
 
+    /// Forgets all observations, but not how noisy they were.
+    pub(crate) fn restart(&mut self, prior_precision: &[f64]) {
+        self.precision.fill(0.0);
+        self.moment.fill(0.0);
+        for (i, prior) in prior_precision.iter().enumerate() {
+            self.precision[triangle(i) + i] = *prior;
+        }
+    }
+
+    /// Adds an observation whose effect shows after [`refresh`](Self::refresh): many of them cost `O(d^2)` each and one
+    /// factorisation.
+    pub(crate) fn absorb(&mut self, z: &[f64], target: f64, weight: f64) {
+        for (i, &zi) in z.iter().enumerate().filter(|(_, zi)| **zi != 0.0) {
+            let row = triangle(i);
+            axpy(weight * zi, &z[..=i], &mut self.precision[row..=row + i]);
+        }
+        axpy(weight * target, z, &mut self.moment);
+    }
+
     /// `E[y | z]`, the coefficients times `z`.
     ///
     /// # Errors
@@ -126,6 +145,11 @@ impl BayesianLinear {
     pub fn leverage(&self, z: &[f64]) -> Result<f64> {
         self.check(z)?;
         Ok(quadratic(&self.covariance, z).max(0.0))
+    }
+
+    /// [`leverage`](Self::leverage) of features known to be sound.
+    pub(crate) fn width(&self, z: &[f64]) -> f64 {
+        quadratic(&self.covariance, z).max(0.0)
     }
 
     /// Running estimate of the noise variance; starts at 1/4, the largest variance of a score in [0, 1].
@@ -171,7 +195,7 @@ impl BayesianLinear {
 
     /// Recomputes covariance and coefficients from the precision. A precision that is no longer positive definite in floating point
     /// leaves them as they are, with variances held above 0.
-    fn refresh(&mut self) {
+    pub(crate) fn refresh(&mut self) {
         self.updates = 0;
         match invert(&self.precision, self.dim()) {
             Some(covariance) => {

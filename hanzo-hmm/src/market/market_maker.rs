@@ -10,7 +10,7 @@ use super::admission::{Admission, AdmissionRequest};
 use super::catalogue::ModelSpec;
 use super::config::Config;
 use super::features::{Featuriser, HashedText};
-use super::likelihood::{Priors, QualityModel};
+use super::likelihood::QualityModel;
 use super::linear::check_features;
 use super::pool::{Pool, QuoteDetails, Receipt};
 use super::price_dynamics::{EnergyReport, Load, PriceDynamics, RegimeDynamics};
@@ -467,7 +467,8 @@ impl MarketMakerBuilder {
             return Err(Error::InvalidConfig { field: "features" });
         }
         let base = config.models.iter().map(|m| m.quality).collect();
-        let quality = QualityModel::new(dim, featuriser.bias(), base, &Priors::default())?;
+        let linear = featuriser.bias().unwrap_or(0)..featuriser.dim();
+        let quality = QualityModel::new(dim, linear, base)?;
         let weights = self.substitutability.unwrap_or_else(|| default_substitutability(&config.models));
         let dynamics = PriceDynamics::new(weights, n, config.energy_scale)?;
         let counters = (0..n).map(|model| open_counter(&config, model)).collect::<Result<_>>()?;

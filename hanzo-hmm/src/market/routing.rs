@@ -133,6 +133,7 @@ impl Routing {
             service.health.step();
         }
         self.service[chosen.model].chosen(now, &config.cooldown);
+        self.quality.observe(&x);
         let (id, forgotten) = self.log.push(OpenDecision {
             tenant,
             model: chosen.model,
@@ -190,7 +191,8 @@ impl Routing {
         let preferences = config.preferences();
         let limit_ms = latency_limit(config, request);
         let input_tokens = input_tokens(request);
-        let z: Vec<f64> = x.iter().chain(regime).copied().collect();
+        let mut z = Vec::new();
+        self.quality.represent(x, regime, &mut z);
         let mut scored = Vec::with_capacity(config.models.len());
         for (model, spec) in config.models.iter().enumerate() {
             let service = &self.service[model];
@@ -220,7 +222,7 @@ impl Routing {
                 availability: service.availability(),
                 threshold: request.preferences.quality_threshold,
             };
-            let quality = self.quality.forecast(model, &z, &circumstances)?;
+            let quality = self.quality.forecast(model, &z, &circumstances);
             if config.hard_quality && quality.meets < 0.5 {
                 rejected.push(Rejection {
                     model: spec.id.clone(),
@@ -264,7 +266,9 @@ impl Routing {
                 return Err(Error::OutOfRange { what: "score" });
             }
             let healthy = self.service[model].health.probability();
-            let evidence = self.quality.judge(model, &decision.features, score, &decision.regime, healthy)?;
+            let mut z = Vec::new();
+            self.quality.represent(&decision.features, &decision.regime, &mut z);
+            let evidence = self.quality.judge(model, &z, score, &decision.regime, healthy);
             let weight = self.grant(config.tenant_cap, model, decision.tenant);
             self.quality.learn(model, &decision.features, score, &evidence, weight)?;
             let share = &mut self.shares[model];

@@ -33,6 +33,14 @@ impl Writer {
         }
     }
 
+    /// Single-precision numbers with their count.
+    pub(crate) fn floats(&mut self, values: &[f32]) {
+        self.u64(values.len() as u64);
+        for v in values {
+            self.0.extend(v.to_be_bytes());
+        }
+    }
+
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.u64(bytes.len() as u64);
         self.0.extend(bytes);
@@ -119,6 +127,16 @@ impl<'a> Reader<'a> {
         let (head, rest) = self.0.split_at(n);
         self.0 = rest;
         Ok(head)
+    }
+
+    /// At most so many finite single-precision numbers.
+    pub(crate) fn floats(&mut self, most: usize) -> Result<Vec<f32>> {
+        let n = self.count(size_of::<f32>())?;
+        if n > most {
+            return bad("count");
+        }
+        let values: Vec<f32> = (0..n).map(|_| self.take().map(f32::from_be_bytes)).collect::<Result<_>>()?;
+        if values.iter().all(|v| v.is_finite()) { Ok(values) } else { bad("number") }
     }
 
     pub(crate) fn flag(&mut self) -> Result<bool> {
