@@ -8,21 +8,21 @@ use std::process::ExitCode;
 
 use hanzo::hmm::market::Load;
 use hanzo::hmm::{Config, MarketMaker};
-use hanzo_examples::chart::{Band, Line, Lines};
+use hanzo_examples::chart::{Band, Line, Lines, escape};
 use lexopt::ValueExt;
 
 const HELP: &str = "\
-usage: price_discovery [--shock J] [--load U] [--seconds N] [--svg FILE]
+usage: price_discovery [--shock J] [--load U] [--seconds N] [--report FILE]
   --shock J     impulse on the log price of the second model after 10 s, in [-100, 100] (default 1.5)
   --load U      utilisation of that model from 10 s to 40 s, in [0, 1] (default 0.95)
   --seconds N   market time (default 90)
-  --svg FILE    draws the prices there
+  --report FILE writes an HTML page there with prices and energies drawn
 ";
 
 /// Why the example stops.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("{0}\n\n{HELP}")]
+    #[error("{0}; --help lists the options")]
     Usage(String),
     #[error("{0}: {1}")]
     File(String, std::io::Error),
@@ -35,7 +35,7 @@ struct Options {
     shock: f64,
     load: f64,
     seconds: u32,
-    svg: Option<PathBuf>,
+    report: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -45,8 +45,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            eprintln!("{failure}");
-            ExitCode::FAILURE
+            eprintln!("{}", failure.to_string().replace('\n', " "));
+            ExitCode::from(2)
         }
     }
 }
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
 fn options(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, Failure> {
     let usage = |e: lexopt::Error| Failure::Usage(e.to_string());
     let mut parser = lexopt::Parser::from_args(arguments);
-    let mut o = Options { shock: 1.5, load: 0.95, seconds: 90, svg: None };
+    let mut o = Options { shock: 1.5, load: 0.95, seconds: 90, report: None };
     while let Some(argument) = parser.next().map_err(usage)? {
         use lexopt::Arg::{Long, Short};
         match argument {
@@ -63,7 +63,7 @@ fn options(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Optio
             Long("shock") => o.shock = parser.value().and_then(|v| v.parse()).map_err(usage)?,
             Long("load") => o.load = parser.value().and_then(|v| v.parse()).map_err(usage)?,
             Long("seconds") => o.seconds = parser.value().and_then(|v| v.parse()).map_err(usage)?,
-            Long("svg") => o.svg = Some(parser.value().map_err(usage)?.into()),
+            Long("report") => o.report = Some(parser.value().map_err(usage)?.into()),
             other => return Err(usage(other.unexpected())),
         }
     }
@@ -79,6 +79,8 @@ fn play(o: &Options) -> Result<String, Failure> {
     let names: Vec<String> = market.models().iter().map(|m| m.id.clone()).collect();
     let mut tracks: Vec<Vec<(f64, f64)>> = vec![vec![(0.0, 1.0)]; start.len()];
     let mut out = String::from("  second  price of the shocked model    energy      work      heat  imbalance\n");
+    let mut ledger: Vec<Track> =
+        ["energy", "work done by the shock", "heat"].map(|name| (name.to_owned(), vec![(0.0, 0.0)])).into();
     let mut largest = 0.0f64;
     for second in 1..=o.seconds {
         let mut loads = vec![Load::default(); start.len()];
@@ -98,6 +100,9 @@ fn play(o: &Options) -> Result<String, Failure> {
         for (track, ratio) in tracks.iter_mut().zip(&ratios) {
             track.push((f64::from(second), *ratio));
         }
+        for ((_, track), value) in ledger.iter_mut().zip([report.energy, report.work, report.heat]) {
+            track.push((f64::from(second), value));
+        }
         if second % 5 == 0 || second == 11 {
             let bar = "#".repeat((ratios[SHOCKED].min(3.0) * 8.0).round() as usize);
             out.push_str(&format!(
@@ -110,22 +115,38 @@ fn play(o: &Options) -> Result<String, Failure> {
     let last = tracks[SHOCKED].last().map_or(1.0, |p| p.1);
     out.push_str(&format!("\n{}: peak {peak:.3} times its price, at the end {last:.3}; ", names[SHOCKED]));
     out.push_str(&format!("energy - work + heat stayed within {largest:.1e} of its start\n"));
-    if let Some(path) = &o.svg {
-        let lines = names
-            .into_iter()
-            .zip(tracks)
-            .map(|(name, points)| Line { name, points, steps: false, dashed: false })
-            .collect();
-        let chart = Lines {
-            x_label: "market time, s".into(),
-            y_label: "price over catalogue price".into(),
-            lines,
-            bands: vec![Band { from: 10.0, to: 40.0, kind: 0 }],
-            band_names: vec!["under load".into()],
-        };
-        std::fs::write(path, chart.to_svg()).map_err(|e| Failure::File(path.display().to_string(), e))?;
+    if let Some(path) = &o.report {
+        let page = page(names.into_iter().zip(tracks).collect(), ledger, &out);
+        std::fs::write(path, page).map_err(|e| Failure::File(path.display().to_string(), e))?;
     }
     Ok(out)
+}
+
+/// Points over market time, with their name.
+type Track = (String, Vec<(f64, f64)>);
+
+/// Both charts and the text.
+fn page(prices: Vec<Track>, ledger: Vec<Track>, text: &str) -> String {
+    let chart = |label: &str, tracks: Vec<Track>| {
+        let line = |(name, points): Track| Line { name, points, steps: false, dashed: false };
+        Lines {
+            x_label: "market time, s".into(),
+            y_label: label.into(),
+            lines: tracks.into_iter().map(line).collect(),
+            bands: vec![Band { from: 10.0, to: 40.0, kind: 0 }],
+            band_names: vec!["under load".into()],
+        }
+        .to_svg()
+    };
+    format!(
+        "<!doctype html><meta charset='utf-8'><title>A price shock</title><style>body{{font:15px sans-serif;max-width:900px;\
+         margin:2em auto;padding:0 1em}}svg{{width:100%;font:12px sans-serif}}.grid{{stroke:#ddd}}\
+         pre{{background:#f6f6f6;padding:1em;overflow:auto}}</style><h1>A price shock and the recovery</h1>{}\
+         <h2>Where the energy goes</h2>{}<h2>Figures</h2><pre>{}</pre>",
+        chart("price over catalogue price", prices),
+        chart("energy units", ledger),
+        escape(text),
+    )
 }
 
 const SHOCKED: usize = 1;
@@ -142,8 +163,8 @@ mod tests {
 
     #[test]
     fn the_price_rises_and_comes_back() {
-        let svg = std::env::temp_dir().join("price_discovery_test.svg");
-        let text = play(&Options { shock: 1.5, load: 0.95, seconds: 90, svg: Some(svg.clone()) }).unwrap();
+        let file = std::env::temp_dir().join("price_discovery_test.html");
+        let text = play(&Options { shock: 1.5, load: 0.95, seconds: 90, report: Some(file.clone()) }).unwrap();
         let last = text.lines().last().unwrap();
         let figure = |after: &str| {
             let tail = &last[last.find(after).unwrap() + after.len()..];
@@ -152,8 +173,8 @@ mod tests {
         assert!(figure("peak") > 1.2, "{last}");
         assert!((figure("at the end") - 1.0).abs() < 0.02, "{last}");
         assert!(figure("within") < 1e-2, "{last}");
-        assert!(std::fs::read_to_string(&svg).unwrap().starts_with("<svg"));
-        std::fs::remove_file(svg).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap().matches("<svg").count(), 2);
+        std::fs::remove_file(file).unwrap();
     }
 
     #[test]

@@ -71,7 +71,9 @@ fn main() -> ExitCode {
 fn options(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, Failure> {
     let usage = |e: lexopt::Error| Failure::Usage(e.to_string());
     let mut parser = lexopt::Parser::from_args(arguments);
-    let mut data = std::env::var_os("HANZO_TEST_DATA").map(|root| PathBuf::from(root).join("market"));
+    let mut data = std::env::var_os("HANZO_TEST_DATA")
+        .filter(|root| !root.is_empty())
+        .map(|root| PathBuf::from(root).join("market"));
     let mut named: [Option<PathBuf>; 3] = [None, None, None];
     let mut o = Options {
         files: None,

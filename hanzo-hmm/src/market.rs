@@ -44,6 +44,7 @@ mod router;
 mod routing;
 mod selection;
 mod service;
+mod shelf;
 mod sign_table;
 mod snapshot;
 mod splitmix;

@@ -45,6 +45,7 @@ fn bad_configurations() {
         refuse(c().usd_weight(bad), "usd_weight");
         refuse(c().novelty_weight(bad), "novelty_weight");
         refuse(c().preference_bonus(bad), "preference_bonus");
+        refuse(c().switch_cost(bad), "switch_cost");
     }
     refuse(c().quantization_bits(2), "quantization_bits");
     refuse(c().vector_dim(0), "vector_dim");
@@ -430,6 +431,26 @@ fn preferred_models_get_their_bonus() {
     let found = d.fallbacks.iter().map(|c| (&c.model, c.probability)).chain([(&d.model, d.probability)]);
     let preferred = found.filter(|(m, _)| **m == second.model).map(|(_, p)| p).sum::<f64>();
     assert!(preferred > second.probability);
+}
+
+#[test]
+fn a_session_stays_with_its_model_unless_another_is_better_by_more_than_the_switch() {
+    let models = vec![
+        ModelSpec { quality: 0.60, ..ModelSpec::new("a", 0.001) },
+        ModelSpec { quality: 0.62, ..ModelSpec::new("b", 0.001) },
+    ];
+    let route = |cost: f64, last: Option<&str>| {
+        let market = MarketMaker::builder(Config::default().models(models.clone()).switch_cost(cost)).build().unwrap();
+        let options = RouteOptions { session_model: last.map(str::to_owned), ..RouteOptions::default() };
+        let d = market.route("t", &RoutingRequest::default(), &options).unwrap();
+        (d.model.clone(), d.fallbacks[0].efe.total - d.efe.total)
+    };
+    let (best, lead) = route(1.0, None);
+    assert_eq!(best, "b");
+    assert!(lead > 0.01);
+    assert_eq!(route(1.1 * lead, Some("a")).0, "a");
+    assert_eq!(route(0.5 * lead, Some("a")).0, "b");
+    assert_eq!(route(1.1 * lead, Some("unknown")).0, "b");
 }
 
 #[test]

@@ -116,6 +116,8 @@ config! {
     novelty_weight: f64 = 1.0;
     /// Nats of habit for a preferred model. Default 0.5, to be calibrated.
     preference_bonus: f64 = 0.5;
+    /// Nats of free energy for another model than the one that served the session last. Default 0.5, a guess.
+    switch_cost: f64 = 0.5;
     /// Whether the quality threshold of a request is a hard filter. Default no.
     hard_quality: bool = false;
     /// Latency limit in milliseconds for requests that name none; it only sets the scale of the latency bins. Default 2,000.
@@ -170,6 +172,7 @@ impl Config {
         require(weight(self.usd_weight), "usd_weight")?;
         require(weight(self.novelty_weight), "novelty_weight")?;
         require(weight(self.preference_bonus), "preference_bonus")?;
+        require(weight(self.switch_cost), "switch_cost")?;
         require(self.default_latency_ms > 0, "default_latency_ms")?;
         require(self.max_decisions > 0, "max_decisions")?;
         require(self.max_tenants > 0, "max_tenants")?;

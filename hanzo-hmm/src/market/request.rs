@@ -66,6 +66,9 @@ pub struct RouteOptions {
     pub expected_output_tokens: f64,
     /// Models that must not be used, by id.
     pub denied_models: Vec<String>,
+    /// Id of the model that served this session last, whose caches are warm: every other one costs
+    /// [`Config::switch_cost`](crate::Config::switch_cost) more. An unknown id counts as none.
+    pub session_model: Option<String>,
     /// The time; without it, the latest time seen.
     pub now: Option<Millis>,
     /// If given, the model is drawn from the choice probabilities with this seed; otherwise the best one is taken.
@@ -82,6 +85,7 @@ impl Default for RouteOptions {
             max_cost_usd: None,
             expected_output_tokens: 200.0,
             denied_models: Vec::new(),
+            session_model: None,
             now: None,
             seed: None,
         }

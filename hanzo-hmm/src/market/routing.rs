@@ -354,7 +354,7 @@ impl Routing {
     }
 }
 
-/// `ln E` of every model: the bonus of preferred models, then the tenant's adapter.
+/// `ln E` of every model: the bonus of preferred models, what leaving the session's model costs, then the tenant's adapter.
 fn habits(
     around: &Surroundings<'_>,
     tenant: &str,
@@ -366,6 +366,12 @@ fn habits(
     let mut log_habit: Vec<f64> = (around.config.models.iter())
         .map(|m| if preferred.contains(&m.id) { around.config.preference_bonus } else { 0.0 })
         .collect();
+    let models = &around.config.models;
+    if let Some(last) = options.session_model.as_ref().and_then(|id| models.iter().position(|m| m.id == *id)) {
+        // A cost in free energy is a habit divided by gamma.
+        let nats = around.config.gamma * around.config.switch_cost;
+        log_habit.iter_mut().enumerate().filter(|(u, _)| *u != last).for_each(|(_, habit)| *habit -= nats);
+    }
     if let Some(adapter) = around.adapter {
         adapter.adjust(tenant, regime, options.class, &mut log_habit);
         all_finite("habit", &log_habit)?;

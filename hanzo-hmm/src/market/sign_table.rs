@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::adapter::TenantAdapter;
 use super::regime::Regime;
+use super::shelf::Shelf;
 use crate::{Error, Result};
 
 /// What each tenant has come to prefer, as a sign and a size: one bit a (regime, class, model) and one `f32` a (regime, class).
@@ -33,20 +34,11 @@ pub struct SignTable {
     tenants: Mutex<Tenants>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tenants {
-    /// Full-precision rows with the time of last use.
     open: HashMap<String, (u64, Vec<f32>)>,
-    packed: HashMap<String, Packed>,
+    packed: Shelf,
     clock: u64,
-}
-
-/// One tenant at rest.
-#[derive(Debug, Clone, PartialEq)]
-struct Packed {
-    /// A bit a cell, rows one after the other; 1 is positive.
-    signs: Box<[u8]>,
-    sizes: Box<[f32]>,
 }
 
 impl SignTable {
@@ -59,7 +51,10 @@ impl SignTable {
         if cached == 0 || !cells.is_some_and(|n| (1..=1 << 20).contains(&n)) {
             return Err(Error::InvalidConfig { field: "sign_table" });
         }
-        Ok(Self { classes, models, cached, tenants: Mutex::default() })
+        let rows = Regime::COUNT * classes;
+        let packed = Shelf::new((rows * models).div_ceil(8) + rows * size_of::<f32>());
+        let tenants = Tenants { open: HashMap::new(), packed, clock: 0 };
+        Ok(Self { classes, models, cached, tenants: Mutex::new(tenants) })
     }
 
     /// Adds to the log habits of a tenant in one regime (its place in [`Regime::ALL`]) and class, one entry a model. Each habit stays in [-8, 8].
@@ -87,7 +82,8 @@ impl SignTable {
     /// Tenants known, and how many of them are packed.
     pub fn tenants(&self) -> (usize, usize) {
         let t = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        (t.open.len() + t.packed.len(), t.packed.len())
+        let away = t.packed.len() - t.open.keys().filter(|name| t.packed.get(name).is_some()).count();
+        (t.open.len() + away, away)
     }
 
     /// Bytes of tables that a packed tenant takes, its name and the map's own not counted.
@@ -104,11 +100,11 @@ impl SignTable {
             if tenants.open.len() >= self.cached {
                 let oldest = tenants.open.iter().min_by_key(|(_, (used, _))| *used).map(|(name, _)| name.clone());
                 if let Some((name, (_, table))) = oldest.and_then(|name| tenants.open.remove_entry(&name)) {
-                    tenants.packed.insert(name, self.pack(&table));
+                    self.pack(&table, tenants.packed.place(&name));
                 }
             }
-            let table = match tenants.packed.remove(tenant) {
-                Some(packed) => self.unpack(&packed),
+            let table = match tenants.packed.get(tenant) {
+                Some(packed) => self.unpack(packed),
                 None => vec![0.0; Regime::COUNT * self.classes * self.models],
             };
             tenants.open.insert(tenant.to_owned(), (now, table));
@@ -118,25 +114,26 @@ impl SignTable {
         &mut entry.1
     }
 
-    fn pack(&self, table: &[f32]) -> Packed {
-        let mut signs = vec![0u8; table.len().div_ceil(8)];
+    /// Writes the mean size of every row, then one bit a cell.
+    fn pack(&self, table: &[f32], out: &mut [u8]) {
+        let (sizes, signs) = out.split_at_mut(table.len() / self.models * size_of::<f32>());
+        for (bytes, row) in sizes.as_chunks_mut::<4>().0.iter_mut().zip(table.chunks_exact(self.models)) {
+            *bytes = (row.iter().map(|v| v.abs()).sum::<f32>() / self.models as f32).to_le_bytes();
+        }
+        signs.fill(0);
         for (i, v) in table.iter().enumerate() {
             signs[i / 8] |= u8::from(*v > 0.0) << (i % 8);
         }
-        let size = |row: &[f32]| row.iter().map(|v| v.abs()).sum::<f32>() / self.models as f32;
-        Packed { signs: signs.into(), sizes: table.chunks_exact(self.models).map(size).collect() }
     }
 
-    fn unpack(&self, packed: &Packed) -> Vec<f32> {
-        let value = |i: usize| packed.value(i, self.models);
-        (0..packed.sizes.len() * self.models).map(value).collect()
+    fn unpack(&self, packed: &[u8]) -> Vec<f32> {
+        (0..Regime::COUNT * self.classes * self.models).map(|cell| self.value(packed, cell)).collect()
     }
-}
 
-impl Packed {
-    fn value(&self, cell: usize, models: usize) -> f32 {
-        let size = self.sizes[cell / models];
-        if self.signs[cell / 8] >> (cell % 8) & 1 == 1 { size } else { -size }
+    fn value(&self, packed: &[u8], cell: usize) -> f32 {
+        let (sizes, signs) = packed.split_at(Regime::COUNT * self.classes * size_of::<f32>());
+        let size = f32::from_le_bytes(sizes.as_chunks::<4>().0[cell / self.models]);
+        if signs[cell / 8] >> (cell % 8) & 1 == 1 { size } else { -size }
     }
 }
 
@@ -149,7 +146,7 @@ impl TenantAdapter for SignTable {
         let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
         let read: &dyn Fn(usize) -> f32 = match (tenants.open.get(tenant), tenants.packed.get(tenant)) {
             (Some((_, table)), _) => &|i| table[i],
-            (None, Some(packed)) => &|i| packed.value(i, self.models),
+            (None, Some(packed)) => &|i| self.value(packed, i),
             (None, None) => return,
         };
         for (r, &q) in regime.iter().enumerate().take(Regime::COUNT).filter(|(_, q)| **q > 0.0) {
