@@ -80,7 +80,7 @@ fn play(o: &Options) -> Result<String, Failure> {
     let mut tracks: Vec<Vec<(f64, f64)>> = vec![vec![(0.0, 1.0)]; start.len()];
     let mut out = String::from("  second  price of the shocked model    energy      work      heat  imbalance\n");
     let mut ledger: Vec<Track> =
-        ["energy", "work done by the shock", "heat"].map(|name| (name.to_owned(), vec![(0.0, 0.0)])).into();
+        ["energy", "work done from outside", "heat"].map(|name| (name.to_owned(), vec![(0.0, 0.0)])).into();
     let mut largest = 0.0f64;
     for second in 1..=o.seconds {
         let mut loads = vec![Load::default(); start.len()];

@@ -378,8 +378,9 @@ fn a_flood_from_one_tenant_is_capped() {
         teach("honest 1", 0.2) - before
     };
     let (capped, open) = (run(0.05), run(1.0));
-    assert!(open > 0.3, "without a cap the lie is believed: {open}");
-    assert!(capped < 0.15, "with a cap it is not: {capped}");
+    // Part of it is put down to another regime, in which the liar seems to live.
+    assert!(open > 0.18, "without a cap the lie is believed: {open}");
+    assert!(capped < 0.5 * open, "with a cap it is not: {capped} {open}");
 }
 
 /// The cap must not silence honest tenants who are few and teach in turn.

@@ -346,8 +346,8 @@ fn late_outcomes_in_any_order_are_learned_alike_by_the_service_record() {
 }
 
 /// Three models with fixed chances of a good answer, unknown to the router. Over five seeds the mean utility of 400
-/// requests has to beat the worst fixed model clearly and to stay within 0.1 of the best: 0.1 is a third of the distance between
-/// them, spent on finding out.
+/// requests has to beat the worst fixed model clearly and to stay near the best: at most a third of the distance between
+/// them may be spent on finding out.
 #[test]
 fn a_toy_world_is_learned() {
     const WORLD: [(&str, f64, f64); 3] = [("a", 0.45, 0.0005), ("b", 0.70, 0.001), ("c", 0.90, 0.002)];
@@ -372,5 +372,5 @@ fn a_toy_world_is_learned() {
     }
     let mean = sum / 2_000.0;
     println!("toy world: mean utility {mean:.4}, best fixed {best:.4}, worst fixed {worst:.4}");
-    assert!(mean > worst + 0.1 && mean > best - 0.1, "{mean} of {fixed:?}");
+    assert!(mean > worst + 0.1 && mean > best - (best - worst) / 3.0, "{mean} of {fixed:?}");
 }

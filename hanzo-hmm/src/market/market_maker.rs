@@ -467,7 +467,7 @@ impl MarketMakerBuilder {
             return Err(Error::InvalidConfig { field: "features" });
         }
         let base = config.models.iter().map(|m| m.quality).collect();
-        let linear = featuriser.bias().unwrap_or(0)..featuriser.dim();
+        let linear = featuriser.bias().unwrap_or(0)..dim;
         let quality = QualityModel::new(dim, linear, base)?;
         let weights = self.substitutability.unwrap_or_else(|| default_substitutability(&config.models));
         let dynamics = PriceDynamics::new(weights, n, config.energy_scale)?;
