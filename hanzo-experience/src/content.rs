@@ -13,11 +13,11 @@ use serde::de::MapAccess;
 
 use crate::json::{self, Integer, Objects, Shape, Sink};
 use crate::merkle::leaf_hash;
-use crate::{Error, ExperienceId, Result, cid};
+use crate::{Cid, Error, ExperienceId, Result};
 
 /// An experience as it is hashed: immutable, always valid, with exactly one byte form.
 ///
-/// Votes, usage and vectors are [annotations](crate::Annotations) outside the hash, so they change without changing
+/// Votes, usage and vectors are a [record](crate::Record) outside the hash, so they change without changing
 /// the id. The canonical bytes are RFC 8785 JSON of nine members, all required: `confidence_ppm`, `created_at`,
 /// `created_by`, `domain`, `examples`, `model`, `parents`, `text`, `v`.
 ///
@@ -166,7 +166,7 @@ impl Content {
 
     /// The CIDv1 (codec `json`, sha2-256) of the canonical bytes. Its digest is not the id, which has a prefix.
     pub fn cid(&self) -> String {
-        cid::of_json(&self.to_canonical())
+        Cid::json(&self.to_canonical()).to_string()
     }
 
     /// The lesson.

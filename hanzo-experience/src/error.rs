@@ -79,6 +79,9 @@ pub enum Error {
     /// Not `exp_` and 64 lower-case hex digits, or not 64 lower-case hex digits.
     #[error("malformed identifier or hash text")]
     MalformedId,
+    /// Not the text of a CIDv1 over SHA-256.
+    #[error("malformed CID, or not a CIDv1 over SHA-256")]
+    MalformedCid,
 
     /// A leaf index is not below the tree size.
     #[error("index {index} is not below size {size}")]
@@ -110,8 +113,9 @@ pub enum Error {
         /// New size.
         new: u64,
     },
-    /// Neighbours in an absence proof are not adjacent, or do not enclose the id.
-    #[error("neighbours are not adjacent or do not enclose the id")]
+    /// Indices or ids do not ascend strictly, or the neighbours in an absence proof are not adjacent or do not enclose
+    /// the id.
+    #[error("indices do not ascend, or neighbours do not enclose the id")]
     IndexOrder,
 
     /// A checkpoint body is malformed.
@@ -199,6 +203,29 @@ pub enum Error {
     /// A merge without draft spans two domains.
     #[error("merge spans more than one domain")]
     DomainMismatch,
+    /// The verifier refused the signature of a vote.
+    #[error("vote of {voter} on {id} is not the voter's")]
+    BadVote {
+        /// The experience.
+        id: ExperienceId,
+        /// Who is said to have voted.
+        voter: String,
+    },
+    /// A snapshot is malformed, or not of one piece.
+    #[error("malformed snapshot at line {line}")]
+    MalformedSnapshot {
+        /// Line, from 1.
+        line: usize,
+    },
+    /// A snapshot holds only the end of its log; a library needs all of it.
+    #[error("the log begins at entry {first}")]
+    PartialLog {
+        /// Index of the first entry.
+        first: u64,
+    },
+    /// A frame is malformed, or not what the session waits for.
+    #[error("malformed frame")]
+    MalformedFrame,
     /// A counter would leave its range.
     #[error("counter overflow")]
     Overflow,

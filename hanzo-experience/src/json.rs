@@ -6,6 +6,8 @@
 use core::cell::RefCell;
 use core::fmt;
 use core::marker::PhantomData;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
@@ -52,6 +54,7 @@ impl Sink {
 }
 
 /// Seed of an integer of 0..=2^53-1.
+#[derive(Clone, Copy)]
 pub(crate) struct Integer<'a> {
     pub(crate) member: &'static str,
     pub(crate) sink: &'a Sink,
@@ -88,6 +91,75 @@ impl Visitor<'_> for Integer<'_> {
 
     fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<u64, E> {
         self.refuse()
+    }
+}
+
+/// Seed of an integer of -1..=1.
+pub(crate) struct Sign<'a> {
+    pub(crate) member: &'static str,
+    pub(crate) sink: &'a Sink,
+}
+
+impl<'de> DeserializeSeed<'de> for Sign<'_> {
+    type Value = i8;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<i8, D::Error> {
+        deserializer.deserialize_i64(self)
+    }
+}
+
+impl Visitor<'_> for Sign<'_> {
+    type Value = i8;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("-1, 0 or 1")
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<i8, E> {
+        if value <= 1 { Ok(value as i8) } else { Err(self.sink.fail(Error::OutOfRange { field: self.member })) }
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<i8, E> {
+        if value == -1 { Ok(-1) } else { Err(self.sink.fail(Error::OutOfRange { field: self.member })) }
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<i8, E> {
+        Err(self.sink.fail(Error::NotAnInteger { member: self.member }))
+    }
+}
+
+/// Seed of a map from any text to values of one seed; a key given twice is an error.
+pub(crate) struct Map<'a, S> {
+    pub(crate) member: &'static str,
+    pub(crate) sink: &'a Sink,
+    pub(crate) value: S,
+}
+
+impl<'de, S: DeserializeSeed<'de> + Clone> DeserializeSeed<'de> for Map<'_, S> {
+    type Value = BTreeMap<String, S::Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de> + Clone> Visitor<'de> for Map<'_, S> {
+    type Value = BTreeMap<String, S::Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut read = BTreeMap::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let value = map.next_value_seed(self.value.clone())?;
+            match read.entry(key) {
+                Entry::Vacant(place) => place.insert(value),
+                Entry::Occupied(_) => return Err(self.sink.fail(Error::DuplicateMember { member: self.member })),
+            };
+        }
+        Ok(read)
     }
 }
 
@@ -128,13 +200,19 @@ impl<'de, S: Shape> Visitor<'de> for Objects<'_, S> {
 }
 
 /// Seed of one object.
-struct Object<'a, S> {
+pub(crate) struct Object<'a, S> {
     sink: &'a Sink,
     shape: PhantomData<S>,
 }
 
+impl<S> Clone for Object<'_, S> {
+    fn clone(&self) -> Self {
+        Self::new(self.sink)
+    }
+}
+
 impl<'a, S> Object<'a, S> {
-    fn new(sink: &'a Sink) -> Self {
+    pub(crate) fn new(sink: &'a Sink) -> Self {
         Self { sink, shape: PhantomData }
     }
 }

@@ -10,18 +10,33 @@ mod error;
 mod id;
 mod json;
 mod library;
+#[cfg(feature = "cid")]
+mod manifest;
 mod quality;
 mod retrieval;
+mod snapshot;
 
+#[cfg(feature = "arweave")]
+#[cfg_attr(docsrs, doc(cfg(feature = "arweave")))]
+pub mod arweave;
+pub mod crdt;
 pub mod merkle;
+pub mod store;
+pub mod sync;
 
+pub use cid::Cid;
 pub use content::{Content, Domain, Draft, Example, Text};
+pub use crdt::{Record, Vote};
 pub use dedup::{Dedup, TokenSet};
 pub use entry::{Entry, EntryKind};
 pub use error::{Error, Result};
 pub use id::ExperienceId;
-pub use library::{Annotations, Applied, Library, LibraryConfig, Mode, Operation, Outcome, SkipReason, Stamp, Vote};
+pub use library::{Applied, Delta, Library, LibraryConfig, Merged, Mode, Operation, Outcome, SkipReason, Stamp};
+#[cfg(feature = "cid")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cid")))]
+pub use manifest::Manifest;
 pub use quality::{Evidence, PruneItem, PrunePolicy, Quality, UsageScale, VoteScore, log2_q32, prune_order};
 pub use retrieval::{EmbedError, Embedder, FnEmbedder, Hit, Search, VectorIndex};
+pub use snapshot::Snapshot;
 
 pub use signature;

@@ -1,20 +1,24 @@
 //! The library: active experiences, what is known of them, and the log of how they came about.
 
-mod annotations;
 mod config;
+mod exchange;
 mod operation;
 mod plan;
 
-pub use annotations::{Annotations, Vote};
 pub use config::LibraryConfig;
+pub use exchange::{Delta, Merged};
 pub use operation::{Applied, Mode, Operation, Outcome, SkipReason, Stamp};
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use plan::{Changes, Plan};
 
-use crate::merkle::{Checkpoint, Log, StateRoot, StateTree};
-use crate::{Content, EmbedError, Embedder, Entry, Error, ExperienceId, Hit, Result, Search, TokenSet, VectorIndex};
+use crate::content::check_printable;
+use crate::crdt::{Record, SignedVote, Vote, VoteVerifier, vote_message};
+use crate::merkle::{Checkpoint, Log, Origin, StateRoot, StateTree};
+use crate::{
+    Content, EmbedError, Embedder, Entry, Error, ExperienceId, Hit, Result, Search, Snapshot, TokenSet, VectorIndex,
+};
 
 /// A bounded, verifiable library of experiences, in memory.
 ///
@@ -47,7 +51,8 @@ pub struct Library {
     config: LibraryConfig,
     /// Every content ever active, and those that were merged while being added.
     contents: BTreeMap<ExperienceId, Content>,
-    annotations: BTreeMap<ExperienceId, Annotations>,
+    /// What is known of each content, and of contents that only other replicas have.
+    records: BTreeMap<ExperienceId, Record>,
     active: BTreeSet<ExperienceId>,
     /// Tokens of the active texts, if copies are looked for.
     tokens: BTreeMap<ExperienceId, TokenSet>,
@@ -63,8 +68,10 @@ impl Library {
     /// An empty library.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a capacity of 0, or a dimension of 0 or above 65,536.
+    /// [`Error::OutOfRange`] for a capacity of 0, or a dimension of 0 or above 65,536; [`Error::OutOfRange`],
+    /// [`Error::TooManyBytes`], [`Error::ForbiddenChar`] for the name of the replica.
     pub fn new(config: LibraryConfig) -> Result<Self> {
+        check_printable("replica", &config.replica, 1)?;
         if config.capacity == 0 {
             return Err(Error::OutOfRange { field: "capacity" });
         }
@@ -75,7 +82,7 @@ impl Library {
         Ok(Self {
             config,
             contents: BTreeMap::new(),
-            annotations: BTreeMap::new(),
+            records: BTreeMap::new(),
             active: BTreeSet::new(),
             tokens: BTreeMap::new(),
             vectors,
@@ -119,7 +126,7 @@ impl Library {
     /// Returns to the state with this root. The log goes on: it gets a `restore` entry, if anything changes.
     ///
     /// # Errors
-    /// [`Error::UnknownState`] if there was none; those of the stamp, as for [`apply`](Self::apply).
+    /// [`Error::UnknownState`] if there was none, or some of its contents are not kept; those of the stamp, as for [`apply`](Self::apply).
     pub fn restore(&mut self, stamp: &Stamp, root: &StateRoot) -> Result<Applied> {
         let mut plan = Plan::new(self, stamp)?;
         plan.restore(self.version(root)?)?;
@@ -127,22 +134,56 @@ impl Library {
         Ok(self.commit(changes, Vec::new(), Vec::new()))
     }
 
-    /// Counts uses of an active experience.
+    /// Counts uses of an active experience, here.
     ///
     /// # Errors
     /// [`Error::UnknownId`]; [`Error::Overflow`] above 2^53 - 1.
     pub fn record_use(&mut self, id: &ExperienceId, times: u64) -> Result<()> {
-        self.annotations_mut(id)?.record_use(times)
+        self.active_content(id)?;
+        let Self { records, config, .. } = self;
+        record_of(records, id)?.record_use(&config.replica, times)
     }
 
     /// Sets the vote of a voter (1..=128 bytes of printable ASCII) on an active experience; the latest counts.
     ///
-    /// Whether the voter is who it says is the caller's to check.
+    /// Whether the voter is who it says is the caller's to check. The vote has no signature, so peers refuse it: in a
+    /// library that is shared use [`record_signed_vote`](Self::record_signed_vote) alone.
     ///
     /// # Errors
-    /// [`Error::UnknownId`]; [`Error::OutOfRange`], [`Error::TooManyBytes`], [`Error::ForbiddenChar`] for the name.
+    /// [`Error::UnknownId`]; [`Error::OutOfRange`], [`Error::TooManyBytes`], [`Error::ForbiddenChar`] for the name;
+    /// [`Error::TooManyBytes`] for more votes than a record holds.
     pub fn record_vote(&mut self, id: &ExperienceId, voter: &str, vote: Vote) -> Result<()> {
-        self.annotations_mut(id)?.record_vote(voter, vote)
+        self.active_content(id)?;
+        let record = record_of(&mut self.records, id)?;
+        let lamport = record.vote(voter).map_or(1, |known| known.lamport() + 1);
+        record.record_vote(voter, SignedVote::new(lamport, vote, Vec::new())?).map(|_| ())
+    }
+
+    /// Takes a signed vote on an active experience; whether it is newer than the voter's vote so far.
+    ///
+    /// # Errors
+    /// [`Error::BadVote`] if the verifier refuses it; those of [`record_vote`](Self::record_vote).
+    pub fn record_signed_vote<V: VoteVerifier + ?Sized>(
+        &mut self,
+        id: &ExperienceId,
+        voter: &str,
+        vote: SignedVote,
+        verifier: &V,
+    ) -> Result<bool> {
+        self.active_content(id)?;
+        check_printable("voter", voter, 1)?;
+        check_vote(self.config.origin(), id, voter, &vote, verifier)?;
+        record_of(&mut self.records, id)?.record_vote(voter, vote)
+    }
+
+    /// Sets the label of an active experience, a short name for people.
+    ///
+    /// # Errors
+    /// [`Error::UnknownId`]; those of [`Record::set_label`].
+    pub fn set_label(&mut self, id: &ExperienceId, text: &str) -> Result<()> {
+        self.active_content(id)?;
+        let Self { records, config, .. } = self;
+        record_of(records, id)?.set_label(&config.replica, text)
     }
 
     /// Sets the vector of an active experience.
@@ -228,9 +269,19 @@ impl Library {
         self.contents.get(id).filter(|_| !self.active.contains(id))
     }
 
-    /// Votes and usage of an experience, active or archived.
-    pub fn annotations(&self, id: &ExperienceId) -> Option<&Annotations> {
-        self.annotations.get(id)
+    /// Presence, label, usage and votes of an experience, active, archived or known from other replicas alone.
+    pub fn record(&self, id: &ExperienceId) -> Option<&Record> {
+        self.records.get(id)
+    }
+
+    /// All records by ascending id.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.records.values()
+    }
+
+    /// Contents that are kept but not active, by ascending id.
+    pub fn archive(&self) -> impl Iterator<Item = (&ExperienceId, &Content)> {
+        self.contents.iter().filter(|(id, _)| !self.active.contains(id))
     }
 
     /// Quality of an active experience in ppm; usage counts relative to the most used active one.
@@ -239,9 +290,9 @@ impl Library {
     /// [`Error::UnknownId`].
     pub fn quality(&self, id: &ExperienceId) -> Result<u32> {
         let content = self.active_content(id)?;
-        let annotations = self.annotations.get(id).ok_or(Error::UnknownId { id: *id })?;
-        let usages = self.active.iter().filter_map(|id| self.annotations.get(id)).map(Annotations::usage);
-        let evidence = annotations.evidence(content, usages.max().unwrap_or(0));
+        let record = self.records.get(id).ok_or(Error::UnknownId { id: *id })?;
+        let usages = self.active.iter().filter_map(|id| self.records.get(id)).map(Record::usage);
+        let evidence = record.evidence(content, usages.max().unwrap_or(0));
         Ok(self.config.quality.score(&evidence))
     }
 
@@ -270,6 +321,44 @@ impl Library {
         self.state.root()
     }
 
+    /// The whole library but its vectors, for a file. O(n).
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::whole(self)
+    }
+
+    /// A library from a snapshot from entry 0 on. Vectors are set anew, by [`embed_missing`](Self::embed_missing) or
+    /// [`set_vector`](Self::set_vector). It holds what it held, also above the capacity; the next change prunes.
+    ///
+    /// # Errors
+    /// [`Error::WrongOrigin`] for another library; [`Error::PartialLog`] for a snapshot without its first entries; those
+    /// of [`new`](Self::new).
+    pub fn from_snapshot(config: LibraryConfig, snapshot: &Snapshot) -> Result<Self> {
+        if *snapshot.checkpoint().origin() != config.origin {
+            return Err(Error::WrongOrigin);
+        }
+        if snapshot.first() > 0 {
+            return Err(Error::PartialLog { first: snapshot.first() });
+        }
+        let mut library = Self::new(config)?;
+        for content in snapshot.contents() {
+            let id = content.id();
+            if library.config.dedup.is_some() {
+                library.tokens.insert(id, TokenSet::new(content.text().as_str()));
+            }
+            library.active.insert(id);
+            library.contents.insert(id, content.clone());
+        }
+        library.contents.extend(snapshot.archived().iter().map(|content| (content.id(), content.clone())));
+        library.records.extend(snapshot.records().iter().map(|record| (*record.id(), record.clone())));
+        for id in &library.active {
+            library.records.entry(*id).or_insert_with(|| Record::new(*id));
+        }
+        library.entries = snapshot.entries().to_vec();
+        library.log = Log::from_leaves(library.entries.iter().map(Entry::leaf).collect());
+        library.state = StateTree::new(library.active.iter().copied());
+        Ok(library)
+    }
+
     /// The active ids of the state with this root, which determines them.
     fn version(&self, root: &StateRoot) -> Result<BTreeSet<ExperienceId>> {
         let last = self.entries.iter().position(|entry| entry.state() == root);
@@ -285,19 +374,19 @@ impl Library {
             }
             active.extend(entry.added());
         }
+        if active.iter().any(|id| !self.contents.contains_key(id)) {
+            return Err(Error::UnknownState { root: *root.root() });
+        }
         Ok(active)
     }
 
     /// Takes over what a plan worked out; cannot fail.
     fn commit(&mut self, changes: Changes, outcomes: Vec<Outcome>, pruned: Vec<ExperienceId>) -> Applied {
-        let Changes { contents, annotations, mut tokens, rows, active, entries, state } = changes;
+        let Changes { contents, records, mut tokens, rows, active, entries, state } = changes;
         let added: Vec<_> = active.difference(&self.active).copied().collect();
         let removed: Vec<_> = self.active.difference(&active).copied().collect();
-        for id in contents.keys() {
-            self.annotations.entry(*id).or_default();
-        }
         self.contents.extend(contents);
-        self.annotations.extend(annotations);
+        self.records.extend(records);
         for id in &removed {
             self.tokens.remove(id);
             let row = self.vectors.as_mut().and_then(|index| index.take_row(id));
@@ -335,11 +424,6 @@ impl Library {
         content.ok_or(Error::UnknownId { id: *id })
     }
 
-    fn annotations_mut(&mut self, id: &ExperienceId) -> Result<&mut Annotations> {
-        let annotations = self.annotations.get_mut(id).filter(|_| self.active.contains(id));
-        annotations.ok_or(Error::UnknownId { id: *id })
-    }
-
     /// The row of a content, active or archived.
     fn row(&self, id: &ExperienceId) -> Option<&[f32]> {
         let active = self.vectors.as_ref().and_then(|index| index.row(id));
@@ -349,5 +433,25 @@ impl Library {
     fn encoded_by<E: Embedder>(&self, embedder: &E) -> Result<&VectorIndex> {
         let index = self.vectors.as_ref().ok_or(Error::EncoderMismatch)?;
         if index.encoder_id() == embedder.encoder_id() { Ok(index) } else { Err(Error::EncoderMismatch) }
+    }
+}
+
+fn record_of<'a>(records: &'a mut BTreeMap<ExperienceId, Record>, id: &ExperienceId) -> Result<&'a mut Record> {
+    records.get_mut(id).ok_or(Error::UnknownId { id: *id })
+}
+
+/// Checks the signature of a vote.
+fn check_vote<V: VoteVerifier + ?Sized>(
+    origin: &Origin,
+    id: &ExperienceId,
+    voter: &str,
+    vote: &SignedVote,
+    verifier: &V,
+) -> Result<()> {
+    let message = vote_message(origin, id, vote.lamport(), vote.value());
+    if verifier.verify(voter, &message, vote.signature()) {
+        Ok(())
+    } else {
+        Err(Error::BadVote { id: *id, voter: voter.to_owned() })
     }
 }

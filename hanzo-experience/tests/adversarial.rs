@@ -145,7 +145,7 @@ fn entries_are_strict() {
     assert_eq!(with(r#""at":5"#, r#""at": 5"#), Err(Error::NotCanonical));
 }
 
-/// Forgeries that peers' verifiers accept; `oracles.rs` shows which.
+/// Forgeries that peers' verifiers accept; `forgeries.rs` shows which.
 #[test]
 fn forged_inclusion_proofs_are_refused() {
     let leaves = leaves(4);

@@ -59,8 +59,8 @@ fn modified_experiences_inherit_usage_not_votes() {
     library.record_vote(&old, "bob", Vote::Down).unwrap();
     library.record_vote(&old, "eve", Vote::Down).unwrap();
     library.record_vote(&old, "eve", Vote::Abstain).unwrap();
-    let votes = library.annotations(&old).unwrap();
-    assert_eq!((votes.up(), votes.down(), votes.vote("eve")), (0, 1, Some(Vote::Abstain)));
+    let votes = library.record(&old).unwrap();
+    assert_eq!((votes.up(), votes.down(), votes.vote("eve").map(|vote| vote.value())), (0, 1, Some(Vote::Abstain)));
     let root = library.state_root();
 
     let outcome = apply(&mut library, 2, Operation::Modify { id: old, draft: draft("check units twice", 2) });
@@ -68,14 +68,14 @@ fn modified_experiences_inherit_usage_not_votes() {
     assert_eq!(from, old);
     assert_eq!(library.get(&into).unwrap().parents(), [old]);
     assert_eq!((library.get(&old), library.archived(&old).is_some()), (None, true));
-    let annotations = library.annotations(&into).unwrap();
-    assert_eq!((annotations.usage(), annotations.inherited(), annotations.down()), (7, 7, 0));
+    let record = library.record(&into).unwrap();
+    assert_eq!((record.usage(), record.inherited(), record.down()), (7, 7, 0));
     assert_eq!(library.retrieve(&[1.0, 0.0], &Search::new(9)).unwrap(), []);
 
     // The vector of an archived experience comes back with it.
     library.restore(&Stamp::new(3, "tester"), &root).unwrap();
     assert_eq!(library.retrieve(&[1.0, 0.0], &Search::new(9)).unwrap()[0].id, old);
-    assert_eq!(library.annotations(&old).unwrap().down(), 1);
+    assert_eq!(library.record(&old).unwrap().down(), 1);
     let last = library.entries().last().unwrap();
     assert_eq!((last.kind(), last.added(), last.removed()), (EntryKind::Restore, &[old][..], &[into][..]));
     assert_eq!(library.log().size(), 3);
@@ -115,7 +115,7 @@ fn merging_takes_the_best_text_and_all_examples() {
         }
     }
     assert_eq!((union.len(), inputs), (9, union.iter().take(8).map(String::as_str).collect()));
-    assert_eq!(library.annotations(&into).unwrap().inherited(), 5);
+    assert_eq!(library.record(&into).unwrap().inherited(), 5);
     // Same text, same vector.
     let hits = library.retrieve(&[1.0, 0.0], &Search::new(9)).unwrap();
     assert_eq!((hits.len(), hits[0].id, hits[0].score), (1, into, 1.0));

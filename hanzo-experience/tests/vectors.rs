@@ -3,10 +3,12 @@
 
 use std::path::PathBuf;
 
+use hanzo_experience::crdt::Record;
 use hanzo_experience::merkle::{
     Checkpoint, ConsistencyProof, Hash, InclusionProof, Log, StateRoot, StateTree, empty_root, leaf_hash,
-    verify_consistency, verify_inclusion,
+    verify_consistency, verify_inclusion, verify_multi,
 };
+use hanzo_experience::sync::{Bound, Frame, RangeKind};
 use hanzo_experience::{
     Content, Dedup, Draft, Entry, Error, Evidence, ExperienceId, PruneItem, PrunePolicy, Quality, Text, TokenSet,
     UsageScale, VoteScore, log2_q32, prune_order,
@@ -392,4 +394,116 @@ fn commitments_bind_the_size() {
     let (one, two) = (StateRoot::new(1, root).unwrap(), StateRoot::new(2, root).unwrap());
     assert_ne!(one.commitment(), two.commitment());
     assert_eq!(StateRoot::new(0, root), Err(Error::RootMismatch));
+}
+
+#[test]
+fn multiproofs() {
+    let Some(file) = data("computed/multiproof.json") else { return };
+    let cases = list(&file, "cases");
+    assert_eq!(cases.len(), 25);
+    for case in cases {
+        let n = number(case, "n");
+        let leaves: Vec<Hash> = (0..n)
+            .map(|index| {
+                let digest = Sha256::new().chain_update(text(case, "tag")).chain_update(index.to_be_bytes());
+                leaf_hash(&digest.finalize()[..(index % 33) as usize])
+            })
+            .collect();
+        let log = Log::from_leaves(leaves.clone());
+        let indices: Vec<u64> = list(case, "indices").iter().map(|index| index.as_u64().unwrap()).collect();
+        let proof = log.prove_many(&indices, n).unwrap();
+        assert_eq!(proof.hashes(), hashes(case, "hashes"));
+        let chosen: Vec<Hash> = indices.iter().map(|index| leaves[*index as usize]).collect();
+        verify_multi(&indices, &chosen, n, &proof, &hash(case, "root")).unwrap();
+    }
+}
+
+#[test]
+fn records_join_as_computed() {
+    let Some(file) = data("computed/crdt.json") else { return };
+    let record = |case: &Value, member: &str| Record::from_canonical(text(case, member).as_bytes()).unwrap();
+    let cases = list(&file, "cases");
+    assert_eq!(cases.len(), 20);
+    for case in cases {
+        let (a, b, merged) = (record(case, "a"), record(case, "b"), record(case, "merged"));
+        assert_eq!(a.join(&b).as_ref(), Ok(&merged));
+        assert_eq!(b.join(&a).as_ref(), Ok(&merged));
+        assert_eq!(merged.digest(), hash(case, "digest"));
+        assert_eq!(merged.to_canonical(), text(case, "merged").as_bytes());
+    }
+    // Frames over 40 records: hello, a fingerprint of the first 20 and a list of the others, three wanted, done.
+    let items: Vec<(ExperienceId, Hash)> = list(&file, "records")
+        .iter()
+        .map(|pair| {
+            let part = |index: usize| pair[index].as_str().unwrap().parse::<Hash>().unwrap();
+            (part(0).into(), part(1))
+        })
+        .collect();
+    assert_eq!(items.len(), 40);
+    let frames: Vec<Frame> = list(&file, "frames")
+        .iter()
+        .map(|frame| {
+            let read = Frame::from_bytes(&bytes(frame, "hex")).unwrap();
+            assert_eq!(read.to_bytes().unwrap(), bytes(frame, "hex"));
+            read
+        })
+        .collect();
+    let [Frame::Hello(hello), Frame::Ranges(ranges), Frame::Want(ids), Frame::Done] = &frames[..] else {
+        panic!("{frames:?}")
+    };
+    assert_eq!((hello.origin.as_str(), hello.log_size, hello.state_size), ("node-1/experience", 7, 40));
+    let ids_of: Vec<ExperienceId> = items.iter().map(|(id, _)| *id).collect();
+    assert_eq!(hello.state_root, *StateTree::new(ids_of.iter().copied()).root().root());
+    let digests = items[..20].iter().map(|(_, digest)| *digest).collect();
+    let fingerprint = RangeKind::Fingerprint { n: 20, root: Log::from_leaves(digests).root() };
+    assert_eq!((ranges[0].bound, &ranges[0].kind), (Bound(ids_of[20]), &fingerprint));
+    assert_eq!((ranges[1].bound, &ranges[1].kind), (Bound::END, &RangeKind::Items(items[20..].to_vec())));
+    assert!(ids.iter().all(|id| ids_of.contains(id)));
+}
+
+#[cfg(feature = "cid")]
+#[test]
+fn foreign_cids() {
+    use hanzo_experience::Cid;
+
+    let Some(file) = data("cid/cid_vectors.json") else { return };
+    for member in ["cidv1_raw_sha256_hello_world", "cidv1_dagcbor_empty_map"] {
+        let case = &file[member];
+        let data = match case["data_utf8"].as_str() {
+            Some(text) => text.as_bytes().to_vec(),
+            None => bytes(case, "data_hex"),
+        };
+        let cid: Cid = text(case, "cid").parse().unwrap();
+        assert_eq!(cid.to_string(), text(case, "cid"));
+        cid.verify(&data).unwrap();
+        assert_eq!(cid.verify(b"other"), Err(Error::RootMismatch));
+    }
+    for cid in list(&file, "cid_crate_tests_v1") {
+        let parsed: Cid = cid.as_str().unwrap().parse().unwrap();
+        assert_eq!(parsed.to_string(), cid.as_str().unwrap());
+    }
+    for cid in list(&file, "cid_crate_tests_v0") {
+        assert_eq!(cid.as_str().unwrap().parse::<Cid>(), Err(Error::MalformedCid));
+    }
+}
+
+/// Roots of a pattern, computed apart from this crate by the rules of the reference client.
+#[cfg(feature = "arweave")]
+#[test]
+fn arweave_data_roots() {
+    use hanzo_experience::arweave::data_root;
+
+    for (length, root) in [
+        (0, "c7d6d46ef2f289196c38ea8294d90a5742c0a2115df8f7d77dbfd7a18a2c7d02"),
+        (1, "1edff26615c60435197cbbf8383eb07bb164ae37290e918fc1064466010955f9"),
+        (262_143, "853433852396b7c281be0a08e32906f5e6e5eb51809c3f196364699eb72f5aa4"),
+        (262_144, "6a0bcd0656b69d92bb4647f32685d7d9b6108436faba324b34ef8a4759e98cd9"),
+        (262_145, "da76de4bd39ebafb5310afa146c4fcc58099041a9bf5db38858844eb5ed64cb3"),
+        (294_912, "3d5180a3586aa6fd1c09e23ed3b83c83148eeba90ceeb82076408cd4497c5c73"),
+        (700_000, "fa5391cbfc8a532538906a07a83f80bcc8c1242a30437e11bea81d3a6920b077"),
+        (1_048_576, "132cc21d492a02e02fb5709dc4a883f2d30020bb3a1643722d8d147c214bd643"),
+    ] {
+        let data: Vec<u8> = (0..length as usize).map(|i| (i * 7 + i / 251) as u8).collect();
+        assert_eq!(data_root(&data).to_string(), root, "{length}");
+    }
 }

@@ -5,6 +5,7 @@ use crate::{Dedup, PrunePolicy, Quality};
 #[derive(Debug, Clone, PartialEq)]
 pub struct LibraryConfig {
     pub(super) origin: Origin,
+    pub(super) replica: String,
     pub(super) capacity: usize,
     pub(super) quality: Quality,
     pub(super) prune_policy: PrunePolicy,
@@ -15,18 +16,28 @@ pub struct LibraryConfig {
 impl LibraryConfig {
     /// Default capacity.
     pub const DEFAULT_CAPACITY: usize = 1000;
+    /// Default name of the replica.
+    pub const DEFAULT_REPLICA: &str = "local";
 
     /// Defaults for a log of this name: 1000 experiences, default quality, pruning without protection, default
     /// [`Dedup`], no vectors.
     pub fn new(origin: Origin) -> Self {
         Self {
             origin,
+            replica: Self::DEFAULT_REPLICA.to_owned(),
             capacity: Self::DEFAULT_CAPACITY,
             quality: Quality::default(),
             prune_policy: PrunePolicy::default(),
             dedup: Some(Dedup::default()),
             encoder: None,
         }
+    }
+
+    /// Names this replica, 1..=128 bytes of printable ASCII, unlike any other of the same origin: usage is counted under
+    /// its name.
+    pub fn replica(mut self, name: impl Into<String>) -> Self {
+        self.replica = name.into();
+        self
     }
 
     /// Sets how many experiences may be active.
@@ -57,5 +68,15 @@ impl LibraryConfig {
     pub fn encoder(mut self, id: impl Into<String>, dimension: usize) -> Self {
         self.encoder = Some((id.into(), dimension));
         self
+    }
+
+    /// The name of the log.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The name of this replica.
+    pub fn replica_name(&self) -> &str {
+        &self.replica
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Annotations, Library, Mode, Operation, Outcome, SkipReason, Stamp};
+use super::{Delta, Library, Mode, Operation, Outcome, SkipReason, Stamp};
+use crate::crdt::Record;
 use crate::entry::check_stamp;
 use crate::merkle::StateTree;
 use crate::quality::best;
@@ -12,7 +13,7 @@ use crate::{Content, Dedup, Draft, Entry, EntryKind, Error, ExperienceId, PruneI
 /// What a plan changes in its library.
 pub(super) struct Changes {
     pub(super) contents: BTreeMap<ExperienceId, Content>,
-    pub(super) annotations: BTreeMap<ExperienceId, Annotations>,
+    pub(super) records: BTreeMap<ExperienceId, Record>,
     pub(super) tokens: BTreeMap<ExperienceId, TokenSet>,
     pub(super) rows: BTreeMap<ExperienceId, Vec<f32>>,
     pub(super) active: BTreeSet<ExperienceId>,
@@ -45,7 +46,7 @@ impl<'a> Plan<'a> {
             claims: BTreeMap::new(),
             changes: Changes {
                 contents: BTreeMap::new(),
-                annotations: BTreeMap::new(),
+                records: BTreeMap::new(),
                 tokens: BTreeMap::new(),
                 rows: BTreeMap::new(),
                 active: library.active.clone(),
@@ -84,10 +85,10 @@ impl<'a> Plan<'a> {
             if kind == EntryKind::Add {
                 // Copies merged while adding are one merge after all plain additions.
                 let grown = self.recorded.union(&plain).copied().collect();
-                self.record(EntryKind::Add, grown)?;
-                self.record(EntryKind::Merge, self.changes.active.clone())?;
+                self.enter(EntryKind::Add, grown)?;
+                self.enter(EntryKind::Merge, self.changes.active.clone())?;
             } else {
-                self.record(kind, self.changes.active.clone())?;
+                self.enter(kind, self.changes.active.clone())?;
             }
         }
         Ok(outcomes)
@@ -107,14 +108,60 @@ impl<'a> Plan<'a> {
         for id in &order {
             self.changes.active.remove(id);
         }
-        self.record(EntryKind::Prune, self.changes.active.clone())?;
+        self.enter(EntryKind::Prune, self.changes.active.clone())?;
         Ok(order)
     }
 
     /// Goes to a set of ids that are all known.
     pub(super) fn restore(&mut self, active: BTreeSet<ExperienceId>) -> Result<()> {
         self.changes.active = active;
-        self.record(EntryKind::Restore, self.changes.active.clone())
+        self.enter(EntryKind::Restore, self.changes.active.clone())
+    }
+
+    /// Joins records, takes contents, and enters what follows for the active set; the ids of records that grew.
+    pub(super) fn absorb(&mut self, delta: &Delta) -> Result<Vec<ExperienceId>> {
+        for (id, content) in &delta.contents {
+            if self.content(id).is_err() {
+                self.changes.contents.insert(*id, content.clone());
+            }
+        }
+        let mut changed = Vec::new();
+        for (id, record) in &delta.records {
+            let known = self.record(id);
+            let joined = match known {
+                Some(known) => known.join(record)?,
+                None => record.clone(),
+            };
+            let moved = known.is_none_or(|known| known.presence() != joined.presence());
+            let present = !joined.presence().is_removed() && self.content(id).is_ok();
+            if known != Some(&joined) {
+                changed.push(*id);
+                self.changes.records.insert(*id, joined);
+            }
+            if !present {
+                self.changes.active.remove(id);
+            } else if moved {
+                self.changes.active.insert(*id);
+            }
+        }
+        // Contents that arrive after their records.
+        let late = self.changes.contents.keys().filter(|id| !self.library.contents.contains_key(id));
+        let late = late.filter(|id| self.record(id).is_some_and(|record| !record.presence().is_removed()));
+        let late: Vec<ExperienceId> = late.copied().collect();
+        self.changes.active.extend(late);
+        self.enter(EntryKind::Sync, self.changes.active.clone())?;
+        Ok(changed)
+    }
+
+    /// Makes contents active as they are.
+    pub(super) fn import(&mut self, contents: impl IntoIterator<Item = Content>) -> Result<()> {
+        for content in contents {
+            let id = content.id();
+            if !self.changes.active.contains(&id) {
+                self.activate(id, content, None);
+            }
+        }
+        self.enter(EntryKind::Import, self.changes.active.clone())
     }
 
     fn delete(&mut self, index: usize, id: ExperienceId) -> Result<Outcome> {
@@ -179,6 +226,7 @@ impl<'a> Plan<'a> {
         let from = if id < copy { vec![id, copy] } else { vec![copy, id] };
         // The new content is kept as archived, so that the parents of the merged one can be read.
         self.changes.contents.insert(id, content);
+        self.record_mut(&id).remove();
         self.changes.rows.extend(row.map(|row| (id, row)));
         let (content, row) = self.merged(&from, None)?;
         self.changes.active.remove(&copy);
@@ -254,9 +302,7 @@ impl<'a> Plan<'a> {
     fn replace(&mut self, from: &[ExperienceId], content: Content, row: Option<Vec<f32>>) -> ExperienceId {
         let usage = from.iter().fold(0_u64, |sum, id| sum.saturating_add(self.usage(id)));
         let into = content.id();
-        let mut annotations = self.annotations(&into).cloned().unwrap_or_default();
-        annotations.inherit(usage);
-        self.changes.annotations.insert(into, annotations);
+        self.record_mut(&into).inherit(usage);
         self.activate(into, content, row);
         into
     }
@@ -290,11 +336,20 @@ impl<'a> Plan<'a> {
     }
 
     /// Adds the entry that leads to `active`, if it changes anything.
-    fn record(&mut self, kind: EntryKind, active: BTreeSet<ExperienceId>) -> Result<()> {
+    fn enter(&mut self, kind: EntryKind, active: BTreeSet<ExperienceId>) -> Result<()> {
         let added: Vec<_> = active.difference(&self.recorded).copied().collect();
         let removed: Vec<_> = self.recorded.difference(&active).copied().collect();
         if added.is_empty() && removed.is_empty() {
             return Ok(());
+        }
+        // Pruning is a view of this replica, and what came from others brings its presence along.
+        if !matches!(kind, EntryKind::Prune | EntryKind::Sync) {
+            for id in &added {
+                self.record_mut(id).add()?;
+            }
+            for id in &removed {
+                self.record_mut(id).remove();
+            }
         }
         let state = StateTree::new(active.iter().copied());
         let Stamp { at, by, reference } = self.stamp;
@@ -311,9 +366,14 @@ impl<'a> Plan<'a> {
         content.ok_or(Error::UnknownId { id: *id })
     }
 
-    fn annotations(&self, id: &ExperienceId) -> Option<&Annotations> {
-        let changed = self.changes.annotations.get(id);
-        changed.or_else(|| self.library.annotations.get(id))
+    fn record(&self, id: &ExperienceId) -> Option<&Record> {
+        self.changes.records.get(id).or_else(|| self.library.records.get(id))
+    }
+
+    /// The record of an id, to be changed; a new one if there is none.
+    fn record_mut(&mut self, id: &ExperienceId) -> &mut Record {
+        let known = self.library.records.get(id);
+        self.changes.records.entry(*id).or_insert_with(|| known.cloned().unwrap_or_else(|| Record::new(*id)))
     }
 
     fn tokens(&self, id: &ExperienceId) -> Option<&TokenSet> {
@@ -336,7 +396,7 @@ impl<'a> Plan<'a> {
     }
 
     fn usage(&self, id: &ExperienceId) -> u64 {
-        self.annotations(id).map_or(0, Annotations::usage)
+        self.record(id).map_or(0, Record::usage)
     }
 
     fn max_usage(&self) -> u64 {
@@ -344,9 +404,8 @@ impl<'a> Plan<'a> {
     }
 
     fn quality(&self, id: &ExperienceId, max_usage: u64) -> Result<u32> {
-        let unknown = Annotations::default();
-        let annotations = self.annotations(id).unwrap_or(&unknown);
-        let evidence = annotations.evidence(self.content(id)?, max_usage);
+        let unknown = Record::new(*id);
+        let evidence = self.record(id).unwrap_or(&unknown).evidence(self.content(id)?, max_usage);
         Ok(self.library.config.quality.score(&evidence))
     }
 

@@ -4,7 +4,9 @@ use core::str::FromStr;
 use base64ct::{Base64, Encoding};
 
 use super::hash::commitment;
-use super::{ConsistencyProof, Hash, InclusionProof, empty_root, verify_consistency, verify_inclusion};
+use super::{
+    ConsistencyProof, Hash, InclusionProof, MultiProof, empty_root, verify_consistency, verify_inclusion, verify_multi,
+};
 use crate::{Error, Result};
 
 /// The name of a log: 1..=255 bytes without white space, control characters or `+`.
@@ -116,6 +118,14 @@ impl Checkpoint {
     /// [`Error::IndexOutOfRange`], [`Error::ProofLength`], [`Error::RootMismatch`].
     pub fn verify_inclusion(&self, index: u64, leaf: &Hash, proof: &InclusionProof) -> Result<()> {
         verify_inclusion(index, self.size, leaf, proof, &self.root)
+    }
+
+    /// Checks that `leaves[i]` stands at `indices[i]` under this checkpoint, for all i.
+    ///
+    /// # Errors
+    /// Those of [`verify_multi`].
+    pub fn verify_many(&self, indices: &[u64], leaves: &[Hash], proof: &MultiProof) -> Result<()> {
+        verify_multi(indices, leaves, self.size, proof, &self.root)
     }
 
     /// Checks that this checkpoint only appended to `old`.

@@ -1,6 +1,7 @@
 use std::sync::OnceLock;
 
-use super::{Checkpoint, ConsistencyProof, Hash, InclusionProof, Origin, empty_root, leaf_hash, node_hash};
+use super::multiproof::{check_indices, walk};
+use super::{Checkpoint, ConsistencyProof, Hash, InclusionProof, MultiProof, Origin, empty_root, leaf_hash, node_hash};
 use crate::{Error, Result};
 
 /// An append-only Merkle log (RFC 9162 section 2.1) that keeps every node of its perfect subtrees.
@@ -150,6 +151,23 @@ impl Log {
         }
         path.reverse();
         Ok(ConsistencyProof::trusted(path))
+    }
+
+    /// Proof that the leaves at `indices` are in the tree of the first `size` leaves: at least one index, strictly
+    /// ascending.
+    ///
+    /// # Errors
+    /// [`Error::SizeOrder`] if there are fewer leaves than `size`; [`Error::OutOfRange`] for no index;
+    /// [`Error::IndexOrder`] unless they ascend strictly; [`Error::IndexOutOfRange`].
+    pub fn prove_many(&self, indices: &[u64], size: u64) -> Result<MultiProof> {
+        let end = self.checked(size)?;
+        check_indices(indices, size)?;
+        let mut hashes = Vec::new();
+        walk(indices, size, |level, index| {
+            let lo = (index as usize) << level;
+            hashes.push(self.range_hash(lo, end.min(lo + (1 << level))));
+        });
+        Ok(MultiProof::new(hashes))
     }
 
     /// `size` as an index, if there are so many leaves.

@@ -1,5 +1,5 @@
 use super::hash::commitment;
-use super::{Hash, InclusionProof, Log, empty_root, verify_inclusion};
+use super::{Hash, InclusionProof, Log, MultiProof, empty_root, verify_inclusion, verify_multi};
 use crate::{Error, ExperienceId, Result};
 
 /// A tree over the ids that are present, in ascending order: its root depends on the set alone, not on how it came
@@ -62,6 +62,21 @@ impl StateTree {
             Ok(index) => self.prove(index as u64),
             Err(_) => Err(Error::UnknownId { id: *id }),
         }
+    }
+
+    /// One proof that all these ids are present: at least one, strictly ascending.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] for no id; [`Error::IndexOrder`] unless they ascend strictly; [`Error::UnknownId`].
+    pub fn prove_many(&self, ids: &[ExperienceId]) -> Result<MembershipProofs> {
+        if !ids.is_sorted_by(|a, b| a < b) {
+            return Err(Error::IndexOrder);
+        }
+        let rank = |id: &ExperienceId| self.tree.leaves().binary_search(id.as_hash());
+        let ranks = ids.iter().map(|id| rank(id).map(|rank| rank as u64).map_err(|_| Error::UnknownId { id: *id }));
+        let indices: Vec<u64> = ranks.collect::<Result<_>>()?;
+        let siblings = self.tree.prove_many(&indices, self.tree.size())?;
+        Ok(MembershipProofs { indices, siblings })
     }
 
     /// Proof that the id is absent: its neighbours.
@@ -127,6 +142,15 @@ impl StateRoot {
         verify_inclusion(proof.index, self.size, id.as_hash(), &proof.path, &self.root)
     }
 
+    /// Checks that all these ids are present.
+    ///
+    /// # Errors
+    /// Those of [`verify_multi`].
+    pub fn verify_many(&self, ids: &[ExperienceId], proof: &MembershipProofs) -> Result<()> {
+        let leaves: Vec<Hash> = ids.iter().map(|id| *id.as_hash()).collect();
+        verify_multi(&proof.indices, &leaves, self.size, &proof.siblings, &self.root)
+    }
+
     /// Checks that the id is absent from a tree whose leaves ascend, as those of [`StateTree`] do.
     ///
     /// # Errors
@@ -161,6 +185,15 @@ pub struct MembershipProof {
     pub index: u64,
     /// Sibling hashes from the leaf up.
     pub path: InclusionProof,
+}
+
+/// One proof that several ids are in a [`StateTree`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MembershipProofs {
+    /// Ranks of the ids, strictly ascending.
+    pub indices: Vec<u64>,
+    /// Sibling hashes that the ids do not give themselves.
+    pub siblings: MultiProof,
 }
 
 /// Proof that an id is not in a [`StateTree`].

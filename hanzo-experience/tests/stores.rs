@@ -1,0 +1,351 @@
+//! Snapshots and stores: one byte form, nothing half-written is served, and what was acknowledged survives a kill.
+
+#![expect(clippy::unwrap_used, reason = "a helper that unwraps fails the test that called it")]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+#[cfg(feature = "redb")]
+use hanzo_experience::merkle::Origin;
+use hanzo_experience::store::{Change, Durable, FileStore, MemoryStore, Store, StoreError};
+use hanzo_experience::{Draft, Error, Library, LibraryConfig, Mode, Operation, Snapshot, Stamp, Text, Vote};
+
+fn config() -> LibraryConfig {
+    LibraryConfig::new("example.com/stored".parse().unwrap()).capacity(6).dedup(None)
+}
+
+/// Step `n` of a fixed history, which adds, votes, deletes, prunes and restores.
+fn step(library: &mut Library, n: u64) -> hanzo_experience::Result<()> {
+    let stamp = Stamp::new(1_000 + n, "tester");
+    let text = Text::new(&format!("lesson {n} \"quoted\" é")).unwrap();
+    let draft = Draft::new(text, "math".parse().unwrap(), "alice", n).example(format!("line\n{n}\u{2028}"), "\t\\");
+    let first = library.iter().next().map(|(id, _)| *id);
+    library.apply(&stamp, Mode::Atomic, &[Operation::Add(draft)])?;
+    let Some(id) = first.filter(|id| library.get(id).is_some()) else { return Ok(()) };
+    library.record_vote(&id, &format!("voter-{}", n % 5), if n % 3 == 0 { Vote::Down } else { Vote::Up })?;
+    library.record_use(&id, n)?;
+    library.set_label(&id, &format!("G{n}"))?;
+    match n % 7 {
+        3 => library.apply(&stamp, Mode::Atomic, &[Operation::Delete { id }]).map(|_| ()),
+        5 => {
+            let root = *library.entries()[library.entries().len() / 2].state();
+            library.restore(&stamp, &root).map(|_| ())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn history(n: u64) -> Library {
+    let mut library = Library::new(config()).unwrap();
+    (0..n).for_each(|n| step(&mut library, n).unwrap());
+    library
+}
+
+/// A folder of this test alone, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("hanzo-experience-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn snapshots_hold_everything() {
+    for n in [0, 1, 30] {
+        let library = history(n);
+        let bytes = library.snapshot().to_bytes();
+        let read = Snapshot::from_bytes(&bytes).unwrap();
+        assert_eq!(read.to_bytes(), bytes);
+        assert_eq!(read.state_root(), library.state_root());
+        let mut again = Library::from_snapshot(config(), &read).unwrap();
+        assert_eq!(again, library);
+        // It goes on as the first would.
+        let mut first = library.clone();
+        step(&mut first, n).unwrap();
+        step(&mut again, n).unwrap();
+        assert_eq!(again, first);
+        if n == 30 {
+            assert!(!read.archived().is_empty() && read.records().len() > read.contents().len());
+            let cid = read.cid().unwrap();
+            cid.verify(&bytes).unwrap();
+        }
+    }
+    let other = LibraryConfig::new("example.com/other".parse().unwrap());
+    assert_eq!(Library::from_snapshot(other, &history(2).snapshot()), Err(Error::WrongOrigin));
+}
+
+/// The first bytes of a file are pinned: any change of the format shows here.
+#[test]
+fn pinned_snapshot() {
+    let mut library = Library::new(config()).unwrap();
+    step(&mut library, 1).unwrap();
+    let text = String::from_utf8(library.snapshot().to_bytes()).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 5);
+    assert!(lines[0].starts_with(r#"{"archived":0,"checkpoint":"example.com/stored\n1\n"#), "{}", lines[0]);
+    assert!(lines[0].ends_with(
+        r#""contents":1,"entries":1,"first":0,"frontier":[],"records":1,"t":"hanzo.experience.snapshot","v":1}"#
+    ));
+    assert_eq!(
+        library.snapshot().cid().unwrap().to_string(),
+        "bafkreifcd6i34x7442kcg6fvwnprz67uql4oworawnugkaepf7arn5sg3i"
+    );
+}
+
+#[test]
+fn the_end_of_a_log_can_be_checked() {
+    let library = history(25);
+    let size = library.log().size();
+    for first in [0, 1, 7, size] {
+        let snapshot = Snapshot::since(&library, first).unwrap();
+        let read = Snapshot::from_bytes(&snapshot.to_bytes()).unwrap();
+        assert_eq!((read.first(), read.entries().len() as u64), (first, size - first));
+        assert_eq!(read, snapshot);
+        let expected = if first == 0 { Ok(library.clone()) } else { Err(Error::PartialLog { first }) };
+        assert_eq!(Library::from_snapshot(config(), &read), expected);
+    }
+    assert_eq!(Snapshot::since(&library, size + 1), Err(Error::SizeOrder { old: size + 1, new: size }));
+}
+
+#[test]
+fn spoiled_snapshots_are_refused() {
+    let library = history(8);
+    let good = library.snapshot().to_bytes();
+    for end in 0..good.len() {
+        assert!(matches!(Snapshot::from_bytes(&good[..end]), Err(Error::MalformedSnapshot { .. })), "cut at {end}");
+    }
+    for at in 0..good.len() {
+        let mut spoiled = good.clone();
+        spoiled[at] ^= 1;
+        assert!(matches!(Snapshot::from_bytes(&spoiled), Err(Error::MalformedSnapshot { .. })), "byte {at}");
+    }
+    let longer = [&good[..], b"\n"].concat();
+    assert!(Snapshot::from_bytes(&longer).is_err());
+
+    // Lines moved, dropped or doubled under a right digest are refused for what they say.
+    let text = String::from_utf8(good).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let sealed = |lines: &[&str]| {
+        use sha2::{Digest, Sha256};
+        let body: String = lines.iter().flat_map(|line| [*line, "\n"]).collect();
+        let digest = hex::encode(Sha256::digest(&body));
+        format!("{body}{{\"sha256\":\"{digest}\",\"t\":\"hanzo.experience.end\"}}\n").into_bytes()
+    };
+    let body = &lines[..lines.len() - 1];
+    assert!(Snapshot::from_bytes(&sealed(body)).is_ok());
+    for at in 1..body.len() {
+        let mut dropped = body.to_vec();
+        dropped.remove(at);
+        assert!(Snapshot::from_bytes(&sealed(&dropped)).is_err(), "without line {at}");
+        let mut doubled = body.to_vec();
+        doubled.insert(at, body[at]);
+        assert!(Snapshot::from_bytes(&sealed(&doubled)).is_err(), "line {at} twice");
+        let mut swapped = body.to_vec();
+        swapped.swap(at, at - 1);
+        assert!(Snapshot::from_bytes(&sealed(&swapped)).is_err(), "line {at} before its turn");
+    }
+    for (from, to) in [
+        (r#""v":1"#, r#""v":2"#),
+        ("snapshot", "snapshop"),
+        (r#""first":0"#, r#""first":1"#),
+        (r#""contents":6"#, r#""contents":5"#),
+        (r#""contents":6"#, r#""contents":9007199254740991"#),
+        (r#"{"archived""#, r#"{ "archived""#),
+    ] {
+        let mut header = body.to_vec();
+        let line = header[0].replacen(from, to, 1);
+        assert_ne!(line, header[0], "{from}");
+        header[0] = &line;
+        assert_eq!(Snapshot::from_bytes(&sealed(&header)).is_err(), true, "{from} -> {to}");
+    }
+}
+
+/// A store that fails at its third commit.
+struct Failing(MemoryStore, u32);
+
+impl Store for Failing {
+    type Error = &'static str;
+
+    fn load(&mut self) -> Result<Option<Snapshot>, StoreError<&'static str>> {
+        Ok(self.0.load().unwrap())
+    }
+
+    fn commit(&mut self, change: &Change<'_>) -> Result<(), &'static str> {
+        self.1 += 1;
+        if self.1 == 3 { Err("disk full") } else { self.0.commit(change).map_err(|never| match never {}) }
+    }
+}
+
+#[test]
+fn a_change_that_is_not_kept_did_not_happen() {
+    let mut durable = Durable::open(config(), Failing(MemoryStore::new(), 0)).unwrap();
+    for n in 0..2 {
+        durable.update(|library| step(library, n)).unwrap();
+    }
+    let before = durable.library().clone();
+    assert_eq!(durable.update(|library| step(library, 2)), Err(StoreError::Store("disk full")));
+    assert_eq!(*durable.library(), before);
+    let late = Stamp::new(0, "tester");
+    let refused = durable.update(|library| library.apply(&late, Mode::Atomic, &[]));
+    assert_eq!(refused.map(|_| ()), Err(StoreError::Refused(Error::OutOfRange { field: "at" })));
+    // What changes nothing is not written.
+    let stamp = Stamp::new(5_000, "tester");
+    durable.update(|library| library.apply(&stamp, Mode::Atomic, &[Operation::Keep])).unwrap();
+    durable.update(|library| step(library, 2)).unwrap();
+    let again = Durable::open(config(), durable.into_store()).unwrap();
+    assert_eq!(*again.library(), history(3));
+}
+
+#[test]
+fn a_file_is_replaced_whole() {
+    let folder = Folder::new("file");
+    let path = folder.file("library.hxs");
+    let mut durable = Durable::open(config(), FileStore::open(&path).unwrap()).unwrap();
+    for n in 0..10 {
+        durable.update(|library| step(library, n)).unwrap();
+    }
+    let second = FileStore::open(&path).unwrap_err();
+    assert_eq!(second.kind(), std::io::ErrorKind::WouldBlock);
+    drop(durable);
+
+    // A crash while the next version is written leaves any part of it in the temporary file.
+    let next = history(11).snapshot().to_bytes();
+    let temporary = folder.file("library.hxs.tmp");
+    for end in (0..=next.len()).step_by(97) {
+        std::fs::write(&temporary, &next[..end]).unwrap();
+        let durable = Durable::open(config(), FileStore::open(&path).unwrap()).unwrap();
+        assert_eq!(*durable.library(), history(10));
+    }
+    // The rename is the change.
+    std::fs::write(&temporary, &next).unwrap();
+    std::fs::rename(&temporary, &path).unwrap();
+    let durable = Durable::open(config(), FileStore::open(&path).unwrap()).unwrap();
+    assert_eq!(*durable.library(), history(11));
+    drop(durable);
+    // A file that something else cut is refused, not served in part.
+    for end in (0..next.len()).step_by(97) {
+        std::fs::write(&path, &next[..end]).unwrap();
+        let opened = Durable::open(config(), FileStore::open(&path).unwrap());
+        assert!(matches!(opened, Err(StoreError::Refused(Error::MalformedSnapshot { .. }))));
+    }
+    let nowhere = folder.file("missing").join("library.hxs");
+    assert!(FileStore::open(nowhere).is_err());
+}
+
+/// The process that the kill tests start: applies steps without end and says which are acknowledged.
+fn write_until_killed<S: Store>(store: S)
+where
+    S::Error: std::fmt::Debug,
+{
+    let mut durable = Durable::open(config(), store).unwrap();
+    let done = durable.library().entries().last().map_or(0, |entry| entry.at() - 1_000 + 1);
+    for n in done.. {
+        durable.update(|library| step(library, n)).unwrap();
+        println!("acknowledged {n}");
+    }
+}
+
+#[test]
+#[ignore = "started by the kill tests"]
+fn child() {
+    let Some(path) = std::env::var_os("HANZO_EXPERIENCE_CHILD") else { return };
+    match std::env::var("HANZO_EXPERIENCE_STORE").as_deref() {
+        #[cfg(feature = "redb")]
+        Ok("redb") => write_until_killed(hanzo_experience::store::RedbStore::open(path).unwrap()),
+        _ => write_until_killed(FileStore::open(path).unwrap()),
+    }
+}
+
+/// Kills a writing process at several moments; after each, the store holds every acknowledged step and at most one more.
+fn survives_kills<S: Store>(kind: &str, path: &Path, open: impl Fn() -> S)
+where
+    S::Error: std::fmt::Debug,
+{
+    let (mut acknowledged, mut found) = (None, None);
+    for round in 0..12_u64 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["child", "--exact", "--ignored", "--nocapture"])
+            .env("HANZO_EXPERIENCE_CHILD", path)
+            .env("HANZO_EXPERIENCE_STORE", kind)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let reader = std::thread::spawn(move || {
+            let numbers = output.lines().map_while(Result::ok);
+            let numbers = numbers.filter_map(|line| line.rsplit_once("acknowledged ")?.1.trim().parse::<u64>().ok());
+            numbers.last()
+        });
+        std::thread::sleep(Duration::from_micros(60_000 + round * 7_919 % 23_000));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // What was found after the last kill is not written again.
+        acknowledged = reader.join().unwrap().or(acknowledged).max(found);
+
+        let durable = Durable::open(config(), open()).unwrap();
+        let library = durable.library();
+        let kept = library.entries().last().map(|entry| entry.at() - 1_000);
+        assert!(kept >= acknowledged, "{kind}: {acknowledged:?} was acknowledged, {kept:?} is kept");
+        assert!(kept <= Some(acknowledged.map_or(0, |n| n + 1)), "{kept:?} after {acknowledged:?}");
+        assert_eq!(*library, history(kept.map_or(0, |n| n + 1)), "{kind}");
+        found = kept;
+    }
+    println!("{kind}: 12 kills, {} steps kept", acknowledged.map_or(0, |n| n + 1));
+    assert!(acknowledged.is_some(), "{kind}: nothing was ever acknowledged");
+}
+
+#[test]
+fn a_file_survives_kills() {
+    let folder = Folder::new("file-kill");
+    let path = folder.file("library.hxs");
+    survives_kills("file", &path, || FileStore::open(&path).unwrap());
+}
+
+#[cfg(feature = "redb")]
+#[test]
+fn a_database_survives_kills() {
+    use hanzo_experience::store::RedbStore;
+
+    let folder = Folder::new("redb-kill");
+    let path = folder.file("library.redb");
+    survives_kills("redb", &path, || RedbStore::open(&path).unwrap());
+}
+
+#[cfg(feature = "redb")]
+#[test]
+fn a_database_holds_one_library() {
+    use hanzo_experience::store::RedbStore;
+
+    let folder = Folder::new("redb");
+    let path = folder.file("library.redb");
+    let mut durable = Durable::open(config(), RedbStore::open(&path).unwrap()).unwrap();
+    for n in 0..20 {
+        durable.update(|library| step(library, n)).unwrap();
+    }
+    assert!(RedbStore::open(&path).is_err());
+    drop(durable);
+    let origin: Origin = "example.com/other".parse().unwrap();
+    let other = Durable::open(LibraryConfig::new(origin), RedbStore::open(&path).unwrap());
+    assert!(matches!(other, Err(StoreError::Refused(Error::WrongOrigin))));
+    let again = Durable::open(config(), RedbStore::open(&path).unwrap()).unwrap();
+    assert_eq!(*again.library(), history(20));
+    std::fs::write(folder.file("not.redb"), b"not a database").unwrap();
+    assert!(RedbStore::open(folder.file("not.redb")).is_err());
+}
