@@ -226,8 +226,81 @@ pub enum Error {
     /// A frame is malformed, or not what the session waits for.
     #[error("malformed frame")]
     MalformedFrame,
-    /// A counter would leave its range.
-    #[error("counter overflow")]
+
+    /// No proposal has this number.
+    #[error("unknown proposal {number}")]
+    UnknownProposal {
+        /// The number.
+        number: u64,
+    },
+    /// No entry of the registry has this number.
+    #[error("unknown entry {number}")]
+    UnknownEntry {
+        /// The number.
+        number: u64,
+    },
+    /// The proposal or entry is in a state that does not allow this, for example slashed already.
+    #[error("not possible when {state}")]
+    WrongState {
+        /// The state it is in.
+        state: &'static str,
+    },
+    /// A vote or verdict came before its time or after it.
+    #[error("the time for this is not now")]
+    VotingClosed,
+    /// Something that must wait came early.
+    #[error("not before {until}")]
+    TooEarly {
+        /// Unix seconds.
+        until: u64,
+    },
+    /// Someone votes on, or challenges, what is their own.
+    #[error("not on one's own")]
+    SelfVote,
+    /// The account has no voting power in the proposal's snapshot.
+    #[error("no voting power")]
+    NoVotingPower,
+    /// The sum of all voting power is greater than the supply.
+    #[error("voting power exceeds the supply")]
+    PowerExceedsSupply,
+    /// The library is not in the state that operations are meant for.
+    #[error("the library is in another state")]
+    StaleBase,
+    /// A bond is lower than asked.
+    #[error("bond of {got}, at least {want} is needed")]
+    InsufficientBond {
+        /// Base units given.
+        got: u128,
+        /// Base units needed.
+        want: u128,
+    },
+    /// Only the submitter may do this.
+    #[error("not the submitter")]
+    NotSubmitter,
+    /// The quality does not allow this.
+    #[error("quality {quality} does not allow this")]
+    QualityBound {
+        /// Quality, 0..=1000.
+        quality: u16,
+    },
+    /// The same state under the same schema is registered already.
+    #[error("registered already as entry {number}")]
+    AlreadyLive {
+        /// Number of that entry.
+        number: u64,
+    },
+    /// This evidence was judged before, and did not hold.
+    #[error("evidence was refused before")]
+    EvidenceRefused,
+    /// Entries are of different schemas.
+    #[error("entries of different schemas")]
+    SchemaMismatch,
+    /// There is no weight to divide by.
+    #[error("no weight")]
+    NoWeight,
+
+    /// A counter or amount would leave its range.
+    #[error("out of the range of its number")]
     Overflow,
 }
 

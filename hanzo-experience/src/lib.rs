@@ -5,6 +5,7 @@
 mod cid;
 mod content;
 mod dedup;
+mod effect;
 mod entry;
 mod error;
 mod id;
@@ -15,12 +16,16 @@ mod manifest;
 mod quality;
 mod retrieval;
 mod snapshot;
+mod wide;
 
 #[cfg(feature = "arweave")]
 #[cfg_attr(docsrs, doc(cfg(feature = "arweave")))]
 pub mod arweave;
 pub mod crdt;
+pub mod governance;
 pub mod merkle;
+pub mod registry;
+pub mod rewards;
 pub mod store;
 pub mod sync;
 
@@ -28,6 +33,7 @@ pub use cid::Cid;
 pub use content::{Content, Domain, Draft, Example, Text};
 pub use crdt::{Record, Vote};
 pub use dedup::{Dedup, TokenSet};
+pub use effect::{Account, Effect};
 pub use entry::{Entry, EntryKind};
 pub use error::{Error, Result};
 pub use id::ExperienceId;
@@ -35,7 +41,7 @@ pub use library::{Applied, Delta, Library, LibraryConfig, Merged, Mode, Operatio
 #[cfg(feature = "cid")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cid")))]
 pub use manifest::Manifest;
-pub use quality::{Evidence, PruneItem, PrunePolicy, Quality, UsageScale, VoteScore, log2_q32, prune_order};
+pub use quality::{Evidence, PruneItem, PrunePolicy, Quality, UsageScale, VoteScore, ln_q32, log2_q32, prune_order};
 pub use retrieval::{EmbedError, Embedder, FnEmbedder, Hit, Search, VectorIndex};
 pub use snapshot::Snapshot;
 

@@ -178,6 +178,13 @@ pub fn log2_q32(x: u64) -> u64 {
     u64::from(exponent) << 32 | fraction
 }
 
+/// ln(x) in Q32.32, rounded down, for x >= 1; 0 for 0: [`log2_q32`] times ln 2 (2977044471 / 2^32).
+pub fn ln_q32(x: u64) -> u64 {
+    const LN_2: u128 = 2_977_044_471;
+    // Less than log2, which fits.
+    (u128::from(log2_q32(x)) * LN_2 >> 32) as u64
+}
+
 /// Which experiences are kept longer when a library is pruned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PrunePolicy {

@@ -290,16 +290,13 @@ fn records_are_strict() {
     assert_eq!(with(r#""r1":5"#, r#""r1":5,"r1":5"#), Err(Error::DuplicateMember { member: "usage" }));
     assert_eq!(with(r#""r1":5"#, r#""r 1":5"#), Err(Error::ForbiddenChar { ch: ' ' }));
     assert_eq!(with(r#""r1":5"#, r#""":5"#), range("usage"));
-    assert_eq!(
-        with(r#""r1":5"#, r#""r1":-5"#),
-        Err(Error::NotAnInteger { member: "r1".replace("r1", "usage").leak() })
-    );
+    assert_eq!(with(r#""r1":5"#, r#""r1":-5"#), Err(Error::NotAnInteger { member: "usage" }));
     assert_eq!(with(r#""carol":"#, r#""ca rol":"#), Err(Error::ForbiddenChar { ch: ' ' }));
     assert_eq!(with(r#""replica":"r1""#, r#""replica":"""#), range("replica"));
-    assert_eq!(with(r#""removed":false"#, r#""removed":0"#).is_err(), true);
+    assert!(with(r#""removed":false"#, r#""removed":0"#).is_err());
     assert_eq!(with(r#""inherited":0,"#, ""), Err(Error::MissingMember { member: "inherited" }));
     assert_eq!(with(r#""inherited":0,"#, r#""inherited":0, "#), Err(Error::NotCanonical));
-    assert_eq!(record.join(&Record::new(ExperienceId::from_bytes([8; 32]))).is_err(), true);
+    assert!(record.join(&Record::new(ExperienceId::from_bytes([8; 32]))).is_err());
     assert_eq!(SignedVote::new(1 << 53, Vote::Up, vec![]), Err(Error::OutOfRange { field: "lamport" }));
     let long = Err(Error::TooManyBytes { got: 16_385, max: 16_384 });
     assert_eq!(SignedVote::new(1, Vote::Up, vec![0; 16_385]), long);
@@ -325,7 +322,7 @@ fn record() -> impl Strategy<Value = Record> {
     let labels = prop::collection::vec((0..3_u8, "[a-c]{0,2}"), 0..3);
     (voters, usage, labels, 0..3_u8).prop_map(|(voters, usage, labels, steps)| {
         // Presence moves through a library alone; records made by hand start present.
-        let mut record = Record::new(ExperienceId::from_bytes([steps % 1; 32]));
+        let mut record = Record::new(ExperienceId::from_bytes([7; 32]));
         for (voter, lamport, value, signature) in voters {
             let value = [Vote::Down, Vote::Abstain, Vote::Up][usize::from(value)];
             let vote = SignedVote::new(lamport, value, vec![signature]).unwrap();

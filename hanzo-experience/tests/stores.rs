@@ -24,7 +24,7 @@ fn step(library: &mut Library, n: u64) -> hanzo_experience::Result<()> {
     let first = library.iter().next().map(|(id, _)| *id);
     library.apply(&stamp, Mode::Atomic, &[Operation::Add(draft)])?;
     let Some(id) = first.filter(|id| library.get(id).is_some()) else { return Ok(()) };
-    library.record_vote(&id, &format!("voter-{}", n % 5), if n % 3 == 0 { Vote::Down } else { Vote::Up })?;
+    library.record_vote(&id, &format!("voter-{}", n % 5), if n.is_multiple_of(3) { Vote::Down } else { Vote::Up })?;
     library.record_use(&id, n)?;
     library.set_label(&id, &format!("G{n}"))?;
     match n % 7 {
@@ -172,7 +172,7 @@ fn spoiled_snapshots_are_refused() {
         let line = header[0].replacen(from, to, 1);
         assert_ne!(line, header[0], "{from}");
         header[0] = &line;
-        assert_eq!(Snapshot::from_bytes(&sealed(&header)).is_err(), true, "{from} -> {to}");
+        assert!(Snapshot::from_bytes(&sealed(&header)).is_err(), "{from} -> {to}");
     }
 }
 

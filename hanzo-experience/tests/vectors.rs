@@ -507,3 +507,113 @@ fn arweave_data_roots() {
         assert_eq!(data_root(&data).to_string(), root, "{length}");
     }
 }
+
+fn big(value: &Value, member: &str) -> u128 {
+    value[member].as_str().and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("{member}: {value}"))
+}
+
+#[test]
+fn splits() {
+    use hanzo_experience::governance::{self, Choice, Governance, GovernanceConfig, PowerSnapshot, ProposalKind};
+    use hanzo_experience::merkle::StateTree;
+    use hanzo_experience::registry::{self, Registry, RegistryConfig, Submission};
+    use hanzo_experience::rewards::largest_remainder;
+    use hanzo_experience::{Account, Effect};
+
+    let Some(file) = data("computed/splits.json") else { return };
+    let account = |name: &str| name.parse::<Account>().unwrap();
+    let state = StateTree::default().root();
+    let submission = |bond| Submission {
+        submitter: account("submitter"),
+        commitment: state.commitment(),
+        state,
+        cid: "b".into(),
+        schema: 0,
+        attestation: [0; 32],
+        bond,
+    };
+    let vote = |voter: &str, score, stake| registry::Event::Vote { entry: 0, voter: account(voter), score, stake };
+
+    // The bond of an entry whose challenge is upheld.
+    for case in list(&file, "bond") {
+        let config = RegistryConfig::new(1).bonds(0, 0).min_voters(1);
+        let sigma = u16::try_from(number(case, "sigma_bps")).unwrap();
+        let mut registry = Registry::new(config.slash_bps(sigma).unwrap());
+        registry.on(0, registry::Event::Submit(submission(big(case, "bond")))).unwrap();
+        registry.on(0, vote("voter", 0, 1)).unwrap();
+        let challenger = account("challenger");
+        let challenge =
+            registry::Event::Challenge { entry: 0, challenger: challenger.clone(), bond: 0, evidence: [0; 32] };
+        registry.on(0, challenge).unwrap();
+        let (mut burned, mut paid) = (0, 0);
+        for effect in registry.on(0, registry::Event::Resolve { entry: 0, upheld: true }).unwrap() {
+            match effect {
+                Effect::Burn { amount, .. } => burned += amount,
+                Effect::Pay { amount, account, .. } if account == challenger => paid += amount,
+                Effect::Event { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((burned, paid), (big(case, "burn"), big(case, "challenger_reward")), "{case}");
+    }
+    for case in list(&file, "quality_median") {
+        let mut registry = Registry::new(RegistryConfig::new(1).bonds(0, 0));
+        registry.on(0, registry::Event::Submit(submission(0))).unwrap();
+        for (index, pair) in list(case, "votes").iter().enumerate() {
+            let score = u16::try_from(pair[0].as_u64().unwrap()).unwrap();
+            let stake = pair[1].as_str().unwrap().parse().unwrap();
+            registry.on(0, vote(&format!("voter-{index}"), score, stake)).unwrap();
+        }
+        let quality = registry.entry(0).unwrap().quality().unwrap();
+        let expected = case["quality"].as_u64().or_else(|| case["quality"].as_str()?.parse().ok()).unwrap();
+        assert_eq!(u64::from(quality), expected, "{case}");
+    }
+    for case in list(&file, "governance") {
+        let sides = [("yes", Choice::Yes), ("no", Choice::No), ("abstain", Choice::Abstain)];
+        let power = sides.map(|(side, _)| (account(side), big(case, side)));
+        let power = PowerSnapshot::new(big(case, "supply"), power.clone()).unwrap();
+        let mut governance = Governance::new(GovernanceConfig::new(1));
+        let kind = ProposalKind::Upgrade { digest: [0; 32] };
+        let propose = governance::Event::Propose { proposer: account("yes"), kind, start: 0, power };
+        governance.on(0, propose).unwrap();
+        for (side, choice) in sides.iter().filter(|(side, _)| big(case, side) > 0) {
+            let vote = governance::Event::Vote { proposal: 0, voter: account(side), choice: *choice };
+            governance.on(0, vote).unwrap();
+        }
+        governance.on(604_800, governance::Event::Finalize { proposal: 0 }).unwrap();
+        let status = format!("{:?}", governance.proposal(0).unwrap().status());
+        assert_eq!(status, text(case, "outcome"), "{case}");
+    }
+    for case in list(&file, "largest_remainder") {
+        let numbers = |member: &str| -> Vec<u128> {
+            list(case, member).iter().map(|number| number.as_str().unwrap().parse().unwrap()).collect()
+        };
+        assert_eq!(largest_remainder(big(case, "pool"), &numbers("weights")), Ok(numbers("shares")));
+    }
+}
+
+#[test]
+fn rewards_and_logarithms() {
+    use hanzo_experience::ln_q32;
+    use hanzo_experience::rewards::{Reputation, data_reward, experience_reward};
+
+    let Some(file) = data("computed/rewards.json") else { return };
+    let signed = |case: &Value, member: &str| case[member].as_i64().unwrap_or_else(|| panic!("{member}: {case}"));
+    for case in list(&file, "cases") {
+        let small = |member| u32::try_from(number(case, member)).unwrap();
+        let reward = experience_reward(small("up"), small("down"), number(case, "usage"), big(case, "beta"));
+        assert_eq!(reward, Ok(big(case, "keeper_exp")), "{case}");
+        let reward = data_reward(big(case, "alpha"), number(case, "dataset_size"), signed(case, "dataset_q_ppm"));
+        assert_eq!(reward, Ok(big(case, "keeper_data")), "{case}");
+        let gains = [signed(case, "delta_info"), signed(case, "delta_utility"), signed(case, "cost")];
+        let reputation = Reputation::default();
+        assert_eq!(reputation.score(gains[0], gains[1], gains[2]), signed(case, "reputation").into(), "{case}");
+        assert_eq!(reputation.emission(gains[0], gains[1], gains[2]), number(case, "emission").into(), "{case}");
+    }
+    let Some(file) = data("computed/fixed_log.json") else { return };
+    for case in list(&file, "cases") {
+        let x = u64::try_from(big(case, "x")).unwrap();
+        assert_eq!(u128::from(log2_q32(x)), big(case, "log2_q32"));
+        assert_eq!(u128::from(ln_q32(x)), big(case, "ln_q32"));
+    }
+}

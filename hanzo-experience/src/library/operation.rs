@@ -35,6 +35,17 @@ pub enum Operation {
     Keep,
 }
 
+impl Operation {
+    /// The draft that it brings, if it brings one.
+    pub fn draft(&self) -> Option<&Draft> {
+        match self {
+            Self::Add(draft) | Self::Modify { draft, .. } => Some(draft),
+            Self::Merge { draft, .. } => draft.as_ref(),
+            Self::Delete { .. } | Self::Keep => None,
+        }
+    }
+}
+
 /// What a refused operation does to its batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
