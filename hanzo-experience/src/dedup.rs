@@ -1,6 +1,6 @@
 use unicode_normalization::UnicodeNormalization;
 
-use crate::{Error, Result};
+use crate::{Content, Error, Result};
 
 /// When a new experience counts as a copy of one that is there: same domain, token sets alike, and, where both have
 /// vectors, a high cosine.
@@ -52,6 +52,22 @@ impl Dedup {
 impl Default for Dedup {
     fn default() -> Self {
         Self { jaccard_ppm: 850_000, cosine: 0.9, auto_merge: true }
+    }
+}
+
+/// Says of two experiences of one domain, whose vectors are close, whether they teach the same; a model may. Any
+/// `Fn(&Content, &Content) -> bool` is one.
+///
+/// # Guarantees
+/// The same answer for the same contents, or libraries cannot be built again.
+pub trait Merger {
+    /// Whether `new` teaches what `known` does.
+    fn same(&self, known: &Content, new: &Content) -> bool;
+}
+
+impl<F: Fn(&Content, &Content) -> bool> Merger for F {
+    fn same(&self, known: &Content, new: &Content) -> bool {
+        self(known, new)
     }
 }
 

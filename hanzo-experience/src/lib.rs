@@ -9,6 +9,7 @@ mod effect;
 mod entry;
 mod error;
 mod id;
+mod import;
 mod json;
 mod library;
 #[cfg(feature = "cid")]
@@ -32,17 +33,21 @@ pub mod sync;
 pub use cid::Cid;
 pub use content::{Content, Domain, Draft, Example, Text};
 pub use crdt::{Record, Vote};
-pub use dedup::{Dedup, TokenSet};
+pub use dedup::{Dedup, Merger, TokenSet};
 pub use effect::{Account, Effect};
 pub use entry::{Entry, EntryKind};
 pub use error::{Error, Result};
 pub use id::ExperienceId;
+pub use import::Imported;
 pub use library::{Applied, Delta, Library, LibraryConfig, Merged, Mode, Operation, Outcome, SkipReason, Stamp};
 #[cfg(feature = "cid")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cid")))]
 pub use manifest::Manifest;
 pub use quality::{Evidence, PruneItem, PrunePolicy, Quality, UsageScale, VoteScore, ln_q32, log2_q32, prune_order};
-pub use retrieval::{EmbedError, Embedder, FnEmbedder, Hit, Search, VectorIndex};
+pub use retrieval::{
+    EmbedError, Embedder, FnEmbedder, Hit, Index, RerankError, Reranker, RetrievalCache, Search, VectorIndex,
+    embedding_digest, fence, render, within_budget,
+};
 pub use snapshot::Snapshot;
 
 pub use signature;

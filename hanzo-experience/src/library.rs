@@ -16,8 +16,10 @@ use plan::{Changes, Plan};
 use crate::content::check_printable;
 use crate::crdt::{Record, SignedVote, Vote, VoteVerifier, vote_message};
 use crate::merkle::{Checkpoint, Log, Origin, StateRoot, StateTree};
+use crate::retrieval::dot;
 use crate::{
-    Content, EmbedError, Embedder, Entry, Error, ExperienceId, Hit, Result, Search, Snapshot, TokenSet, VectorIndex,
+    Content, EmbedError, Embedder, Entry, Error, ExperienceId, Hit, Index, Merger, Result, Search, Snapshot, TokenSet,
+    VectorIndex,
 };
 
 /// A bounded, verifiable library of experiences, in memory.
@@ -62,6 +64,17 @@ pub struct Library {
     entries: Vec<Entry>,
     log: Log,
     state: StateTree,
+    revision: Revision,
+}
+
+/// Counts changes of what retrieval depends on outside the state; not part of what a library is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Revision(u64);
+
+impl PartialEq for Revision {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Library {
@@ -90,6 +103,7 @@ impl Library {
             entries: Vec::new(),
             log: Log::new(),
             state: StateTree::default(),
+            revision: Revision::default(),
         })
     }
 
@@ -106,6 +120,24 @@ impl Library {
     /// [`Error::OutOfRange`], [`Error::TooManyBytes`] or [`Error::ForbiddenChar`] for the stamp.
     pub fn apply(&mut self, stamp: &Stamp, mode: Mode, operations: &[Operation]) -> Result<Applied> {
         let mut plan = Plan::new(self, stamp)?;
+        let outcomes = plan.operations(mode, operations)?;
+        let pruned = plan.prune(self.config.capacity)?;
+        let changes = plan.finish();
+        Ok(self.commit(changes, outcomes, pruned))
+    }
+
+    /// As [`apply`](Self::apply), where a merger may find copies that token sets do not show.
+    ///
+    /// # Errors
+    /// Those of [`apply`](Self::apply).
+    pub fn apply_with<M: Merger>(
+        &mut self,
+        stamp: &Stamp,
+        mode: Mode,
+        operations: &[Operation],
+        merger: &M,
+    ) -> Result<Applied> {
+        let mut plan = Plan::new(self, stamp)?.merger(merger);
         let outcomes = plan.operations(mode, operations)?;
         let pruned = plan.prune(self.config.capacity)?;
         let changes = plan.finish();
@@ -141,7 +173,9 @@ impl Library {
     pub fn record_use(&mut self, id: &ExperienceId, times: u64) -> Result<()> {
         self.active_content(id)?;
         let Self { records, config, .. } = self;
-        record_of(records, id)?.record_use(&config.replica, times)
+        record_of(records, id)?.record_use(&config.replica, times)?;
+        self.revision.0 += 1;
+        Ok(())
     }
 
     /// Sets the vote of a voter (1..=128 bytes of printable ASCII) on an active experience; the latest counts.
@@ -156,7 +190,9 @@ impl Library {
         self.active_content(id)?;
         let record = record_of(&mut self.records, id)?;
         let lamport = record.vote(voter).map_or(1, |known| known.lamport() + 1);
-        record.record_vote(voter, SignedVote::new(lamport, vote, Vec::new())?).map(|_| ())
+        record.record_vote(voter, SignedVote::new(lamport, vote, Vec::new())?)?;
+        self.revision.0 += 1;
+        Ok(())
     }
 
     /// Takes a signed vote on an active experience; whether it is newer than the voter's vote so far.
@@ -173,7 +209,9 @@ impl Library {
         self.active_content(id)?;
         check_printable("voter", voter, 1)?;
         check_vote(self.config.origin(), id, voter, &vote, verifier)?;
-        record_of(&mut self.records, id)?.record_vote(voter, vote)
+        let newer = record_of(&mut self.records, id)?.record_vote(voter, vote)?;
+        self.revision.0 += 1;
+        Ok(newer)
     }
 
     /// Sets the label of an active experience, a short name for people.
@@ -194,7 +232,9 @@ impl Library {
     pub fn set_vector(&mut self, id: &ExperienceId, vector: &[f32]) -> Result<()> {
         self.active_content(id)?;
         let index = self.vectors.as_mut().ok_or(Error::EncoderMismatch)?;
-        index.insert(*id, vector)
+        index.insert(*id, vector)?;
+        self.revision.0 += 1;
+        Ok(())
     }
 
     /// Embeds every active text that has no vector yet; how many.
@@ -213,6 +253,7 @@ impl Library {
                 index.insert_row(*id, row);
             }
         }
+        self.revision.0 += 1;
         Ok(rows.len())
     }
 
@@ -221,7 +262,50 @@ impl Library {
     /// # Errors
     /// [`Error::EncoderMismatch`] without an encoder; those of [`VectorIndex::search`].
     pub fn retrieve(&self, query: &[f32], search: &Search) -> Result<Vec<Hit>> {
-        self.vectors.as_ref().ok_or(Error::EncoderMismatch)?.search(query, search)
+        let index = self.vectors.as_ref().ok_or(Error::EncoderMismatch)?;
+        if search.quality_weight == 0.0 {
+            return index.search(query, search);
+        }
+        search.check()?;
+        let all = Search { k: index.len(), diversity: None, quality_weight: 0.0, ..search.clone() };
+        let hits = index.search(query, &all)?;
+        self.weigh(hits, search)
+    }
+
+    /// As [`retrieve`](Self::retrieve), among what an index of the caller finds near: 4k candidates, scored exactly
+    /// here. Candidates that are not active are left out.
+    ///
+    /// # Errors
+    /// [`Error::EncoderMismatch`] without an encoder, or for an index of another one; those of the index and of
+    /// [`VectorIndex::search`].
+    pub fn retrieve_from<I: Index + ?Sized>(&self, index: &I, query: &[f32], search: &Search) -> Result<Vec<Hit>> {
+        let vectors = self.vectors.as_ref().ok_or(Error::EncoderMismatch)?;
+        if vectors.encoder_id() != index.encoder_id() {
+            return Err(Error::EncoderMismatch);
+        }
+        search.check()?;
+        let unit = vectors.unit(query)?;
+        let near = index.nearest(query, search.k.saturating_mul(4))?;
+        let ids: BTreeSet<ExperienceId> = near.into_iter().map(|hit| hit.id).collect();
+        let floor = search.min_similarity.unwrap_or(f32::MIN);
+        let scored = ids.iter().filter_map(|id| Some(Hit { id: *id, score: dot(&unit, vectors.row(id)?) }));
+        let mut hits: Vec<Hit> = scored.filter(|hit| hit.score >= floor).collect();
+        hits.sort_unstable_by(Hit::order);
+        self.weigh(hits, search)
+    }
+
+    /// Blends quality into scores and chooses.
+    fn weigh(&self, mut hits: Vec<Hit>, search: &Search) -> Result<Vec<Hit>> {
+        let weight = search.quality_weight;
+        if weight > 0.0 {
+            let max_usage = self.max_usage();
+            for hit in &mut hits {
+                let quality = self.quality_among(&hit.id, max_usage)? as f32 / 1e6;
+                hit.score = (1.0 - weight) * hit.score + weight * quality;
+            }
+            hits.sort_unstable_by(Hit::order);
+        }
+        Ok(search.choose(hits, |id| self.row(id)))
     }
 
     /// The active experiences nearest to a text.
@@ -234,9 +318,14 @@ impl Library {
         text: &str,
         search: &Search,
     ) -> Result<Vec<Hit>, EmbedError<E::Error>> {
-        let index = self.encoded_by(embedder)?;
+        self.encoded_by(embedder)?;
         let query = embedder.embed(text).map_err(EmbedError::Embedder)?;
-        Ok(index.search(&query, search)?)
+        Ok(self.retrieve(&query, search)?)
+    }
+
+    /// Changes whenever the answer of [`retrieve`](Self::retrieve) may change.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision.0
     }
 
     /// The configuration.
@@ -289,11 +378,17 @@ impl Library {
     /// # Errors
     /// [`Error::UnknownId`].
     pub fn quality(&self, id: &ExperienceId) -> Result<u32> {
+        self.quality_among(id, self.max_usage())
+    }
+
+    fn quality_among(&self, id: &ExperienceId, max_usage: u64) -> Result<u32> {
         let content = self.active_content(id)?;
         let record = self.records.get(id).ok_or(Error::UnknownId { id: *id })?;
-        let usages = self.active.iter().filter_map(|id| self.records.get(id)).map(Record::usage);
-        let evidence = record.evidence(content, usages.max().unwrap_or(0));
-        Ok(self.config.quality.score(&evidence))
+        Ok(self.config.quality.score(&record.evidence(content, max_usage)))
+    }
+
+    fn max_usage(&self) -> u64 {
+        self.active.iter().filter_map(|id| self.records.get(id)).map(Record::usage).max().unwrap_or(0)
     }
 
     /// All log entries; entry i is leaf i of the log.
@@ -382,6 +477,7 @@ impl Library {
 
     /// Takes over what a plan worked out; cannot fail.
     fn commit(&mut self, changes: Changes, outcomes: Vec<Outcome>, pruned: Vec<ExperienceId>) -> Applied {
+        self.revision.0 += 1;
         let Changes { contents, records, mut tokens, rows, active, entries, state } = changes;
         let added: Vec<_> = active.difference(&self.active).copied().collect();
         let removed: Vec<_> = self.active.difference(&active).copied().collect();

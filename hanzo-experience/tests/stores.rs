@@ -1,69 +1,16 @@
-//! Snapshots and stores: one byte form, nothing half-written is served, and what was acknowledged survives a kill.
+//! Snapshots and stores: one byte form, nothing half-written is served. `crash.rs` kills processes that write.
 
 #![expect(clippy::unwrap_used, reason = "a helper that unwraps fails the test that called it")]
-
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
 #[cfg(feature = "redb")]
 use hanzo_experience::merkle::Origin;
 use hanzo_experience::store::{Change, Durable, FileStore, MemoryStore, Store, StoreError};
-use hanzo_experience::{Draft, Error, Library, LibraryConfig, Mode, Operation, Snapshot, Stamp, Text, Vote};
+use hanzo_experience::{Error, Library, LibraryConfig, Mode, Operation, Snapshot, Stamp};
 
-fn config() -> LibraryConfig {
-    LibraryConfig::new("example.com/stored".parse().unwrap()).capacity(6).dedup(None)
-}
+#[path = "support/history.rs"]
+mod history;
 
-/// Step `n` of a fixed history, which adds, votes, deletes, prunes and restores.
-fn step(library: &mut Library, n: u64) -> hanzo_experience::Result<()> {
-    let stamp = Stamp::new(1_000 + n, "tester");
-    let text = Text::new(&format!("lesson {n} \"quoted\" é")).unwrap();
-    let draft = Draft::new(text, "math".parse().unwrap(), "alice", n).example(format!("line\n{n}\u{2028}"), "\t\\");
-    let first = library.iter().next().map(|(id, _)| *id);
-    library.apply(&stamp, Mode::Atomic, &[Operation::Add(draft)])?;
-    let Some(id) = first.filter(|id| library.get(id).is_some()) else { return Ok(()) };
-    library.record_vote(&id, &format!("voter-{}", n % 5), if n.is_multiple_of(3) { Vote::Down } else { Vote::Up })?;
-    library.record_use(&id, n)?;
-    library.set_label(&id, &format!("G{n}"))?;
-    match n % 7 {
-        3 => library.apply(&stamp, Mode::Atomic, &[Operation::Delete { id }]).map(|_| ()),
-        5 => {
-            let root = *library.entries()[library.entries().len() / 2].state();
-            library.restore(&stamp, &root).map(|_| ())
-        }
-        _ => Ok(()),
-    }
-}
-
-fn history(n: u64) -> Library {
-    let mut library = Library::new(config()).unwrap();
-    (0..n).for_each(|n| step(&mut library, n).unwrap());
-    library
-}
-
-/// A folder of this test alone, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("hanzo-experience-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use history::{Folder, config, history, step};
 
 #[test]
 fn snapshots_hold_everything() {
@@ -246,86 +193,6 @@ fn a_file_is_replaced_whole() {
     }
     let nowhere = folder.file("missing").join("library.hxs");
     assert!(FileStore::open(nowhere).is_err());
-}
-
-/// The process that the kill tests start: applies steps without end and says which are acknowledged.
-fn write_until_killed<S: Store>(store: S)
-where
-    S::Error: std::fmt::Debug,
-{
-    let mut durable = Durable::open(config(), store).unwrap();
-    let done = durable.library().entries().last().map_or(0, |entry| entry.at() - 1_000 + 1);
-    for n in done.. {
-        durable.update(|library| step(library, n)).unwrap();
-        println!("acknowledged {n}");
-    }
-}
-
-#[test]
-#[ignore = "started by the kill tests"]
-fn child() {
-    let Some(path) = std::env::var_os("HANZO_EXPERIENCE_CHILD") else { return };
-    match std::env::var("HANZO_EXPERIENCE_STORE").as_deref() {
-        #[cfg(feature = "redb")]
-        Ok("redb") => write_until_killed(hanzo_experience::store::RedbStore::open(path).unwrap()),
-        _ => write_until_killed(FileStore::open(path).unwrap()),
-    }
-}
-
-/// Kills a writing process at several moments; after each, the store holds every acknowledged step and at most one more.
-fn survives_kills<S: Store>(kind: &str, path: &Path, open: impl Fn() -> S)
-where
-    S::Error: std::fmt::Debug,
-{
-    let (mut acknowledged, mut found) = (None, None);
-    for round in 0..12_u64 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["child", "--exact", "--ignored", "--nocapture"])
-            .env("HANZO_EXPERIENCE_CHILD", path)
-            .env("HANZO_EXPERIENCE_STORE", kind)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let reader = std::thread::spawn(move || {
-            let numbers = output.lines().map_while(Result::ok);
-            let numbers = numbers.filter_map(|line| line.rsplit_once("acknowledged ")?.1.trim().parse::<u64>().ok());
-            numbers.last()
-        });
-        std::thread::sleep(Duration::from_micros(60_000 + round * 7_919 % 23_000));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        // What was found after the last kill is not written again.
-        acknowledged = reader.join().unwrap().or(acknowledged).max(found);
-
-        let durable = Durable::open(config(), open()).unwrap();
-        let library = durable.library();
-        let kept = library.entries().last().map(|entry| entry.at() - 1_000);
-        assert!(kept >= acknowledged, "{kind}: {acknowledged:?} was acknowledged, {kept:?} is kept");
-        assert!(kept <= Some(acknowledged.map_or(0, |n| n + 1)), "{kept:?} after {acknowledged:?}");
-        assert_eq!(*library, history(kept.map_or(0, |n| n + 1)), "{kind}");
-        found = kept;
-    }
-    println!("{kind}: 12 kills, {} steps kept", acknowledged.map_or(0, |n| n + 1));
-    assert!(acknowledged.is_some(), "{kind}: nothing was ever acknowledged");
-}
-
-#[test]
-fn a_file_survives_kills() {
-    let folder = Folder::new("file-kill");
-    let path = folder.file("library.hxs");
-    survives_kills("file", &path, || FileStore::open(&path).unwrap());
-}
-
-#[cfg(feature = "redb")]
-#[test]
-fn a_database_survives_kills() {
-    use hanzo_experience::store::RedbStore;
-
-    let folder = Folder::new("redb-kill");
-    let path = folder.file("library.redb");
-    survives_kills("redb", &path, || RedbStore::open(&path).unwrap());
 }
 
 #[cfg(feature = "redb")]

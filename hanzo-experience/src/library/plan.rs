@@ -8,7 +8,9 @@ use crate::entry::check_stamp;
 use crate::merkle::StateTree;
 use crate::quality::best;
 use crate::retrieval::dot;
-use crate::{Content, Dedup, Draft, Entry, EntryKind, Error, ExperienceId, PruneItem, Result, TokenSet, prune_order};
+use crate::{
+    Content, Dedup, Draft, Entry, EntryKind, Error, ExperienceId, Merger, PruneItem, Result, TokenSet, prune_order,
+};
 
 /// What a plan changes in its library.
 pub(super) struct Changes {
@@ -30,6 +32,7 @@ pub(super) struct Plan<'a> {
     recorded: BTreeSet<ExperienceId>,
     /// Which operation has taken which id, all active before the batch.
     claims: BTreeMap<ExperienceId, usize>,
+    merger: Option<&'a dyn Merger>,
     changes: Changes,
 }
 
@@ -44,6 +47,7 @@ impl<'a> Plan<'a> {
             stamp,
             recorded: library.active.clone(),
             claims: BTreeMap::new(),
+            merger: None,
             changes: Changes {
                 contents: BTreeMap::new(),
                 records: BTreeMap::new(),
@@ -54,6 +58,11 @@ impl<'a> Plan<'a> {
                 state: None,
             },
         })
+    }
+
+    pub(super) fn merger(mut self, merger: &'a dyn Merger) -> Self {
+        self.merger = Some(merger);
+        self
     }
 
     pub(super) fn finish(self) -> Changes {
@@ -248,11 +257,14 @@ impl<'a> Plan<'a> {
             let Some(other) = self.tokens(id).filter(|_| same_domain) else {
                 continue;
             };
-            if !dedup.alike(tokens, other) {
-                continue;
-            }
             let cosine = row.zip(self.row(id)).map(|(a, b)| dot(a, b));
-            if cosine.is_some_and(|cosine| !dedup.close(cosine)) {
+            let alike = match cosine {
+                Some(cosine) if !dedup.close(cosine) => false,
+                // What is close may be a copy in other words.
+                Some(_) => dedup.alike(tokens, other) || self.same(id, content),
+                None => dedup.alike(tokens, other),
+            };
+            if !alike {
                 continue;
             }
             let (both, either) = tokens.overlap(other);
@@ -262,6 +274,12 @@ impl<'a> Plan<'a> {
             }
         }
         found.map(|(id, _, _)| id)
+    }
+
+    /// The merger's verdict; without one, no.
+    fn same(&self, id: &ExperienceId, content: &Content) -> bool {
+        let verdict = self.merger.zip(self.content(id).ok());
+        verdict.is_some_and(|(merger, other)| merger.same(other, content))
     }
 
     /// What replaces these ids, and its row.
