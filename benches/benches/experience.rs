@@ -4,7 +4,8 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
-use hanzo_experience::merkle::{Hash, Log, StateTree, leaf_hash, verify_consistency, verify_inclusion};
+use hanzo_experience::crdt::{Record, SignedVote, Vote};
+use hanzo_experience::merkle::{Hash, Log, StateTree, leaf_hash, verify_consistency, verify_inclusion, verify_multi};
 use hanzo_experience::{
     Content, Draft, ExperienceId, Library, LibraryConfig, Mode, Operation, Search, Stamp, Text, VectorIndex,
 };
@@ -136,6 +137,47 @@ fn prove_and_verify(c: &mut Criterion) {
     });
 }
 
+fn multiproof(c: &mut Criterion) {
+    let n = 1_000_usize;
+    let log = Log::from_leaves(leaves(n));
+    let plain: Vec<[u8; 32]> = log.leaves().iter().map(|leaf| (*leaf).into()).collect();
+    let theirs = rs_merkle::MerkleTree::<Rfc6962>::from_leaves(&plain);
+    let picks: Vec<usize> = (0..n).step_by(10).collect();
+    let indices: Vec<u64> = picks.iter().map(|index| *index as u64).collect();
+    let chosen: Vec<Hash> = picks.iter().map(|index| log.leaves()[*index]).collect();
+    let chosen_plain: Vec<[u8; 32]> = chosen.iter().map(|leaf| (*leaf).into()).collect();
+    let (root, their_root) = (log.root(), theirs.root().expect("leaves"));
+    let (ours, their_proof) = (log.prove_many(&indices, n as u64).expect("indices in range"), theirs.proof(&picks));
+
+    let mut group = c.benchmark_group("merkle::multiproof");
+    let name = format!("n={n} k={}", picks.len());
+    group.bench_function(BenchmarkId::new("hanzo_prove", &name), |b| {
+        b.iter(|| log.prove_many(black_box(&indices), n as u64));
+    });
+    group.bench_function(BenchmarkId::new("rs_merkle_prove", &name), |b| b.iter(|| theirs.proof(black_box(&picks))));
+    group.bench_function(BenchmarkId::new("hanzo_verify", &name), |b| {
+        b.iter(|| verify_multi(black_box(&indices), &chosen, n as u64, &ours, &root));
+    });
+    group.bench_function(BenchmarkId::new("rs_merkle_verify", &name), |b| {
+        b.iter(|| their_proof.verify(black_box(their_root), &picks, &chosen_plain, n));
+    });
+    group.finish();
+}
+
+fn join(c: &mut Criterion) {
+    let record = |replica: &str| {
+        let mut record = Record::new(ExperienceId::from_bytes([7; 32]));
+        record.record_use(replica, 5).expect("a small count");
+        for voter in 0..20_u64 {
+            let vote = SignedVote::new(voter, Vote::Up, vec![replica.len() as u8; 64]).expect("a small vote");
+            record.record_vote(&format!("{replica}-{}", voter % 12), vote).expect("a name");
+        }
+        record
+    };
+    let (a, b) = (record("first"), record("second"));
+    c.bench_function("crdt::join/votes=12", |bench| bench.iter(|| black_box(&a).join(black_box(&b))));
+}
+
 fn lesson(number: usize) -> Draft {
     let text = Text::new(&format!(
         "in case {number} complete the square before factoring and verify that the discriminant {number} decides"
@@ -218,5 +260,5 @@ fn apply(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, build, append_root, prove_and_verify, content, top_k, apply);
+criterion_group!(benches, build, append_root, prove_and_verify, multiproof, join, content, top_k, apply);
 criterion_main!(benches);

@@ -182,7 +182,7 @@ pub fn log2_q32(x: u64) -> u64 {
 pub fn ln_q32(x: u64) -> u64 {
     const LN_2: u128 = 2_977_044_471;
     // Less than log2, which fits.
-    (u128::from(log2_q32(x)) * LN_2 >> 32) as u64
+    ((u128::from(log2_q32(x)) * LN_2) >> 32) as u64
 }
 
 /// Which experiences are kept longer when a library is pruned.

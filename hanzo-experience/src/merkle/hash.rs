@@ -75,22 +75,39 @@ impl FromStr for Hash {
 
 /// Hash of a leaf: SHA-256(00 || data).
 pub fn leaf_hash(data: &[u8]) -> Hash {
-    sha256(Sha256::new().chain_update([0]).chain_update(data))
+    // With prefix, end mark and length in one or two blocks, as most leaves are: the same way as nodes.
+    const TWO_BLOCKS: usize = 128 - 10;
+    if data.len() > TWO_BLOCKS {
+        return sha256(Sha256::new().chain_update([0]).chain_update(data));
+    }
+    let mut blocks = [[0; 64]; 2];
+    let message = blocks.as_flattened_mut();
+    message[1..=data.len()].copy_from_slice(data);
+    short(blocks, data.len() + 1)
 }
 
 /// Hash of an inner node: SHA-256(01 || left || right).
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    // Always 65 bytes, hence two blocks with the same padding: straight to the compression function, a fifth faster
-    // than the general hasher.
     let mut blocks = [[0; 64]; 2];
     let message = blocks.as_flattened_mut();
     message[0] = 1;
     message[1..33].copy_from_slice(&left.0);
     message[33..65].copy_from_slice(&right.0);
-    message[65] = 0x80;
-    message[126..].copy_from_slice(&(65_u16 * 8).to_be_bytes());
+    short(blocks, 65)
+}
+
+/// SHA-256 of the first `length` bytes, at most 119, of blocks that are zero behind them: padding written in place and
+/// straight to the compression function, a fifth faster than the general hasher.
+#[inline]
+fn short(mut blocks: [[u8; 64]; 2], length: usize) -> Hash {
+    let message = blocks.as_flattened_mut();
+    message[length] = 0x80;
+    let count = if length <= 64 - 9 { 1 } else { 2 };
+    let end = 64 * count;
+    // At most 952 bits.
+    message[end - 2..end].copy_from_slice(&(length as u16 * 8).to_be_bytes());
     let mut state = INITIAL_STATE;
-    compress256(&mut state, &blocks);
+    compress256(&mut state, &blocks[..count]);
     let mut hash = [0; 32];
     for (bytes, word) in hash.chunks_exact_mut(4).zip(state) {
         bytes.copy_from_slice(&word.to_be_bytes());
@@ -120,6 +137,15 @@ const INITIAL_STATE: [u32; 8] =
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn leaf_hash_is_sha256_of_its_bytes() {
+        let data: Vec<u8> = (1..=200).collect();
+        for length in 0..=data.len() {
+            let plain = Hash(Sha256::new().chain_update([0]).chain_update(&data[..length]).finalize().into());
+            assert_eq!(leaf_hash(&data[..length]), plain, "{length}");
+        }
+    }
 
     #[test]
     fn node_hash_is_sha256_of_its_bytes() {

@@ -14,6 +14,8 @@ pub struct Log {
     levels: Vec<Vec<Hash>>,
     /// `edge[i]` is the root over the last `i + 1` peaks: the nodes of the present size that no level holds.
     edge: OnceLock<Vec<Hash>>,
+    /// The root over all leaves, once it was asked for.
+    root: OnceLock<Hash>,
 }
 
 impl Log {
@@ -22,20 +24,20 @@ impl Log {
         Self::from_leaves(Vec::new())
     }
 
-    /// A log of these leaf hashes, in n - 1 node hashes.
+    /// A log of these leaf hashes, in n - 1 node hashes; with the feature `rayon` on several threads where there are many.
     pub fn from_leaves(leaves: Vec<Hash>) -> Self {
         let mut levels = vec![leaves];
         while let Some(below) = levels.last().filter(|level| level.len() > 1) {
-            let level = below.chunks_exact(2).map(|pair| node_hash(&pair[0], &pair[1])).collect();
-            levels.push(level);
+            levels.push(parents(below));
         }
-        Self { levels, edge: OnceLock::new() }
+        Self { levels, edge: OnceLock::new(), root: OnceLock::new() }
     }
 
     /// Appends a leaf hash and returns its index.
     pub fn append(&mut self, leaf: Hash) -> u64 {
         let index = self.size();
         self.edge.take();
+        self.root.take();
         let mut node = leaf;
         let mut level = 0;
         loop {
@@ -79,7 +81,18 @@ impl Log {
 
     /// Root over all leaves.
     pub fn root(&self) -> Hash {
-        self.range_hash(0, self.levels[0].len())
+        *self.root.get_or_init(|| {
+            // Without the edge, which proofs need and roots do not: nothing is allocated.
+            let mut rest = self.levels[0].len();
+            let mut root = None;
+            while rest > 0 {
+                let level = rest.trailing_zeros() as usize;
+                rest -= 1 << level;
+                let peak = self.levels[level][rest >> level];
+                root = Some(root.map_or(peak, |right| node_hash(&peak, &right)));
+            }
+            root.unwrap_or_else(empty_root)
+        })
     }
 
     /// Root over the first `size` leaves.
@@ -234,6 +247,25 @@ impl Extend<Hash> for Log {
     }
 }
 
+/// The nodes above `below`; a last one without sibling is left out.
+fn parents(below: &[Hash]) -> Vec<Hash> {
+    #[cfg(feature = "rayon")]
+    if below.len() >= PARALLEL {
+        use rayon::prelude::*;
+
+        return below
+            .par_chunks_exact(2)
+            .with_min_len(PARALLEL / 8)
+            .map(|pair| node_hash(&pair[0], &pair[1]))
+            .collect();
+    }
+    below.chunks_exact(2).map(|pair| node_hash(&pair[0], &pair[1])).collect()
+}
+
+/// Nodes of a level from which several threads pay: about a millisecond of hashing.
+#[cfg(feature = "rayon")]
+const PARALLEL: usize = 16_384;
+
 /// Where the leaves `lo..hi`, at least two, are split: after the largest power of two below their number.
 fn split(lo: usize, hi: usize) -> usize {
     lo + (1 << (hi - lo - 1).ilog2())
@@ -260,6 +292,18 @@ mod tests {
         let mut extended = Log::from_leaves(grown.leaves()[..13].to_vec());
         extended.extend(grown.leaves()[13..].iter().copied());
         assert_eq!(extended.root(), grown.root());
+    }
+
+    /// Long enough for several threads, where there are.
+    #[test]
+    fn building_many_equals_appending_them() {
+        let leaves: Vec<Hash> = (0..40_001_u32).map(|n| leaf_hash(&n.to_be_bytes())).collect();
+        let mut grown = Log::new();
+        grown.extend(leaves.iter().copied());
+        let built = Log::from_leaves(leaves);
+        assert_eq!(built.levels, grown.levels);
+        assert_eq!(built.root(), grown.root());
+        assert_eq!(built.root(), built.root_at(40_001).unwrap());
     }
 
     #[test]
