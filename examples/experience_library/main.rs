@@ -46,46 +46,67 @@ fn main() -> ExitCode {
 
 fn show(options: &Options) -> Result<()> {
     let lessons = lessons::read(&options.files)?;
-    let mut library = build(&lessons)?;
-    prove(&library)?;
-    retrieve(&library, options)?;
-    govern(&mut library)?;
-    let mut replica = shared::sync(&mut library)?;
-
+    let drafts = Drafts::of(&lessons)?;
     let temporary = std::env::temp_dir().join(format!("experience-library-{}", std::process::id()));
     let folder = options.out.as_deref().unwrap_or(&temporary);
-    let kept = keep(folder, &library, &mut replica);
+    std::fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    let done = tour(&drafts, options, folder);
     if options.out.is_none() {
         let _ = std::fs::remove_dir_all(&temporary);
     }
-    kept
+    done
+}
+
+fn tour(drafts: &Drafts<'_>, options: &Options, folder: &Path) -> Result<()> {
+    let mut library = build(drafts)?;
+    prove(&library)?;
+    retrieve(&library, options)?;
+    govern(&mut library)?;
+    shared::sync(&mut library)?;
+    keep(folder, &library)
+}
+
+/// Lessons as they can be taken, and those that cannot.
+struct Drafts<'a> {
+    operations: Vec<Operation>,
+    refused: Vec<(&'a Lesson, hanzo::experience::Error)>,
+}
+
+impl<'a> Drafts<'a> {
+    fn of(lessons: &'a [Lesson]) -> Result<Self> {
+        let (mut operations, mut refused) = (Vec::new(), Vec::new());
+        for lesson in lessons {
+            match lessons::draft(lesson, NOW) {
+                Ok(draft) => operations.push(Operation::Add(draft)),
+                Err(error) => refused.push((lesson, error)),
+            }
+        }
+        if operations.is_empty() {
+            return Err("no lesson can be taken: each needs 1 to 32 words".into());
+        }
+        Ok(Self { operations, refused })
+    }
 }
 
 /// One batch of additions; what cannot be taken is counted, not lost.
-fn build(lessons: &[Lesson]) -> Result<Library> {
+fn build(drafts: &Drafts<'_>) -> Result<Library> {
+    let Drafts { operations, refused } = drafts;
     let config = LibraryConfig::new("example.com/experience/tour".parse()?).replica("first");
     let mut library = Library::new(config.encoder(lessons::ENCODER, lessons::DIMENSION))?;
-    let (mut operations, mut refused) = (Vec::new(), Vec::new());
-    for lesson in lessons {
-        match lessons::draft(lesson, NOW) {
-            Ok(draft) => operations.push(Operation::Add(draft)),
-            Err(error) => refused.push((lesson, error)),
-        }
-    }
-    if operations.is_empty() {
-        return Err("no lesson can be taken: each needs 1 to 32 words".into());
-    }
-    let applied = library.apply(&Stamp::new(NOW, "tour"), Mode::Lenient, &operations)?;
+    let applied = library.apply(&Stamp::new(NOW, "tour"), Mode::Lenient, operations)?;
     println!("build");
-    println!("  {} texts, {} refused", lessons.len(), refused.len());
+    println!("  {} texts, {} refused", operations.len() + refused.len(), refused.len());
     if let Some((lesson, error)) = refused.first() {
         println!("  the first of them: {error}: {:.60}..", lesson.text);
     }
     for (operation, outcome) in operations.iter().zip(&applied.outcomes) {
-        if let (Some(draft), Outcome::Merged { into, .. }) = (operation.draft(), outcome) {
-            let kept = library.get(into).map_or("", |content| content.text().as_str());
-            println!("  a near copy was merged, {} % the same words:", lessons::overlap(draft.text.as_str(), kept));
-            println!("    {:.90}", draft.text.as_str());
+        if let (Some(draft), Outcome::Merged { from, .. }) = (operation.draft(), outcome) {
+            let new = draft.text.as_str();
+            let texts = from.iter().filter_map(|id| library.archived(id)).map(|content| content.text().as_str());
+            for known in texts.filter(|text| *text != new) {
+                println!("  near copies were merged, {} % the same words:", lessons::overlap(new, known));
+                println!("    {known:.90}\n    {new:.90}");
+            }
         }
     }
     println!("  {} active, state {}", library.len(), library.state_root().commitment());
@@ -122,8 +143,7 @@ fn prove(library: &Library) -> Result<()> {
 }
 
 fn retrieve(library: &Library, options: &Options) -> Result<()> {
-    let default = library.iter().next().map_or(String::new(), |(_, content)| content.text().as_str().to_owned());
-    let query = options.query.as_deref().unwrap_or(&default);
+    let query = options.query.as_deref().unwrap_or("the discriminant of this quadratic is negative, what do I answer?");
     let search = Search::new(options.k).diversity(0.7);
     let hits = library.retrieve_text(&lessons::encoder(), query, &search)?;
     let fitting = within_budget(library, &hits, options.tokens, |text| text.split(' ').count())?;
@@ -196,14 +216,11 @@ pub(crate) fn money(effects: &[Effect]) -> String {
     sums.map(|(what, sum)| format!("{what} {sum}")).join(", ")
 }
 
-/// Writes the snapshot, has a second process verify it, and lets the replica fetch it by way of a registry.
-fn keep(folder: &Path, library: &Library, replica: &mut Library) -> Result<()> {
+/// Writes the snapshot, has a second process verify it, and lets a newcomer fetch it by way of a registry.
+fn keep(folder: &Path, library: &Library) -> Result<()> {
     let file = folder.join("library.hxs");
-    let write = || {
-        std::fs::create_dir_all(folder)?;
-        std::fs::write(&file, library.snapshot().to_bytes())
-    };
-    write().map_err(|error: std::io::Error| format!("cannot write {}: {error}", file.display()))?;
+    std::fs::write(&file, library.snapshot().to_bytes())
+        .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
     let commitment = library.state_root().commitment();
     let bytes = std::fs::metadata(&file)?.len();
     println!("keep");
@@ -217,7 +234,7 @@ fn keep(folder: &Path, library: &Library, replica: &mut Library) -> Result<()> {
         return Err(format!("the second process: {}", String::from_utf8_lossy(&second.stderr).trim()).into());
     }
     print!("{}", String::from_utf8_lossy(&second.stdout));
-    shared::register(library, replica, &std::fs::read(&file)?)
+    shared::register(library, &std::fs::read(&file)?)
 }
 
 /// What the second process does: it trusts the commitment and nothing else.

@@ -17,7 +17,7 @@ Usage: cargo run --release --example experience_library -- [OPTIONS] [FILE..]
   (nothing)           a small library that is built in
 
 Options:
-  --query TEXT        what to retrieve lessons for [default: a question in the first domain]
+  --query TEXT        what to retrieve lessons for [default: a question about quadratics]
   --k N               lessons to retrieve [default: 3]
   --tokens N          words that the retrieved lessons may take in a prompt [default: 80]
   --out DIR           keep the snapshot files there; else they are removed at the end

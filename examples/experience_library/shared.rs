@@ -10,7 +10,7 @@ use crate::lessons::{self, Lesson};
 use crate::{NOW, Result, money};
 
 /// A second replica learns the library, adds a lesson of its own and a signed vote, and the first learns them.
-pub(crate) fn sync(library: &mut Library) -> Result<Library> {
+pub(crate) fn sync(library: &mut Library) -> Result<()> {
     let key = SigningKey::from_seed(SignatureAlgorithm::MlDsa65, &[7; 32])?;
     let public = key.verifying_key().clone();
     let verifier = |voter: &str, message: &[u8], signature: &[u8]| voter == "ann" && holds(&public, message, signature);
@@ -42,7 +42,7 @@ pub(crate) fn sync(library: &mut Library) -> Result<Library> {
         Ok(_) => return Err("a forged vote was taken".into()),
         Err(_) => println!("  a vote that ann did not sign was refused"),
     }
-    Ok(replica)
+    Ok(())
 }
 
 fn vote(library: &Library, key: &SigningKey, id: &ExperienceId) -> Result<SignedVote> {
@@ -83,8 +83,8 @@ fn exchange(
     Ok(bytes)
 }
 
-/// The library is registered with a bond; the replica takes the file that the registry names, and no other.
-pub(crate) fn register(library: &Library, replica: &mut Library, file: &[u8]) -> Result<()> {
+/// The library is registered with a bond; a newcomer takes the file that the registry names, and no other.
+pub(crate) fn register(library: &Library, file: &[u8]) -> Result<()> {
     let account = |name: &str| name.parse::<Account>();
     let Some(cid) = library.snapshot().cid() else {
         println!("register: skipped, the file is larger than one block");
@@ -106,6 +106,7 @@ pub(crate) fn register(library: &Library, replica: &mut Library, file: &[u8]) ->
     for (voter, score, stake) in [("ann", 900, 30), ("bob", 700, 20), ("cat", 200, 10)] {
         effects.extend(registry.on(NOW, Event::Vote { entry: 0, voter: account(voter)?, score, stake })?);
     }
+    let mut newcomer = Library::new(library.config().clone().replica("newcomer"))?;
     println!("register");
     println!("  a vote on the own entry: {refused}");
     for number in registry.to_fetch() {
@@ -116,10 +117,13 @@ pub(crate) fn register(library: &Library, replica: &mut Library, file: &[u8]) ->
         if entry.check_file(&other).is_ok() {
             return Err("another file was taken".into());
         }
-        let stamp = Stamp::new(replica.entries().last().map_or(NOW, |entry| entry.at()), "second").reference("entry/0");
-        let applied = replica.import_state(&stamp, snapshot.contents().iter().cloned(), &entry.submission().state)?;
+        let stamp = Stamp::new(NOW, "newcomer").reference(format!("entry/{number}"));
+        let applied = newcomer.import_state(&stamp, snapshot.contents().iter().cloned(), &entry.submission().state)?;
         let quality = entry.quality().unwrap_or(0);
-        println!("  entry {number}, quality {quality}, fetched and checked, {} new", applied.added.len());
+        println!(
+            "  entry {number}, quality {quality}: a newcomer checked the file and took {} lessons",
+            applied.added.len()
+        );
     }
     let unlocked = NOW + 604_800;
     effects.extend(registry.on(unlocked, Event::Withdraw { entry: 0, by: account("first")? })?);
