@@ -5,12 +5,12 @@
 use std::collections::BTreeSet;
 
 use hanzo_experience::merkle::{
-    Checkpoint, CompactRange, ConsistencyProof, Hash, InclusionProof, Log, SignedCheckpoint, StateTree, empty_root,
-    leaf_hash, node_hash, verify_consistency, verify_inclusion,
+    Checkpoint, CompactRange, ConsistencyProof, Hash, InclusionProof, Log, MultiProof, SignedCheckpoint, StateTree,
+    empty_root, leaf_hash, node_hash, verify_consistency, verify_inclusion,
 };
 use hanzo_experience::{
-    Content, Domain, Draft, Entry, ExperienceId, Library, LibraryConfig, Mode, Operation, Outcome, Search, Stamp, Text,
-    VectorIndex, Vote,
+    Content, Domain, Draft, Entry, ExperienceId, Imported, Library, LibraryConfig, Mode, Operation, Outcome, Search,
+    Snapshot, Stamp, Text, VectorIndex, Vote,
 };
 use proptest::prelude::*;
 
@@ -227,6 +227,14 @@ proptest! {
             let _ = Content::from_canonical(bytes);
             let _ = Entry::from_json(bytes);
             let _ = Entry::from_canonical(bytes);
+            let _ = Snapshot::from_bytes(bytes);
+            let _ = Imported::from_json(bytes);
+            let _ = MultiProof::from_bytes(bytes);
+            #[cfg(feature = "cid")]
+            {
+                let _ = hanzo_experience::Manifest::from_dag_cbor(bytes);
+                let _ = text.parse::<hanzo_experience::Cid>();
+            }
             let _ = InclusionProof::from_bytes(bytes);
             let _ = ConsistencyProof::from_bytes(bytes);
             let _ = text.parse::<Checkpoint>();

@@ -216,3 +216,51 @@ fn a_database_holds_one_library() {
     std::fs::write(folder.file("not.redb"), b"not a database").unwrap();
     assert!(RedbStore::open(folder.file("not.redb")).is_err());
 }
+
+#[cfg(feature = "cid")]
+#[test]
+fn manifests_have_one_form() {
+    use hanzo_experience::{Cid, Manifest};
+
+    let library = history(9);
+    let manifest = Manifest::of(&library);
+    let bytes = manifest.to_dag_cbor().unwrap();
+    assert_eq!(Manifest::from_dag_cbor(&bytes), Ok(manifest.clone()));
+    assert_eq!(manifest.cid(), Ok(Cid::of(Cid::DAG_CBOR, &bytes)));
+    let (links, contents) = (manifest.contents().iter(), library.iter());
+    assert_eq!(links.len(), library.len());
+    links.zip(contents).for_each(|(cid, (_, content))| cid.verify(&content.to_canonical()).unwrap());
+
+    // By hand: a map of three, the keys by length; a CID is tag 42 over a zero byte and its 36 bytes or more.
+    let empty = Library::new(config()).unwrap();
+    let text = empty.checkpoint().to_string();
+    let mut expected = b"\xa3\x61v\x01\x68contents\x80\x6acheckpoint\x78".to_vec();
+    expected.push(text.len() as u8);
+    expected.extend(text.bytes());
+    assert_eq!(Manifest::of(&empty).to_dag_cbor(), Ok(expected.clone()));
+
+    let refused = |bytes: &[u8]| Manifest::from_dag_cbor(bytes).unwrap_err();
+    for end in 0..bytes.len() {
+        assert_eq!(refused(&bytes[..end]), Error::NotCanonical);
+    }
+    assert_eq!(refused(&[&bytes[..], &[0]].concat()), Error::NotCanonical);
+    let with = |from: &[u8], to: &[u8]| {
+        let at = expected.windows(from.len()).position(|window| window == from).unwrap();
+        [&expected[..at], to, &expected[at + from.len()..]].concat()
+    };
+    assert_eq!(refused(&with(b"\x61v\x01", b"\x61v\x02")), Error::NotCanonical);
+    assert_eq!(refused(&with(b"\x61v\x01", b"\x61v\x18\x01")), Error::NotCanonical);
+    assert_eq!(refused(&with(b"\x61v", b"\x61w")), Error::NotCanonical);
+    assert_eq!(refused(&with(b"\x80", b"\x81\x01")), Error::NotCanonical);
+    assert_eq!(refused(&with(b"stored\n0", b"stored\nx")), Error::MalformedCheckpoint { line: 2 });
+    let large = vec![0; Cid::MAX_BLOCK + 1];
+    assert_eq!(refused(&large), Error::TooManyBytes { got: Cid::MAX_BLOCK + 1, max: Cid::MAX_BLOCK });
+    for at in 0..bytes.len() {
+        let mut spoiled = bytes.clone();
+        spoiled[at] ^= 1;
+        // Another digest or root is another manifest; anything else is none.
+        if let Ok(other) = Manifest::from_dag_cbor(&spoiled) {
+            assert_eq!(other.to_dag_cbor(), Ok(spoiled));
+        }
+    }
+}
