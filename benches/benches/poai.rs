@@ -108,6 +108,7 @@ fn sampling(c: &mut Criterion) {
                 stake: u128::from(rng.next_u64()) << (i % 8),
                 cost: 1 + u64::from(rng.next_u32() % 1_000),
                 screen: (i % 100 == 0).then(|| rng.next_u64()),
+                clean: 0,
             })
             .collect();
         let policy = SamplingPolicy::new(Probability::from_ratio(1, 1_000).expect("a valid ratio"));

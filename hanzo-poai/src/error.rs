@@ -109,6 +109,18 @@ pub enum Error {
         /// The limit it breaks.
         limit: u128,
     },
+    /// The beacon of the epoch is not revealed yet.
+    #[error("beacon of epoch {epoch} is missing")]
+    BeaconMissing {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// A batch header came after the beacon of its epoch.
+    #[error("batch header came after the beacon of epoch {epoch}")]
+    LateCommitment {
+        /// The epoch.
+        epoch: u64,
+    },
     /// Fewer parties revealed than the beacon needs.
     #[error("{got} reveals, {need} needed")]
     TooFewReveals {
@@ -152,6 +164,14 @@ pub enum Error {
         /// Values of the reference.
         want: u64,
         /// Values of the claim.
+        got: u64,
+    },
+    /// A comparison over too few tokens says nothing.
+    #[error("{got} tokens, {need} needed")]
+    TooFewTokens {
+        /// Tokens needed.
+        need: u64,
+        /// Tokens there are.
         got: u64,
     },
     /// No comparator is calibrated for this element type.

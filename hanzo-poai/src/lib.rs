@@ -10,8 +10,10 @@ extern crate alloc;
 
 mod admission;
 mod attestation;
+mod audit_epoch;
 mod batch;
 mod beacon;
+mod budget;
 mod canary;
 mod clopper_pearson;
 mod compare;
@@ -19,6 +21,7 @@ mod contribution;
 mod conviction;
 mod dispute;
 mod dispute_message;
+mod economics;
 mod encoding;
 mod environment;
 mod equivocation;
@@ -34,6 +37,7 @@ mod panel;
 mod plan;
 mod quality;
 mod sampling;
+mod screen;
 mod signing;
 mod slashing;
 mod suite;
@@ -49,8 +53,10 @@ pub use admission::{
     WorkerLog,
 };
 pub use attestation::{Attestation, AttestationBuilder};
+pub use audit_epoch::AuditEpoch;
 pub use batch::{Batch, BatchHeader, SignedBatch};
 pub use beacon::{Beacon, BeaconOutcome, BeaconRound, Commitments};
+pub use budget::AuditBudget;
 pub use canary::Canary;
 pub use compare::{
     Calibration, Comparator, ComparatorKind, DefaultComparator, ElementWise, Exact, Judgement, Observation, Score,
@@ -60,6 +66,7 @@ pub use contribution::Contribution;
 pub use conviction::{AuditEntry, BoundaryTable, ConvictionPolicy, EProcess, Outcome, Record, Rung, RungId, Standing};
 pub use dispute::{Bond, DisputePolicy, OutputDispute, Resolution, Resolved};
 pub use dispute_message::{Claim, DisputeBody, DisputeMessage, Side, dispute_id, split_points};
+pub use economics::{Certificate, EconomicConfig, Inequality, Violation};
 pub use environment::{DType, Environment};
 pub use equivocation::Equivocation;
 pub use error::{Error, Result};
@@ -77,6 +84,7 @@ pub use panel::{Panel, PanelPhase, Tally};
 pub use plan::{AuditPlan, Exposure, SamplingPolicy};
 pub use quality::{Quality, QualityPolicy};
 pub use sampling::{Draw, Probability, Sampler};
+pub use screen::Screen;
 pub use signature;
 pub use signing::{KeyDirectory, Signable, Signed, SignedKind, decode_signature, encode_signature, signed_message};
 pub use slashing::{Family, Registry, SlashOrder, SlashPolicy};

@@ -1,6 +1,7 @@
 //! How likely each job of an epoch is audited, inside a compute budget. All integers.
 
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 
 use crate::error::{Error, Result};
 use crate::hash::AttestationHash;
@@ -19,6 +20,8 @@ pub struct Exposure {
     pub cost: u64,
     /// Score of a cheap screen that flagged the job, Q32.32.
     pub screen: Option<u64>,
+    /// Clean audits of the worker, where the policy knows reputation.
+    pub clean: u64,
 }
 
 /// Floor and strength of an audit plan.
@@ -26,18 +29,43 @@ pub struct Exposure {
 pub struct SamplingPolicy {
     floor: Probability,
     kappa_q16: u32,
+    reputation: Option<Reputation>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Reputation {
+    halving: NonZeroU64,
+    least_q32: u32,
 }
 
 impl SamplingPolicy {
     /// Every job is audited at least with probability `floor`; strength 1.
     pub const fn new(floor: Probability) -> Self {
-        Self { floor, kappa_q16: 1 << 16 }
+        Self { floor, kappa_q16: 1 << 16, reputation: None }
     }
 
     /// Factor on the deterrent probability, Q16.16.
     #[must_use]
     pub const fn kappa_q16(self, kappa_q16: u32) -> Self {
-        Self { floor: self.floor, kappa_q16 }
+        Self { kappa_q16, ..self }
+    }
+
+    /// Discounts the deterrent probability of workers with clean audits: weight
+    /// `max(least, halving / (halving + clean))`, so half after `halving` clean audits. A discount below the
+    /// deterrent probability no longer deters by itself; keep the floor at
+    /// [`AuditBudget::least_floor`](crate::AuditBudget::least_floor) or above.
+    #[must_use]
+    pub const fn reputation(self, halving: NonZeroU64, least_q32: u32) -> Self {
+        Self { reputation: Some(Reputation { halving, least_q32 }), ..self }
+    }
+
+    /// The weight of a worker with that many clean audits, Q0.32 with `1.0 = 2^32`, rounded down.
+    pub fn weight_q32(&self, clean: u64) -> u64 {
+        let Some(Reputation { halving, least_q32 }) = self.reputation else { return 1 << 32 };
+        let halving = u128::from(halving.get());
+        // halving <= halving + clean, so the quotient is at most 2^32.
+        let weight = ((halving << 32) / (halving + u128::from(clean))) as u64;
+        weight.max(least_q32.into())
     }
 
     /// The probability at which cheating for `gain` against `stake` does not pay,
@@ -66,7 +94,7 @@ impl SamplingPolicy {
 /// use hanzo_poai::{AttestationHash, AuditPlan, Exposure, Probability, SamplingPolicy};
 ///
 /// let job = |gain| Exposure {
-///     attestation: AttestationHash::new([gain as u8; 32]), gain, stake: 100_000, cost: 1, screen: None,
+///     attestation: AttestationHash::new([gain as u8; 32]), gain, stake: 100_000, cost: 1, screen: None, clean: 0,
 /// };
 /// let jobs: Vec<_> = (0..100).map(job).collect();
 /// let plan = AuditPlan::new(&SamplingPolicy::new(Probability::from_ratio(1, 1_000)?), &jobs, 1)?;
@@ -101,7 +129,10 @@ impl AuditPlan {
 
         let mut wanted = jobs
             .iter()
-            .map(|job| policy.deterrence(job.gain, job.stake).map(|p| p.max(policy.floor)))
+            .map(|job| {
+                let p = policy.deterrence(job.gain, job.stake)?;
+                Ok(discounted(p, policy.weight_q32(job.clean)).max(policy.floor))
+            })
             .collect::<Result<Vec<_>>>()?;
         let mut flagged: Vec<_> = jobs
             .iter()
@@ -156,8 +187,17 @@ impl AuditPlan {
     }
 }
 
+/// `ceil(p weight / 2^32)`, and `p` itself at weight 1.
+fn discounted(p: Probability, weight_q32: u64) -> Probability {
+    if weight_q32 >= 1 << 32 {
+        return p;
+    }
+    let scaled = (p.as_q64() * u128::from(weight_q32)).div_ceil(1 << 32);
+    Probability::from_threshold(u64::try_from(scaled).unwrap_or(u64::MAX))
+}
+
 /// `floor(n 2^64 / d)` and whether a remainder is left, for `n <= d`, `d > 0`.
-const fn div_q64(n: u128, d: u128) -> (u128, u128) {
+pub(crate) const fn div_q64(n: u128, d: u128) -> (u128, u128) {
     if d <= u64::MAX as u128 {
         let wide = n << 64;
         return (wide / d, wide % d);
@@ -194,6 +234,28 @@ mod tests {
         }
         assert_eq!(div_q64(u128::MAX - 1, u128::MAX).0, (1 << 64) - 1);
         assert_eq!(div_q64(1 << 127, u128::MAX).0, 1 << 63);
+    }
+
+    #[test]
+    fn reputation_discounts_down_to_its_least_weight() {
+        let plain = SamplingPolicy::new(Probability::NEVER);
+        let known = plain.reputation(NonZeroU64::new(30).unwrap(), 1 << 30);
+        assert_eq!(plain.weight_q32(u64::MAX), 1 << 32);
+        assert_eq!(
+            [0, 30, 60, 90, u64::MAX].map(|clean| known.weight_q32(clean)),
+            [1 << 32, 1 << 31, 1_431_655_765, 1 << 30, 1 << 30]
+        );
+        let job = |clean| Exposure {
+            attestation: AttestationHash::new([0; 32]),
+            gain: 1,
+            stake: 3,
+            cost: 1,
+            screen: None,
+            clean,
+        };
+        let plan = AuditPlan::new(&known, &[job(0), job(30)], 1).unwrap();
+        assert_eq!(plan.probabilities(), [1 << 62, 1 << 61].map(Probability::from_threshold));
+        assert_eq!(discounted(Probability::ALWAYS, u64::MAX), Probability::ALWAYS);
     }
 
     #[test]

@@ -159,6 +159,57 @@ pub fn bias_bound(q: f64, b: u32) -> Result<f64> {
     Ok((q * libm::exp2(b.into())).min(1.0))
 }
 
+/// Probability that colluders who hold a `share` of all workers are the majority of `k` replicas:
+/// `P(Binomial(k, share) >= (k + 1) / 2)`. Why a majority opens disputes and never slashes.
+///
+/// # Errors
+/// [`Error::InvalidProbability`] for a share outside [0, 1], or `k` even or above 63.
+pub fn replica_capture(share: f64, k: u32) -> Result<f64> {
+    let r = unit(share)?;
+    if k % 2 == 0 || k > 63 {
+        return Err(Error::InvalidProbability);
+    }
+    let mut choose = 1.0f64;
+    let mut sum = 0.0;
+    for have in 0..=k {
+        if 2 * have > k {
+            sum += choose * libm::pow(r, have.into()) * libm::pow(1.0 - r, (k - have).into());
+        }
+        choose *= f64::from(k - have) / f64::from(have + 1);
+    }
+    Ok(sum)
+}
+
+/// Probability that a verifier who always says match passes `audits` when a share `canaries` of them carry a
+/// forced error: `(1 - canaries)^audits`.
+///
+/// # Errors
+/// [`Error::InvalidProbability`] for a share outside [0, 1].
+pub fn canary_survival(canaries: f64, audits: u64) -> Result<f64> {
+    let c = unit(canaries)?;
+    Ok(if audits == 0 { 1.0 } else { libm::exp(audits as f64 * libm::log1p(-c)) })
+}
+
+/// The most value that may be paid before its window ends when `jobs` of it are cheated on at detection `p`:
+/// `stake (1 - (1 - p)^jobs)`.
+///
+/// # Errors
+/// [`Error::InvalidProbability`] for `p` outside [0, 1]; [`Error::NonFinite`] for a bad stake.
+pub fn unescrowed_cap(stake: f64, p: f64, jobs: u64) -> Result<f64> {
+    Ok(finite(stake)? * detection_exact_count(p, jobs)?)
+}
+
+/// The stake of a role in base units: the largest of its minimum, `rate` a unit of capacity, and five months'
+/// revenue.
+///
+/// # Errors
+/// [`Error::Overflow`] past 2^128.
+pub fn role_stake(minimum: u128, rate: u128, capacity: u128, monthly_revenue: u128) -> Result<u128> {
+    let by_capacity = rate.checked_mul(capacity).ok_or(Error::Overflow)?;
+    let by_revenue = monthly_revenue.checked_mul(5).ok_or(Error::Overflow)?;
+    Ok(minimum.max(by_capacity).max(by_revenue))
+}
+
 fn unit(p: f64) -> Result<f64> {
     if (0.0..=1.0).contains(&p) { Ok(p) } else { Err(Error::InvalidProbability) }
 }

@@ -292,7 +292,14 @@ fn probabilities_levels_and_floats() {
 
 #[test]
 fn plans_and_assignments() {
-    let job = |cost, stake| Exposure { attestation: AttestationHash::new([1; 32]), gain: 1, stake, cost, screen: None };
+    let job = |cost, stake| Exposure {
+        attestation: AttestationHash::new([1; 32]),
+        gain: 1,
+        stake,
+        cost,
+        screen: None,
+        clean: 0,
+    };
     let policy = SamplingPolicy::new(Probability::from_ratio(1, 2).unwrap());
     assert_eq!(AuditPlan::new(&policy, &[job(3, 1)], 1), Err(Error::BudgetBelowFloor { budget: 1 }));
     let over = (1 << 40) + 1;

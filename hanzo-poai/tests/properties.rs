@@ -152,6 +152,7 @@ proptest! {
             stake: u128::from(*stake) << (i % 60),
             cost: *cost,
             screen: *screen,
+            clean: 0,
         }).collect();
         let policy = SamplingPolicy::new(floor).kappa_q16(kappa);
         match AuditPlan::new(&policy, &jobs, budget) {

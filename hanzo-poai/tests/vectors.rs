@@ -360,6 +360,7 @@ fn audit_plans() {
                 stake: number(&row["stake"]),
                 cost: number(&row["cost"]),
                 screen: (!row["screen_score_q32"].is_null()).then(|| number(&row["screen_score_q32"])),
+                clean: 0,
             })
             .collect();
         let budget: u64 = number(&case["budget"]);
