@@ -59,8 +59,8 @@ pub use beacon::{Beacon, BeaconOutcome, BeaconRound, Commitments};
 pub use budget::AuditBudget;
 pub use canary::Canary;
 pub use compare::{
-    Calibration, Comparator, ComparatorKind, DefaultComparator, ElementWise, Exact, Judgement, Observation, Score,
-    Thresholds,
+    Calibration, Comparator, ComparatorKind, Curve, CurvePoint, DefaultComparator, ElementWise, Exact, Fingerprint,
+    FingerprintDistance, GumbelSampler, Judgement, Kl, Logits, Margin, Observation, Score, Thresholds, TopK,
 };
 pub use contribution::Contribution;
 pub use conviction::{AuditEntry, BoundaryTable, ConvictionPolicy, EProcess, Outcome, Record, Rung, RungId, Standing};

@@ -342,7 +342,15 @@ fn comparisons_that_never_match() {
     assert_eq!((judged.decision, judged.suspect, judged.score_q32), (Decision::Match, true, 2 << 32));
 
     let low = Environment { dtype: DType::Bf16, batch_invariant: false, ..reproducible() };
-    assert_eq!(DefaultComparator::new(&low), Err(Error::Uncalibrated(DType::Bf16)));
+    let default = DefaultComparator::new(&low).unwrap();
+    assert_eq!((default.kind(), default.thresholds()), (ComparatorKind::Kl, Thresholds::new(3e-4, 1e-3).unwrap()));
+    let with = |dtype| Environment { dtype, ..low };
+    let none = Some(Error::Uncalibrated(DType::F8));
+    assert_eq!(DefaultComparator::new(&with(DType::F8)).err(), none);
+    assert_eq!(DefaultComparator::logits(&with(DType::F8)).err(), none);
+    let tokens = |dtype| DefaultComparator::tokens(&with(dtype), &spec(), &JobId::new([1; 32]).seed());
+    assert_eq!(tokens(DType::F16).err(), Some(Error::Uncalibrated(DType::F16)));
+    assert_eq!(tokens(DType::Bf16).unwrap().kind(), ComparatorKind::Margin);
     assert_eq!(thresholds.judge(Err(Error::Uncalibrated(DType::F8))), Err(Error::Uncalibrated(DType::F8)));
     let exact = DefaultComparator::new(&reproducible()).unwrap();
     assert_eq!(exact.kind(), ComparatorKind::Exact);
