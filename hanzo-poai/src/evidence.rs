@@ -13,11 +13,15 @@ use crate::beacon::BeaconOutcome;
 use crate::canary::Canary;
 use crate::compare::ComparatorKind;
 use crate::conviction::{AuditEntry, ConvictionPolicy, Outcome, Record, Standing};
+use crate::dispute::{StepExecutor, StepFraud};
+use crate::environment::Environment;
 use crate::equivocation::Equivocation;
 use crate::error::{Error, Result};
-use crate::hash::{DisputeId, EvidenceHash, Hash, JobId, PartyId, sha256, tagged};
+use crate::hash::{AttestationHash, DisputeId, EvidenceHash, Hash, JobId, PartyId, sha256, tagged};
+use crate::job_spec::JobSpec;
 use crate::merkle::InclusionProof;
 use crate::panel::Panel;
+use crate::proof_system::ProofSystem;
 use crate::quality::{Quality, QualityPolicy};
 use crate::signing::{KeyDirectory, Signed};
 use crate::slashing::Family;
@@ -30,8 +34,12 @@ use crate::verdict::{Decision, Verdict};
 #[repr(u16)]
 #[non_exhaustive]
 pub enum EvidenceKind {
+    /// One wrong step of a committed trace.
+    StepFraud = 1,
     /// Three unanimous re-executions of reproducible work.
     ExactFraud = 2,
+    /// A succinct proof of another output.
+    RefutedByProof = 3,
     /// A list of audits that crosses the boundary.
     Conviction = 4,
     /// Two signed bodies at one place.
@@ -50,6 +58,10 @@ pub enum EvidenceKind {
     BeaconWithheld = 11,
     /// A verdict that was not revealed.
     VerdictWithheld = 12,
+    /// A worker who was silent in a dispute, or gave it up.
+    DisputeDefault = 13,
+    /// A job ordered with a succinct proof and attested without one.
+    ProofMissing = 14,
 }
 
 /// Proof that a party committed an offence in an epoch.
@@ -121,6 +133,58 @@ impl Evidence {
         let (party, epoch) = (*header.worker(), header.epoch());
         let family = Family::InvalidAttestation;
         Self::new(EvidenceKind::InvalidAttestation, family, party, epoch, body)
+    }
+
+    /// A wrong step of the trace that a signed attestation commits to. Runs that one operation.
+    ///
+    /// # Errors
+    /// Those of [`Provenance::verify`] and of [`StepFraud::verify`].
+    pub fn step_fraud<S, V, D>(
+        fraud: &StepFraud,
+        provenance: &Provenance<'_, S>,
+        directory: &D,
+        spec: &JobSpec,
+        executor: &impl StepExecutor,
+    ) -> Result<Self>
+    where
+        V: Verifier<S>,
+        D: KeyDirectory<V>,
+    {
+        provenance.verify(&fraud.attestation, directory)?;
+        fraud.verify(spec, executor)?;
+        Self::of_step_fraud(fraud)
+    }
+
+    /// A succinct proof that the model gives another output than a signed attestation of reproducible work
+    /// claims.
+    ///
+    /// # Errors
+    /// Those of [`Provenance::verify`]; [`Error::InvalidField`] for an environment that is another or not
+    /// reproducible; [`Error::NoOffence`] for the attested output or a proof that does not verify.
+    pub fn refuted_by_proof<S, V, D>(
+        attestation: &Attestation,
+        provenance: &Provenance<'_, S>,
+        directory: &D,
+        environment: &Environment,
+        output: &Hash,
+        proof: &[u8],
+        system: &impl ProofSystem,
+    ) -> Result<Self>
+    where
+        V: Verifier<S>,
+        D: KeyDirectory<V>,
+    {
+        provenance.verify(attestation, directory)?;
+        if environment.hash() != attestation.environment() || !environment.is_reproducible() {
+            return Err(Error::InvalidField("environment"));
+        }
+        let model = attestation.model();
+        if *output == attestation.output() || !system.verify(&model, &attestation.input(), output, proof)? {
+            return Err(Error::NoOffence);
+        }
+        let body = [&attestation.encode()[..], output, &sha256(proof)].concat();
+        let (party, epoch) = (attestation.worker(), attestation.epoch());
+        Self::new(EvidenceKind::RefutedByProof, Family::WrongOutput, party, epoch, body)
     }
 
     /// A worker's audits, in order, that cross the boundary of conviction with the last one. `start` is
@@ -307,6 +371,31 @@ impl Evidence {
         body.extend(panel.verdicts().flat_map(Verdict::encode));
         let (party, epoch) = (attestation.worker(), attestation.epoch());
         Self::new(EvidenceKind::ExactFraud, Family::WrongOutput, party, epoch, body)
+    }
+
+    /// A step fraud whose attestation is known to be signed.
+    pub(crate) fn of_step_fraud(fraud: &StepFraud) -> Result<Self> {
+        let (party, epoch) = (fraud.attestation.worker(), fraud.attestation.epoch());
+        Self::new(EvidenceKind::StepFraud, Family::WrongOutput, party, epoch, fraud.encode())
+    }
+
+    /// Silence in a dispute costs what fraud costs, or silence would be the exit.
+    pub(crate) fn dispute_default(attestation: &Attestation, epoch: Epoch, dispute: &DisputeId) -> Result<Self> {
+        let body = [&attestation.encode()[..], dispute.as_bytes()].concat();
+        Self::new(EvidenceKind::DisputeDefault, Family::WrongOutput, attestation.worker(), epoch, body)
+    }
+
+    /// A proof that was ordered and did not come; made by a job.
+    pub(crate) fn proof_missing(
+        worker: PartyId,
+        epoch: Epoch,
+        attestation: &AttestationHash,
+        deadline: Millis,
+    ) -> Result<Self> {
+        let mut body = about(&worker, epoch);
+        body.extend_from_slice(attestation.as_bytes());
+        body.extend_from_slice(&deadline.get().to_be_bytes());
+        Self::new(EvidenceKind::ProofMissing, Family::InvalidAttestation, worker, epoch, body)
     }
 
     /// A worker that accepted an assignment and did not deliver by the deadline; made by a job.

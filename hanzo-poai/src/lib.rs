@@ -35,6 +35,7 @@ mod merkle;
 mod model;
 mod panel;
 mod plan;
+mod proof_system;
 mod quality;
 mod sampling;
 mod screen;
@@ -64,7 +65,11 @@ pub use compare::{
 };
 pub use contribution::Contribution;
 pub use conviction::{AuditEntry, BoundaryTable, ConvictionPolicy, EProcess, Outcome, Record, Rung, RungId, Standing};
-pub use dispute::{Bond, DisputePolicy, OutputDispute, Resolution, Resolved};
+pub use dispute::{
+    BisectionPolicy, Bond, Challenge, Choose, Chosen, Dispute, DisputePolicy, DisputeQueue, Located, Open,
+    OutputDispute, Resolution, Resolved, Respond, Responded, StepExecutor, StepFault, StepFraud, StepResult,
+    TraceDispute,
+};
 pub use dispute_message::{Claim, DisputeBody, DisputeMessage, Side, dispute_id, split_points};
 pub use economics::{Certificate, EconomicConfig, Inequality, Violation};
 pub use environment::{DType, Environment};
@@ -82,6 +87,7 @@ pub use merkle::InclusionProof;
 pub use model::{ModelFile, ModelManifest};
 pub use panel::{Panel, PanelPhase, Tally};
 pub use plan::{AuditPlan, Exposure, SamplingPolicy};
+pub use proof_system::ProofSystem;
 pub use quality::{Quality, QualityPolicy};
 pub use sampling::{Draw, Probability, Sampler};
 pub use screen::Screen;
