@@ -226,8 +226,8 @@ pub enum Error {
     /// This party may not act now.
     #[error("not this party's turn")]
     OutOfTurn,
-    /// The assurance mode or replica count is not run by this version of the lifecycle.
-    #[error("lifecycle does not run this assurance mode yet")]
+    /// A job of several replicas where one is run, or the other way round.
+    #[error("this lifecycle does not run that number of replicas")]
     UnsupportedAssurance,
 }
 

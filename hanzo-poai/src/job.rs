@@ -1,6 +1,8 @@
 //! The life of a job: events in, outputs out. Nothing here moves money.
 
+mod assurance;
 mod event;
+mod replicas;
 
 use alloc::vec::Vec;
 
@@ -9,13 +11,16 @@ use crate::conviction::Outcome;
 use crate::dispute::{Bond, Resolution, Resolved};
 use crate::error::{Error, Result};
 use crate::evidence::Evidence;
-use crate::hash::{AttestationHash, ChainId, JobId, PartyId};
+use crate::hash::{AttestationHash, ChainId, Hash, JobId, PartyId};
 use crate::job_spec::{Assurance, JobSpec};
 use crate::panel::{Panel, Tally};
 use crate::quality::Quality;
+use crate::task_report::{ScorePolicy, TaskMetrics, TaskReport};
 use crate::units::{Epoch, Millis};
 
+pub use assurance::{AssurancePolicy, ProvenOutput};
 pub use event::{Acceptance, Event, JobPolicy, JobState, Output};
+pub use replicas::ReplicatedJob;
 
 /// One job of one worker at a time, from matching to its end.
 ///
@@ -49,11 +54,27 @@ pub struct Job {
     since: Millis,
     acceptance: Option<Acceptance>,
     assignment: u32,
+    /// Number of the next assignment, should there be one.
+    next_assignment: u32,
+    reassigned: u32,
     attestation: Option<AttestationHash>,
+    claimed: Option<Claimed>,
+    /// A succinct proof of the attested output was accepted.
+    proven: bool,
+    /// Replicas are not compared yet: nothing falls due.
+    held: bool,
     settle_at: Option<Millis>,
     beacon_seen: bool,
     audit: Audit,
     bond: Option<Bond>,
+}
+
+/// What the attestation claims besides the output, for the task score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Claimed {
+    output: Hash,
+    report: Option<Hash>,
+    metrics: TaskMetrics,
 }
 
 /// The audit of a drawn job.
@@ -72,7 +93,7 @@ impl Job {
     /// A job that looks for a worker.
     ///
     /// # Errors
-    /// [`Error::UnsupportedAssurance`] for a spec with replicas or a succinct proof;
+    /// [`Error::UnsupportedAssurance`] for a spec with replicas, which [`ReplicatedJob`] runs;
     /// [`Error::InvalidField`] for an epoch of zero or no verifier.
     pub fn new(
         policy: JobPolicy,
@@ -82,12 +103,26 @@ impl Job {
         spec: JobSpec,
         now: Millis,
     ) -> Result<Self> {
-        if spec.replicas() != 1 || spec.assurance() == Assurance::Proof {
+        if spec.replicas() != 1 {
             return Err(Error::UnsupportedAssurance);
         }
+        Self::leg(policy, chain, client, client_nonce, spec, now, 0)
+    }
+
+    /// One replica of a job, or all of it.
+    fn leg(
+        policy: JobPolicy,
+        chain: &ChainId,
+        client: &PartyId,
+        client_nonce: u64,
+        spec: JobSpec,
+        now: Millis,
+        assignment: u32,
+    ) -> Result<Self> {
         if policy.epoch_ms == 0 || policy.audit_slots == 0 {
             return Err(Error::InvalidField("policy"));
         }
+        let spec_replicas = u32::from(spec.replicas());
         Ok(Self {
             policy,
             chain: *chain,
@@ -97,8 +132,13 @@ impl Job {
             now,
             since: now,
             acceptance: None,
-            assignment: 0,
+            assignment,
+            next_assignment: spec_replicas,
+            reassigned: 0,
             attestation: None,
+            claimed: None,
+            proven: false,
+            held: spec_replicas > 1,
             settle_at: None,
             beacon_seen: false,
             audit: Audit::default(),
@@ -152,6 +192,29 @@ impl Job {
         self.settle_at
     }
 
+    /// The attested output.
+    pub fn output(&self) -> Option<Hash> {
+        self.claimed.map(|claimed| claimed.output)
+    }
+
+    /// The score of a task report, from the attested metrics: only for a job that was verified, and for the
+    /// report its attestation carries the hash of.
+    ///
+    /// # Errors
+    /// [`Error::IllegalTransition`] before the job is verified or after it was disputed away;
+    /// [`Error::SpecMismatch`] for another report; [`Error::Overflow`].
+    pub fn task_score_q32(&self, policy: &ScorePolicy, report: &TaskReport) -> Result<u128> {
+        let (JobState::Verified | JobState::Settled, Some(claimed)) = (self.state, self.claimed) else {
+            return Err(Error::IllegalTransition { state: self.state.name(), event: "task score" });
+        };
+        let ours =
+            claimed.report == Some(report.hash()) && report.job == self.id && Some(report.worker) == self.worker();
+        if !ours {
+            return Err(Error::SpecMismatch("report"));
+        }
+        policy.score_q32(report, &claimed.metrics)
+    }
+
     fn step(&mut self, event: Event) -> Result<Vec<Output>> {
         use JobState::{Attested, Disputed, Escrowed, Matching, Running, Sampled, Verified};
         match (self.state, event) {
@@ -197,8 +260,14 @@ impl Job {
                 self.take(&tally);
                 Ok(self.count().into_iter().chain(withheld(&panel)).collect())
             }
+            (Attested | Verified, Event::ProofAccepted(proven)) => self.proof_accepted(&proven),
             (Attested | Sampled | Verified, Event::Challenge(bond)) => self.challenge(bond),
+            (Attested | Sampled | Verified, Event::ReplicasDisagree) if self.held => {
+                self.audit.open = self.state == Sampled;
+                Ok(self.open_dispute(None).into_iter().collect())
+            }
             (Disputed, Event::Resolved(resolved)) => self.resolve(resolved),
+            (Attested | Verified, Event::Tick) if self.proof_overdue() => self.expire_unproven(),
             (Attested, Event::Tick) if self.beacon_seen && self.due() => {
                 self.enter(Verified);
                 Ok(Vec::new())
@@ -257,6 +326,12 @@ impl Job {
         }
         let late = self.past(self.spec.sla_ms().into());
         self.attestation = Some(attestation.hash());
+        let metrics = TaskMetrics {
+            flops: attestation.flops(),
+            net_bytes: attestation.net_bytes(),
+            energy_mj: attestation.energy_mj(),
+        };
+        self.claimed = Some(Claimed { output: attestation.output(), report: attestation.report(), metrics });
         self.enter(JobState::Attested);
         Ok(late.then_some(Output::Late).into_iter().collect())
     }
@@ -297,6 +372,34 @@ impl Job {
         }
         self.enter(JobState::Attested);
         Vec::new()
+    }
+
+    /// A proof settles what audits and the window are for; what is not committed to is not paid all the same.
+    fn proof_accepted(&mut self, proven: &ProvenOutput) -> Result<Vec<Output>> {
+        let (state, event) = (self.state.name(), "proof accepted");
+        if self.spec.assurance() != Assurance::Proof || self.settle_at.is_none() {
+            return Err(Error::IllegalTransition { state, event });
+        }
+        if Some(*proven.attestation()) != self.attestation {
+            return Err(Error::NotAssigned);
+        }
+        self.proven = true;
+        self.settle_at = Some(self.now);
+        self.enter(JobState::Verified);
+        Ok(Vec::new())
+    }
+
+    /// Paid for with a proof that did not come.
+    fn expire_unproven(&mut self) -> Result<Vec<Output>> {
+        let deadline = self.settle_at.unwrap_or(self.now);
+        let epoch = Epoch::at(self.now, self.policy.epoch_ms)?;
+        let (worker, attestation) = self.worker().zip(self.attestation).ok_or(Error::NotAssigned)?;
+        let offence = Evidence::proof_missing(worker, epoch, &attestation, deadline)?;
+        Ok(self.end(JobState::Expired, [Output::Offence(offence)]))
+    }
+
+    fn proof_overdue(&self) -> bool {
+        self.spec.assurance() == Assurance::Proof && !self.proven && self.beacon_seen && self.due()
     }
 
     fn challenge(&mut self, bond: Bond) -> Result<Vec<Output>> {
@@ -407,11 +510,13 @@ impl Job {
 
     /// Gives the job to the next stand-by worker, or ends it.
     fn reassign(&mut self) -> Vec<Output> {
-        let left = self.assignment < self.policy.reassignments;
+        let left = self.reassigned < self.policy.reassignments;
         match self.acceptance.as_mut() {
             Some(acceptance) if left && !acceptance.standby.is_empty() => {
                 acceptance.worker = acceptance.standby.remove(0);
-                self.assignment += 1;
+                self.reassigned += 1;
+                self.assignment = self.next_assignment;
+                self.next_assignment = self.next_assignment.saturating_add(1);
                 self.enter(JobState::Running);
                 self.assign().into_iter().collect()
             }
@@ -461,7 +566,7 @@ impl Job {
     }
 
     fn due(&self) -> bool {
-        self.settle_at.is_some_and(|settle_at| self.now >= settle_at)
+        !self.held && self.settle_at.is_some_and(|settle_at| self.now >= settle_at)
     }
 
     fn longest_ms(&self) -> u64 {

@@ -81,7 +81,7 @@ pub use hash::{
     AttestationHash, BatchHash, ChainId, DisputeId, EvidenceHash, Hash, JobId, ModelHash, PartyId, Seed, SpecHash,
     StateHash, TraceHash,
 };
-pub use job::{Acceptance, Event, Job, JobPolicy, JobState, Output};
+pub use job::{Acceptance, AssurancePolicy, Event, Job, JobPolicy, JobState, Output, ProvenOutput, ReplicatedJob};
 pub use job_spec::{Assurance, JobSpec, JobSpecBuilder, TokenSampler};
 pub use merkle::InclusionProof;
 pub use model::{ModelFile, ModelManifest};

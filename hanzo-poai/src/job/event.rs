@@ -8,7 +8,8 @@ use crate::attestation::Attestation;
 use crate::conviction::Outcome;
 use crate::dispute::{Bond, Resolved};
 use crate::evidence::Evidence;
-use crate::hash::{AttestationHash, PartyId};
+use crate::hash::{AttestationHash, Hash, PartyId};
+use crate::job::assurance::ProvenOutput;
 use crate::panel::Panel;
 use crate::units::Millis;
 
@@ -97,6 +98,10 @@ pub enum Event {
     },
     /// The panel of an audit of this attestation is closed.
     Verdicts(Panel),
+    /// A succinct proof of the attested output was accepted.
+    ProofAccepted(ProvenOutput),
+    /// This replica does not agree with the others.
+    ReplicasDisagree,
     /// Somebody challenges the output; the bond is held.
     Challenge(Bond),
     /// The open dispute over this attestation is resolved.
@@ -118,6 +123,8 @@ impl Event {
             Self::Committed => "committed",
             Self::Beacon { .. } => "beacon",
             Self::Verdicts(_) => "verdicts",
+            Self::ProofAccepted(_) => "proof accepted",
+            Self::ReplicasDisagree => "replicas disagree",
             Self::Challenge(_) => "challenge",
             Self::Resolved(_) => "resolved",
             Self::WorkerConvicted => "worker convicted",
@@ -176,6 +183,11 @@ pub enum Output {
         attestation: AttestationHash,
         /// The challenger's bond.
         bond: Option<Bond>,
+    },
+    /// Give the client this output, that of the lowest assignment which a majority of the replicas matches.
+    Deliver {
+        /// Hash of the output.
+        output: Hash,
     },
     /// The challenger loses its bond.
     ForfeitBond(Bond),
