@@ -40,6 +40,9 @@ mod quality;
 mod sampling;
 mod screen;
 mod signing;
+#[cfg(feature = "simulate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "simulate")))]
+pub mod simulate;
 mod slashing;
 mod suite;
 mod task_report;
