@@ -231,6 +231,34 @@ impl Attestation {
         tag.hash(&[&self.encode()]).into()
     }
 
+    /// Checks encoded bytes as [`Attestation::decode`] does, and that they follow in a batch: the same suite,
+    /// chain, worker and epoch as `first`, this sequence number, and the hash of the one before. No field but
+    /// these can be malformed.
+    pub(crate) fn check_successor(body: &[u8; Self::LEN], first: &Self, seq: u64, before: Option<&Hash>) -> Result<()> {
+        let mut reader = Reader::new(body);
+        reader.header(MAGIC)?;
+        let suite = Suite::new(reader.u16()?)?;
+        let (chain, epoch, got): (ChainId, _, _) = (reader.hash()?, Epoch::new(reader.u64()?), reader.u64()?);
+        let (_, worker): (_, PartyId) = (reader.u32()?, reader.hash()?);
+        let prev: Option<Hash> = Reader::new(&body[PREV_AT..]).optional()?;
+        if prev.is_none() != (got == 0) {
+            return Err(Error::InvalidField("prev"));
+        }
+        if got != seq {
+            return Err(Error::Sequence { want: seq, got });
+        }
+        if before.is_some() && prev.as_ref() != before {
+            return Err(Error::PrevMismatch);
+        }
+        match () {
+            () if suite != first.suite => Err(Error::InvalidField("suite")),
+            () if chain != first.chain => Err(Error::InvalidField("chain")),
+            () if worker != first.worker => Err(Error::InvalidField("worker")),
+            () if epoch != first.epoch => Err(Error::InvalidField("epoch")),
+            () => Ok(()),
+        }
+    }
+
     /// Hash of leaf bytes that may not be a valid attestation.
     pub(crate) fn hash_bytes(bytes: &[u8]) -> Hash {
         tagged(LABEL, &[bytes])
@@ -273,3 +301,5 @@ impl Signable for Attestation {
 
 const MAGIC: &[u8; 4] = b"PoAI";
 const LABEL: &str = "attestation";
+/// Offset of `prev`.
+const PREV_AT: usize = Attestation::LEN - 32;

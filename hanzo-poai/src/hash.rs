@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use sha2::block_api::compress256;
 use sha2::{Digest as _, Sha256};
 
 /// A plain 32-byte digest: an input, an output, a file, a transcript.
@@ -91,9 +92,13 @@ pub(crate) fn sha256(data: &[u8]) -> Hash {
 }
 
 /// `K(k, m) = SHA-256(k || k || m)` with the first block already absorbed.
+///
+/// Messages are short and their number is large, so they are padded on the stack and go to the compression
+/// function of `sha2` in one call.
 #[derive(Clone)]
 pub(crate) struct Tag {
-    midstate: Sha256,
+    key: [u8; 32],
+    midstate: [u32; 8],
 }
 
 impl Tag {
@@ -107,21 +112,80 @@ impl Tag {
 
     /// `K(key, .)`.
     pub(crate) fn keyed(key: &[u8; 32]) -> Self {
-        let mut midstate = Sha256::new();
-        midstate.update(key);
-        midstate.update(key);
-        Self { midstate }
+        let mut block = [0; BLOCK];
+        block[..32].copy_from_slice(key);
+        block[32..].copy_from_slice(key);
+        let mut midstate = INITIAL;
+        compress256(&mut midstate, &[block]);
+        Self { key: *key, midstate }
     }
 
     /// The hash of the concatenated parts.
     pub(crate) fn hash(&self, parts: &[&[u8]]) -> Hash {
-        let mut hasher = self.midstate.clone();
-        for part in parts {
-            hasher.update(part);
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        match len {
+            0..=55 => self.padded::<1>(parts, len),
+            56..=119 => self.padded::<2>(parts, len),
+            120..=503 => self.padded::<8>(parts, len),
+            _ => {
+                let mut hasher = Sha256::new();
+                hasher.update(self.key);
+                hasher.update(self.key);
+                for part in parts {
+                    hasher.update(part);
+                }
+                hasher.finalize().into()
+            }
         }
-        hasher.finalize().into()
+    }
+
+    /// The first eight bytes of the hash of a 36-byte message, as a number. One compression and nothing else.
+    #[inline]
+    pub(crate) fn draw(&self, head: &[u8; 32], tail: u32) -> u64 {
+        const BITS: u64 = (BLOCK as u64 + 36) * 8;
+        let mut block = [0u8; BLOCK];
+        block[..32].copy_from_slice(head);
+        block[32..36].copy_from_slice(&tail.to_be_bytes());
+        block[36] = 0x80;
+        block[BLOCK - 8..].copy_from_slice(&BITS.to_be_bytes());
+        let mut state = self.midstate;
+        compress256(&mut state, &[block]);
+        u64::from(state[0]) << 32 | u64::from(state[1])
+    }
+
+    /// Messages that fit into `N` blocks with their padding: a one bit, zeros, the length in bits, which counts
+    /// the block of the key (FIPS 180-4 section 5.1.1).
+    fn padded<const N: usize>(&self, parts: &[&[u8]], len: usize) -> Hash {
+        let mut blocks = [[0u8; BLOCK]; N];
+        let bytes = blocks.as_flattened_mut();
+        let mut at = 0;
+        for part in parts {
+            let end = at + part.len();
+            bytes[at..end].copy_from_slice(part);
+            at = end;
+        }
+        bytes[len] = 0x80;
+        let used = (len + 9).div_ceil(BLOCK);
+        let bits = ((BLOCK + len) as u64) * 8;
+        bytes[used * BLOCK - 8..used * BLOCK].copy_from_slice(&bits.to_be_bytes());
+        let mut state = self.midstate;
+        compress256(&mut state, &blocks[..used]);
+        to_bytes(&state)
     }
 }
+
+fn to_bytes(state: &[u32; 8]) -> Hash {
+    let mut hash = [0; 32];
+    for (bytes, word) in hash.as_chunks_mut::<4>().0.iter_mut().zip(state) {
+        *bytes = word.to_be_bytes();
+    }
+    hash
+}
+
+const BLOCK: usize = 64;
+/// Initial hash value of SHA-256 (FIPS 180-4 section 5.3.3).
+const INITIAL: [u32; 8] =
+    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
 impl fmt::Debug for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -148,6 +212,21 @@ mod tests {
         plain.extend_from_slice(b"abc");
         assert_eq!(tagged("job", &[b"a", b"bc"]), sha256(&plain));
         assert_ne!(tagged("seed", &[b"abc"]), sha256(&plain));
+    }
+
+    #[test]
+    fn every_length_agrees_with_plain_sha256() {
+        let key = sha256(b"key");
+        let tag = Tag::keyed(&key);
+        let message: alloc::vec::Vec<u8> = (0..700u32).map(|i| (i * 7) as u8).collect();
+        for len in 0..message.len() {
+            let mut plain = [key, key].concat();
+            plain.extend_from_slice(&message[..len]);
+            let (left, right) = message[..len].split_at(len / 3);
+            assert_eq!(tag.hash(&[left, &[], right]), sha256(&plain), "{len}");
+        }
+        let whole = tag.hash(&[&key, &7u32.to_be_bytes()]);
+        assert_eq!(tag.draw(&key, 7).to_be_bytes(), whole[..8]);
     }
 
     #[test]

@@ -127,6 +127,23 @@ impl Tree {
     }
 }
 
+/// The root over `leaves`, level by level in their own place; zero for none.
+pub(crate) fn root_in_place(label: &str, mut leaves: Vec<Hash>) -> Hash {
+    let node = Tag::new(label);
+    let mut len = leaves.len();
+    while len > 1 {
+        for at in 0..len / 2 {
+            let [left, right] = [leaves[2 * at], leaves[2 * at + 1]];
+            leaves[at] = node.hash(&[&left, &right]);
+        }
+        if len % 2 == 1 {
+            leaves[len / 2] = leaves[len - 1];
+        }
+        len = len.div_ceil(2);
+    }
+    leaves.first().copied().unwrap_or([0; 32])
+}
+
 /// The root that `leaf` at `index` of `count` and its path imply (RFC 9162 section 2.1.3.2).
 pub(crate) fn climb(node: &Tag, index: u64, count: u64, leaf: &Hash, path: &[Hash]) -> Result<Hash> {
     let mut last = count.checked_sub(1).ok_or(Error::BadProof)?;
@@ -191,6 +208,7 @@ mod tests {
         for count in 1..=leaves.len() {
             let tree = Tree::new(BATCH_NODE, leaves[..count].to_vec(), 70).unwrap();
             assert_eq!(tree.root(), plain_root(&node, &leaves[..count]));
+            assert_eq!(tree.root(), root_in_place(BATCH_NODE, leaves[..count].to_vec()));
             for index in 0..count {
                 let path = tree.path(index).unwrap();
                 let proof = InclusionProof::new(index as u32, count as u32, path).unwrap();

@@ -87,8 +87,7 @@ impl Sampler {
     }
 
     fn value(&self, job: &JobId, assignment: u32) -> u64 {
-        let hash = self.key.hash(&[job.as_bytes(), &assignment.to_be_bytes()]);
-        hash.first_chunk().map_or(0, |head| u64::from_be_bytes(*head))
+        self.key.draw(job.as_bytes(), assignment)
     }
 }
 

@@ -116,6 +116,39 @@ proptest! {
         }
     }
 
+    /// The fast path over bytes gives the batch, or the error, of decoding first.
+    #[test]
+    fn batches_of_bytes_are_batches_of_attestations(
+        count in 1usize..20, damage in proptest::option::of((any::<prop::sample::Index>(), 1u8..)), cut in 0usize..2,
+    ) {
+        let claims = chain(7, count);
+        let mut wire: Vec<u8> = claims.iter().flat_map(Attestation::encode).collect();
+        let whole = Batch::new(&claims, BatchHash::new([4; 32])).unwrap();
+        prop_assert_eq!(whole.header().verify_wire(&wire), Ok(()));
+        if let Some((at, flip)) = &damage {
+            let at = at.index(wire.len());
+            wire[at] ^= flip;
+        }
+        wire.truncate(wire.len() - cut);
+        let slow = || {
+            let (bodies, rest) = wire.as_chunks::<480>();
+            if !rest.is_empty() {
+                return Err(Error::Length { want: (wire.len() - rest.len()) as u64, got: wire.len() as u64 });
+            }
+            let decoded = bodies.iter().map(|body| Attestation::decode(body)).collect::<Result<Vec<_>, _>>()?;
+            Batch::new(&decoded, BatchHash::new([4; 32]))
+        };
+        let (fast, slow) = (Batch::from_wire(&wire, BatchHash::new([4; 32])), slow());
+        // Several things may be wrong with a damaged chain; which is named first may differ.
+        prop_assert_eq!(fast.is_ok(), slow.is_ok(), "{:?} {:?}", fast, slow);
+        if let (Ok(fast), Ok(slow)) = (fast, slow) {
+            prop_assert_eq!(&fast, &slow);
+            prop_assert_eq!(whole.header().verify_wire(&wire).is_ok(), fast == whole);
+        } else {
+            prop_assert!(whole.header().verify_wire(&wire).is_err());
+        }
+    }
+
     #[test]
     fn a_proof_holds_for_its_own_place_only(count in 1usize..40, i in any::<prop::sample::Index>(), j in any::<prop::sample::Index>()) {
         let claims = chain(7, count);
