@@ -28,7 +28,7 @@ pub enum Standing {
     Clear,
     /// Audited at a raised rate.
     Escalated,
-    /// Convicted; this does not change any more.
+    /// Convicted; this does not change any more, unless a contest voids it.
     Convicted,
 }
 
@@ -172,7 +172,8 @@ pub struct Record {
     next_run: u64,
     /// By run, then by rung.
     runs: Vec<Vec<Counter>>,
-    convicted: bool,
+    /// By rung.
+    convicted: Vec<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -186,7 +187,8 @@ impl Record {
     pub fn new(policy: Arc<ConvictionPolicy>, start: Epoch) -> Self {
         let next_run = start.get().saturating_add(policy.run_epochs);
         let first = alloc::vec![Counter::default(); policy.len()];
-        Self { policy, now: start, next_run, runs: alloc::vec![first], convicted: false }
+        let convicted = alloc::vec![false; policy.len()];
+        Self { policy, now: start, next_run, runs: alloc::vec![first], convicted }
     }
 
     /// Opens the runs that are due at `epoch`: one every [`ConvictionPolicy::run_epochs`], 16 in all. The
@@ -226,14 +228,33 @@ impl Record {
         for (counter, convict) in counters.zip(&tables.convict) {
             counter.audits += 1;
             counter.mismatches += u64::from(outcome == Outcome::Mismatch);
-            self.convicted |= convict.contains(counter.audits, counter.mismatches);
+            if convict.contains(counter.audits, counter.mismatches)
+                && let Some(convicted) = self.convicted.get_mut(usize::from(rung.0))
+            {
+                *convicted = true;
+            }
         }
         Ok(self.standing())
     }
 
+    /// Voids the counters of a rung, after a contest showed that its `p0` was wrong for this worker's class. The only
+    /// way a counter ever goes back: any other reset breaks the bound.
+    ///
+    /// # Errors
+    /// [`Error::UnknownVariant`] for a rung the policy does not have.
+    pub fn void(&mut self, rung: RungId) -> Result<()> {
+        let at = usize::from(rung.0);
+        let unknown = Error::UnknownVariant { field: "rung", value: rung.0.into() };
+        *self.convicted.get_mut(at).ok_or(unknown)? = false;
+        for counter in self.runs.iter_mut().filter_map(|run| run.get_mut(at)) {
+            *counter = Counter::default();
+        }
+        Ok(())
+    }
+
     /// Where the worker stands: any run convicts, the newest one escalates.
     pub fn standing(&self) -> Standing {
-        if self.convicted {
+        if self.convicted.contains(&true) {
             return Standing::Convicted;
         }
         let newest = self.runs.last().into_iter().flatten().zip(&self.policy.rungs);

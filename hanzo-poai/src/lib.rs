@@ -17,6 +17,7 @@ mod budget;
 mod canary;
 mod clopper_pearson;
 mod compare;
+mod contest;
 mod contribution;
 mod conviction;
 mod dispute;
@@ -66,6 +67,7 @@ pub use compare::{
     Calibration, Comparator, ComparatorKind, Curve, CurvePoint, DefaultComparator, ElementWise, Exact, Fingerprint,
     FingerprintDistance, GumbelSampler, Judgement, Kl, Logits, Margin, Observation, Score, Thresholds, TopK,
 };
+pub use contest::{Contest, ContestedOrder};
 pub use contribution::Contribution;
 pub use conviction::{AuditEntry, BoundaryTable, ConvictionPolicy, EProcess, Outcome, Record, Rung, RungId, Standing};
 pub use dispute::{

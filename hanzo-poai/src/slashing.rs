@@ -146,14 +146,16 @@ pub struct Registry {
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Charges {
-    /// The largest basis points of each family.
-    by_family: BTreeMap<Family, BasisPoints>,
+    /// Basis points of each piece of evidence, by family; the largest of a family counts.
+    by_family: BTreeMap<Family, BTreeMap<EvidenceHash, BasisPoints>>,
     timeouts: u32,
 }
 
 impl Charges {
     fn total(&self) -> BasisPoints {
-        BasisPoints::capped(self.by_family.values().map(|bps| u32::from(bps.get())).sum())
+        let largest =
+            |bps: &BTreeMap<EvidenceHash, BasisPoints>| bps.values().max().map_or(0, |bps| u32::from(bps.get()));
+        BasisPoints::capped(self.by_family.values().map(largest).sum())
     }
 }
 
@@ -188,6 +190,19 @@ impl Registry {
         })
     }
 
+    /// Takes back the charge of a conviction whose contest was won, and says how much less the party loses. The
+    /// evidence is not taken again.
+    ///
+    /// # Errors
+    /// [`Error::NoOffence`] for evidence that charged this party nothing in this epoch.
+    pub fn void(&mut self, party: &PartyId, epoch: Epoch, evidence: &EvidenceHash) -> Result<BasisPoints> {
+        let charges = self.ledger.get_mut(&(*party, epoch)).ok_or(Error::NoOffence)?;
+        let before = charges.total();
+        let found = charges.by_family.values_mut().find_map(|family| family.remove(evidence));
+        found.ok_or(Error::NoOffence)?;
+        BasisPoints::new(before.get() - charges.total().get())
+    }
+
     /// Basis points a party has lost for an epoch.
     pub fn total(&self, party: &PartyId, epoch: Epoch) -> BasisPoints {
         self.ledger.get(&(*party, epoch)).map(Charges::total).unwrap_or_default()
@@ -211,8 +226,7 @@ impl Registry {
         }
         let charges = self.ledger.entry((party, epoch)).or_default();
         let before = charges.total();
-        let largest = charges.by_family.entry(family).or_default();
-        *largest = bps.max(*largest);
+        charges.by_family.entry(family).or_default().insert(evidence, bps);
         charges.timeouts = charges.timeouts.saturating_add((family == Family::Timeout).into());
         let increase = charges.total().get() - before.get();
         Ok(BasisPoints::capped(increase.into()))

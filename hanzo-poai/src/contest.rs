@@ -1,0 +1,90 @@
+//! Time to contest a statistical conviction.
+
+use crate::compare::Calibration;
+use crate::conviction::{AuditEntry, Outcome, Rung, RungId};
+use crate::dispute::{Resolution, Resolved};
+use crate::error::{Error, Result};
+use crate::slashing::SlashOrder;
+use crate::units::Millis;
+
+/// A slash order that waits. A proof stands at once; a conviction by statistics may be contested, as its premise, the
+/// bound `p0` on false mismatches, may be wrong for the worker's kernel class. The worker is suspended meanwhile.
+///
+/// A contest that is won voids the order: drop it, take the charge back with
+/// [`Registry::void`](crate::Registry::void), void the counters of the class with
+/// [`Record::void`](crate::Record::void), and calibrate it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContestedOrder {
+    order: SlashOrder,
+    until: Millis,
+}
+
+/// Why a conviction does not stand.
+#[derive(Debug, Clone, Copy)]
+pub enum Contest<'a> {
+    /// A dispute over an attestation that was counted as a mismatch found the worker right.
+    Dispute {
+        /// The dispute's end.
+        resolved: &'a Resolved,
+        /// The audits of the conviction.
+        audits: &'a [AuditEntry],
+    },
+    /// A better calibration for the worker's class shows more false mismatches than the rung allows for.
+    Calibration {
+        /// The rung.
+        rung: &'a Rung,
+        /// The calibration.
+        measured: &'a Calibration,
+    },
+}
+
+impl ContestedOrder {
+    /// An order as it came from the registry.
+    pub const fn new(order: SlashOrder, now: Millis) -> Self {
+        let until = now.saturating_add(order.contest_ms);
+        Self { order, until }
+    }
+
+    /// The order.
+    pub const fn order(&self) -> &SlashOrder {
+        &self.order
+    }
+
+    /// When it falls due.
+    pub const fn until(&self) -> Millis {
+        self.until
+    }
+
+    /// The order, once it is to be applied: at once for a proof, after the window for a conviction.
+    ///
+    /// # Errors
+    /// The order itself, unchanged, while it may be contested.
+    pub fn due(self, now: Millis) -> Result<SlashOrder, Self> {
+        if self.order.contest_ms == 0 || now > self.until { Ok(self.order) } else { Err(self) }
+    }
+
+    /// Whether a contest is won; the rung whose counters are void, where the ground names one.
+    ///
+    /// # Errors
+    /// [`Error::DeadlinePassed`] after the window or for a proof, which has none; [`Error::NoOffence`] for a ground
+    /// that does not hold: a dispute that did not find the worker right or was about no mismatch of this conviction,
+    /// a calibration no worse than the rung.
+    pub fn contest(&self, ground: &Contest<'_>, now: Millis) -> Result<Option<RungId>> {
+        if self.order.contest_ms == 0 || now > self.until {
+            return Err(Error::DeadlinePassed { deadline_ms: self.until.get(), now_ms: now.get() });
+        }
+        match ground {
+            Contest::Dispute { resolved, audits } => {
+                let counted = audits
+                    .iter()
+                    .find(|audit| audit.attestation == resolved.attestation && audit.outcome == Outcome::Mismatch);
+                match (&resolved.resolution, counted) {
+                    (Resolution::WorkerRight, Some(audit)) => Ok(Some(audit.rung)),
+                    _ => Err(Error::NoOffence),
+                }
+            }
+            Contest::Calibration { rung, measured } if measured.p0_ppb() > rung.p0_ppb => Ok(None),
+            Contest::Calibration { .. } => Err(Error::NoOffence),
+        }
+    }
+}
