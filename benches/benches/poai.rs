@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use hanzo_poai::{
-    Attestation, AttestationHash, AuditPlan, Batch, BatchHash, Beacon, Candidate, ChainId, ConvictionPolicy, EProcess,
-    Epoch, Exposure, JobId, ModelHash, Outcome, PartyId, Probability, Record, RungId, Sampler, SamplingPolicy, Suite,
-    assign_verifiers,
+    Attestation, AttestationHash, AuditPlan, Batch, BatchHash, Beacon, Candidate, ChainId, Comparator as _,
+    ConvictionPolicy, EProcess, ElementWise, Epoch, Exposure, Fingerprint, GumbelSampler, JobId, JobSpec, Kl, Logits,
+    Margin, ModelHash, Observation, Outcome, PartyId, Probability, Record, RungId, Sampler, SamplingPolicy, StateHash,
+    StepExecutor, StepFault, StepFraud, StepResult, Suite, TokenSampler, TopK, Trace, assign_verifiers,
 };
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -69,6 +70,11 @@ fn merkle(c: &mut Criterion) {
                 let decoded: Result<Vec<_>, _> = wire.iter().map(|bytes| Attestation::decode(bytes)).collect();
                 Batch::new(&decoded.expect("valid bytes"), BatchHash::new([0; 32]))
             });
+        });
+        let flat: Vec<u8> = wire.concat();
+        let header = Batch::from_wire(&flat, BatchHash::new([0; 32])).expect("valid bytes").header().clone();
+        group.bench_function(format!("n={count} impl=hanzo-verify-wire"), |b| {
+            b.iter(|| header.verify_wire(black_box(&flat)));
         });
         group.bench_function(format!("n={count} impl=raw-sha2"), |b| b.iter(|| raw_tree(black_box(&wire))));
         group.finish();
@@ -154,5 +160,112 @@ fn conviction(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, merkle, sampling, assignment, conviction);
+/// Two passes and one exponential an element: the least that a softmax takes.
+fn log_sum_exp(row: &[f32]) -> f64 {
+    let top = f64::from(row.iter().fold(f32::NEG_INFINITY, |top, x| top.max(*x)));
+    top + row.iter().map(|x| libm::exp(f64::from(*x) - top)).sum::<f64>().ln()
+}
+
+fn compare(c: &mut Criterion) {
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    for vocabulary in [4_096usize, 131_072] {
+        let mut group = c.benchmark_group("compare");
+        group.sample_size(10);
+        let tokens = 64;
+        let reference: Vec<f32> =
+            (0..tokens * vocabulary).map(|_| (rng.next_u32() as f32 / u32::MAX as f32 - 0.5) * 20.0).collect();
+        let claimed: Vec<f32> =
+            reference.iter().map(|x| x + 1e-3 * (rng.next_u32() as f32 / u32::MAX as f32)).collect();
+        let [a, b] = [&reference, &claimed].map(|values| Logits::new(values, vocabulary).expect("whole rows"));
+        let top = TopK::from_logits(&b, 40).expect("a valid k");
+        let (want, got) = (Observation::Logits(a), Observation::Logits(b));
+        group.throughput(Throughput::Elements(tokens as u64));
+        let id = |op: &str| format!("op={op} vocabulary={vocabulary} tokens={tokens}");
+        group.bench_function(id("two-log-sum-exp"), |bench| {
+            bench.iter(|| a.rows().chain(b.rows()).map(log_sum_exp).sum::<f64>());
+        });
+        group.bench_function(id("kl"), |bench| bench.iter(|| Kl::new().compare(black_box(&want), black_box(&got))));
+        group.bench_function(id("kl-top-40"), |bench| {
+            bench.iter(|| Kl::new().compare(black_box(&want), black_box(&Observation::TopK(&top))));
+        });
+        let near = ElementWise::new(1e-4, 0.0).expect("valid tolerances");
+        group.bench_function(id("element-wise"), |bench| {
+            bench.iter(|| {
+                near.compare(&Observation::F32(black_box(&reference)), &Observation::F32(black_box(&claimed)))
+            });
+        });
+        for top_k in [0, 40] {
+            let spec = JobSpec::builder(ModelHash::new([1; 32]), [2; 32])
+                .sampler(TokenSampler::GumbelV1)
+                .temperature_q16(1 << 16)
+                .top_k(top_k)
+                .build()
+                .expect("a valid spec");
+            let sampler = GumbelSampler::new(&spec, &JobId::new([3; 32]).seed());
+            let drawn: Vec<u32> =
+                (0u32..).zip(b.rows()).map(|(at, row)| sampler.sample(at, row).expect("finite logits")).collect();
+            let margin = Margin::new(sampler);
+            group.bench_function(id(&format!("margin-top-{top_k}")), |bench| {
+                bench.iter(|| margin.compare(black_box(&want), &Observation::Tokens(black_box(&drawn))));
+            });
+        }
+        group.finish();
+    }
+    let hidden: Vec<f32> = (0..4_096).map(|_| rng.next_u32() as f32 / u32::MAX as f32 - 0.5).collect();
+    c.bench_function("compare::fingerprint/width=4096 windows=1", |bench| {
+        bench.iter(|| Fingerprint::new(&JobId::new([3; 32]).seed(), black_box(&hidden), 4_096));
+    });
+}
+
+/// A referee whose step costs nothing, so that what is left is the proof.
+struct Free;
+
+impl StepExecutor for Free {
+    fn ops(&self, _: &JobSpec) -> u64 {
+        1 << 20
+    }
+
+    fn initial(&self, _: &JobSpec) -> StateHash {
+        StateHash::new([0; 32])
+    }
+
+    fn binds_output(&self, _: &StateHash, _: &[u8; 32]) -> bool {
+        true
+    }
+
+    fn step(&self, _: u64, _: &StateHash, _: &[u8], _: &StateHash) -> StepResult {
+        StepResult::Differs
+    }
+}
+
+fn dispute(c: &mut Criterion) {
+    let states = (0..=1u64 << 20).map(|i| {
+        let mut state = [0; 32];
+        state[..8].copy_from_slice(&i.to_be_bytes());
+        StateHash::new(state)
+    });
+    let trace = Trace::new(states.collect()).expect("a valid trace");
+    let spec = JobSpec::builder(ModelHash::new([3; 32]), [9; 32]).build().expect("a valid spec");
+    let attestation = Attestation::builder()
+        .suite(Suite::ML_DSA_65)
+        .chain(ChainId::new([1; 32]))
+        .epoch(Epoch::new(1))
+        .worker(PartyId::new([2; 32]))
+        .job(JobId::new([5; 32]))
+        .input([9; 32])
+        .output([7; 32])
+        .model(ModelHash::new([3; 32]))
+        .environment([4; 32])
+        .trace(Some(trace.hash().into()))
+        .build()
+        .expect("a valid attestation");
+    let [before, after] = [777_777, 777_778].map(|at| trace.open(at).expect("a state of the trace"));
+    let fraud = StepFraud { attestation, fault: StepFault::Step { before, after, operands: vec![1; 64] } };
+    let wire = fraud.encode();
+    c.bench_function(&format!("dispute::step-fraud/ops=2^20 bytes={}", wire.len()), |bench| {
+        bench.iter(|| StepFraud::decode(black_box(&wire)).and_then(|fraud| fraud.verify(&spec, &Free)));
+    });
+}
+
+criterion_group!(benches, merkle, sampling, assignment, conviction, compare, dispute);
 criterion_main!(benches);

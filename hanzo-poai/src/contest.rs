@@ -56,11 +56,8 @@ impl ContestedOrder {
     }
 
     /// The order, once it is to be applied: at once for a proof, after the window for a conviction.
-    ///
-    /// # Errors
-    /// The order itself, unchanged, while it may be contested.
-    pub fn due(self, now: Millis) -> Result<SlashOrder, Self> {
-        if self.order.contest_ms == 0 || now > self.until { Ok(self.order) } else { Err(self) }
+    pub fn due(&self, now: Millis) -> Option<&SlashOrder> {
+        (self.order.contest_ms == 0 || now > self.until).then_some(&self.order)
     }
 
     /// Whether a contest is won; the rung whose counters are void, where the ground names one.

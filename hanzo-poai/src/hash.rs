@@ -201,6 +201,7 @@ pub(crate) fn tagged(label: &str, parts: &[&[u8]]) -> Hash {
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString as _;
+    use alloc::vec::Vec;
 
     use super::*;
 
@@ -218,7 +219,7 @@ mod tests {
     fn every_length_agrees_with_plain_sha256() {
         let key = sha256(b"key");
         let tag = Tag::keyed(&key);
-        let message: alloc::vec::Vec<u8> = (0..700u32).map(|i| (i * 7) as u8).collect();
+        let message: Vec<u8> = (0..700u32).map(|i| (i * 7) as u8).collect();
         for len in 0..message.len() {
             let mut plain = [key, key].concat();
             plain.extend_from_slice(&message[..len]);

@@ -22,6 +22,8 @@ mod contribution;
 mod conviction;
 mod dispute;
 mod dispute_message;
+#[cfg(feature = "drand")]
+mod drand;
 mod economics;
 mod encoding;
 mod environment;
@@ -76,6 +78,9 @@ pub use dispute::{
     TraceDispute,
 };
 pub use dispute_message::{Claim, DisputeBody, DisputeMessage, Side, dispute_id, split_points};
+#[cfg(feature = "drand")]
+#[cfg_attr(docsrs, doc(cfg(feature = "drand")))]
+pub use drand::DrandNetwork;
 pub use economics::{Certificate, EconomicConfig, Inequality, Violation};
 pub use environment::{DType, Environment};
 pub use equivocation::Equivocation;

@@ -166,7 +166,7 @@ pub fn bias_bound(q: f64, b: u32) -> Result<f64> {
 /// [`Error::InvalidProbability`] for a share outside [0, 1], or `k` even or above 63.
 pub fn replica_capture(share: f64, k: u32) -> Result<f64> {
     let r = unit(share)?;
-    if k % 2 == 0 || k > 63 {
+    if k.is_multiple_of(2) || k > 63 {
         return Err(Error::InvalidProbability);
     }
     let mut choose = 1.0f64;

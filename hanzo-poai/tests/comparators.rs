@@ -105,10 +105,13 @@ fn projections() {
     }
 }
 
+/// By variant: honest or cheat, and the KL and margin of each response.
+type Variants = BTreeMap<String, (String, Vec<[f64; 2]>)>;
+
 /// Scores of 24 variants of a small transformer, 128 responses of 64 tokens each.
-fn responses() -> Option<BTreeMap<String, (String, Vec<[f64; 2]>)>> {
+fn responses() -> Option<Variants> {
     let text = data("nondeterminism_per_response.csv")?;
-    let mut variants: BTreeMap<String, (String, Vec<[f64; 2]>)> = BTreeMap::new();
+    let mut variants = Variants::new();
     for line in text.lines().skip(1) {
         let cells: Vec<&str> = line.split(',').collect();
         let scores = [cells[4].parse().unwrap(), cells[6].parse().unwrap()];

@@ -77,12 +77,12 @@ fn other_grounds_do_not_hold() {
     assert_eq!(calibrated(0, 1_000_000), Err(Error::NoOffence));
     assert_eq!(calibrated(500, 1_000_000), Ok(None));
     // Due after the window, and at once for a proof.
-    let waiting = waiting.due(Millis::new(DAY)).unwrap_err();
-    assert_eq!(waiting.due(Millis::new(DAY + 1)), Ok(order.clone()));
+    assert_eq!(waiting.due(Millis::new(DAY)), None);
+    assert_eq!(waiting.due(Millis::new(DAY + 1)), Some(&order));
     let proof = SlashOrder { contest_ms: 0, ..order };
     let at_once = ContestedOrder::new(proof.clone(), Millis::new(0));
     let measured = Calibration::from_counts(500, 1_000_000).unwrap();
     let none = at_once.contest(&Contest::Calibration { rung: &rung, measured: &measured }, Millis::new(0));
     assert!(matches!(none, Err(Error::DeadlinePassed { .. })));
-    assert_eq!(at_once.due(Millis::new(0)), Ok(proof));
+    assert_eq!(at_once.due(Millis::new(0)), Some(&proof));
 }

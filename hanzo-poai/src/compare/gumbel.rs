@@ -269,7 +269,7 @@ mod tests {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             assert_eq!(plain.sample(0, &[1.0, bad]), Err(Error::NonFinite));
         }
-        assert_eq!(plain.sample(0, &[f32::MAX, f32::MAX]).is_ok(), true);
+        assert!(plain.sample(0, &[f32::MAX, f32::MAX]).is_ok());
         assert_eq!(plain.margin(0, &[1.0], 1), Err(Error::ShapeMismatch { want: 1, got: 1 }));
         assert_eq!(sampler(1, u32::MAX).margin(0, &[1.0, 2.0], 0), Ok(f64::INFINITY));
     }

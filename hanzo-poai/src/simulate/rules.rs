@@ -123,7 +123,7 @@ impl Worker {
     /// Works until convicted or done; says which.
     fn run(&mut self, rng: &mut Xoshiro256PlusPlus, rule: &Rule) -> bool {
         while self.left > 0 {
-            if !self.to_mismatch(rng, rule.rate) {
+            if !self.until_mismatch(rng, rule.rate) {
                 return false;
             }
             if rule.convicts.after(self.audits, self.mismatches) {
@@ -139,7 +139,7 @@ impl Worker {
     }
 
     /// Goes on at a rate up to and with the next mismatch; says whether there is one.
-    fn to_mismatch(&mut self, rng: &mut Xoshiro256PlusPlus, rate: f64) -> bool {
+    fn until_mismatch(&mut self, rng: &mut Xoshiro256PlusPlus, rate: f64) -> bool {
         let hit = rate * self.mismatch;
         let jobs = skip(rng, hit);
         // Of the jobs before it, those audited came out clean.
