@@ -147,7 +147,7 @@ fn cheap_table(text: &mut String, fleet: Fleet, seed: u64) -> Result<(String, St
     }
     let chart =
         Lines { x_label: "share of bad jobs (%)".into(), y_label: "convicted (%)".into(), lines, ..Lines::default() };
-    Ok(("Conviction with escalation, honest overhead below 0.3 %".into(), chart.to_svg()))
+    Ok(("Conviction with escalation".into(), chart.to_svg()))
 }
 
 fn null_table(text: &mut String, seed: u64) -> Result<()> {

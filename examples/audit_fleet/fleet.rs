@@ -31,7 +31,7 @@ pub(crate) enum Conduct {
     Boasts,
     /// Signs a second answer to one job of each epoch.
     TwoFaced,
-    /// Honest for half of all epochs, then lazy.
+    /// Honest for half of all epochs, then spoils every second job.
     Sleeper,
     /// Plants answers that are known to be wrong.
     Examiner,
@@ -200,7 +200,7 @@ impl Fleet {
             let job = spec.job_id(&chain, &client, self.nonce);
             let cheats = match conduct {
                 Conduct::Lazy => self.rng.random_ratio(1, 10),
-                Conduct::Sleeper => 2 * epoch >= self.policy.epochs && self.rng.random_ratio(1, 4),
+                Conduct::Sleeper => 2 * epoch >= self.policy.epochs && self.rng.random_ratio(1, 2),
                 Conduct::Downgrades => self.rng.random_ratio(4, 10),
                 Conduct::Examiner => index % 2 == 1,
                 Conduct::Boasts => index == 1,
