@@ -12,8 +12,9 @@ use crate::sampling::Probability;
 /// let budget = AuditBudget::new(Probability::from_ratio(3, 1_000)?, Probability::from_ratio(1, 100)?)?;
 /// assert!(budget.rate().threshold().abs_diff(Probability::from_ratio(3, 10)?.threshold()) < 1_000);
 /// assert_eq!(budget.escalated_rate(), Probability::ALWAYS);
-/// // Of 1,000,000 units of compute, 2,700 go to the plan and 300 are kept for escalation.
-/// assert_eq!(budget.split(1_000_000), (2_700, 299));
+/// // Of 1,000,000 units of compute, nine tenths of the share go to the plan and a tenth is kept for escalation; the share
+/// // itself is rounded down.
+/// assert_eq!(budget.split(1_000_000), (2_699, 300));
 /// # Ok::<(), hanzo_poai::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

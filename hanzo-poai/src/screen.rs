@@ -20,7 +20,7 @@ use crate::hash::{Hash, ModelHash};
 /// use hanzo_poai::Screen;
 ///
 /// let screen = Screen::default();
-/// assert_eq!(screen.deviations(&[100, 101, 99, 100, 102, 98, 100, 900])[7] >> 32, 512);
+/// assert_eq!(screen.deviations(&[100, 101, 99, 100, 102, 98, 100, 900])[7] >> 32, 800);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Screen {
