@@ -6,7 +6,7 @@ use std::hint::black_box;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hanzo_snow::simulate::Network;
 use hanzo_snow::{
-    BlockRef, Decision, Params, Snowman, StakeAlias, StakeHeap, Tree, ValidatorSampler, ValidatorSet, Variant, VoteBag,
+    BlockRef, Decision, Params, Snowman, StakeHeap, StakeTable, Tree, ValidatorSampler, ValidatorSet, Variant, VoteBag,
 };
 use hashbrown::HashMap;
 use rand::{Rng, SeedableRng};
@@ -112,12 +112,12 @@ fn sample_stake(c: &mut Criterion) {
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let set =
         ValidatorSet::new((0_u32..100_000).map(|node| (node, 2_000 + rng.next_u64() % 1_000_000))).expect("valid");
-    let (alias, heap) = (StakeAlias::new(&set), StakeHeap::new(&set));
+    let (table, heap) = (StakeTable::new(&set), StakeHeap::new(&set));
     let mut sample = Vec::new();
     let mut group = c.benchmark_group("snow::sample_stake");
     let mut positions = Vec::new();
-    group.bench_function("alias/k=20 n=100000", |b| {
-        b.iter(|| alias.sample_positions(20, None, &mut rng, &mut positions));
+    group.bench_function("table/k=20 n=100000", |b| {
+        b.iter(|| table.sample_positions(20, None, &mut rng, &mut positions));
     });
     group.bench_function("heap/k=20 n=100000", |b| b.iter(|| heap.sample(20, &mut rng, &mut sample)));
     group.finish();

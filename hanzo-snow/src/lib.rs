@@ -18,6 +18,7 @@ mod sampler;
 #[cfg(feature = "simulate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "simulate")))]
 pub mod simulate;
+mod slush;
 mod snowball;
 mod snowflake;
 mod snowman;
@@ -33,8 +34,9 @@ pub use params::{Condition, MAX_CONDITIONS, ParamError, Params, ParamsBuilder};
 pub use poll::{Ancestry, Ignored, PollError, PollId, PollResult, PollSet};
 pub use quorum::{Quorum, QuorumError};
 pub use sampler::{
-    SampleError, SetError, StakeAlias, StakeHeap, Uniform, ValidatorSampler, ValidatorSet, sample_units,
+    SampleError, SetError, StakeHeap, StakeTable, StakeTree, Uniform, ValidatorSampler, ValidatorSet, sample_units,
 };
+pub use slush::Slush;
 pub use snowball::Snowball;
 pub use snowflake::{PollOutcome, Snowflake, Variant};
 pub use snowman::{AddError, Decision, Snowman};

@@ -1,17 +1,19 @@
 //! Whom to poll: samples without replacement, each validator in proportion to its stake.
 
-mod alias;
 mod heap;
 mod set;
+mod table;
+mod tree;
 pub(crate) mod units;
 
 use alloc::vec::Vec;
 
 use rand_core::Rng;
 
-pub use alias::StakeAlias;
 pub use heap::StakeHeap;
 pub use set::{SetError, ValidatorSet};
+pub use table::StakeTable;
+pub use tree::StakeTree;
 pub use units::{Uniform, sample_units};
 
 /// Draws the validators of one poll.

@@ -17,7 +17,7 @@ pub use builder::NetworkBuilder;
 use crate::block::BlockRef;
 use crate::params::{ParamError, Params};
 use crate::sampler::units::up_to;
-use crate::sampler::{SampleError, SetError, StakeAlias};
+use crate::sampler::{SampleError, SetError, StakeTable};
 use crate::snowman::{AddError, Decision, Snowman};
 use crate::votes::VoteBag;
 
@@ -49,7 +49,7 @@ pub struct Network {
     include_self: bool,
     nodes: Vec<Node>,
     honest: usize,
-    sampler: StakeAlias<usize>,
+    sampler: StakeTable<usize>,
     byzantine_stake: u64,
     /// Proposed blocks that some honest node may still decide, by parent, in ascending order.
     children: BTreeMap<(u64, Id), Vec<Id>>,

@@ -4,7 +4,7 @@ use hanzo_snow::analysis::{self, AnalysisError};
 use hanzo_snow::checkpoint::{CheckpointError, Checkpointer, InclusionProof, Leaf};
 use hanzo_snow::{
     AddError, BlockId, BlockRef, Decision, Error, Flat, ParamError, Params, PollError, PollId, PollSet, QuorumError,
-    SampleError, SetError, Snowman, StakeAlias, StakeHeap, TooManyVotes, Tree, ValidatorSampler, ValidatorSet, Variant,
+    SampleError, SetError, Snowman, StakeHeap, StakeTable, TooManyVotes, Tree, ValidatorSampler, ValidatorSet, Variant,
     VoteBag,
 };
 use rand::SeedableRng;
@@ -72,8 +72,8 @@ fn samples_larger_than_the_stake() {
     let mut out = vec![7];
     let too_large = |total_stake| Err(SampleError::SampleTooLarge { total_stake, k: 20 });
     assert_eq!(StakeHeap::new(&set).sample(20, &mut rng, &mut out), too_large(19));
-    assert_eq!(StakeAlias::new(&set).sample(20, &mut rng, &mut out), too_large(19));
-    assert_eq!(StakeAlias::excluding(&set, &1).unwrap().sample(20, &mut rng, &mut out), too_large(9));
+    assert_eq!(StakeTable::new(&set).sample(20, &mut rng, &mut out), too_large(19));
+    assert_eq!(StakeTable::excluding(&set, &1).unwrap().sample(20, &mut rng, &mut out), too_large(9));
     assert_eq!((out, rng), (vec![7], SmallRng::seed_from_u64(1)));
 }
 
@@ -82,7 +82,7 @@ fn a_dominant_own_stake_does_not_stall_the_sampler() {
     let set = ValidatorSet::new([(1, u64::MAX - 20), (2, 20)]).unwrap();
     let mut out = Vec::new();
     let mut rng = SmallRng::seed_from_u64(1);
-    StakeAlias::excluding(&set, &1).unwrap().sample(20, &mut rng, &mut out).unwrap();
+    StakeTable::excluding(&set, &1).unwrap().sample(20, &mut rng, &mut out).unwrap();
     assert_eq!(out, [2; 20]);
     StakeHeap::excluding(&set, &1).unwrap().sample(20, &mut rng, &mut out).unwrap();
     assert_eq!(out, [2; 20]);

@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use hanzo_snow::{
-    BlockRef, Decision, Params, Snowman, StakeAlias, Tree, ValidatorSampler, ValidatorSet, Variant, VoteBag,
+    BlockRef, Decision, Params, Snowman, StakeTable, Tree, ValidatorSampler, ValidatorSet, Variant, VoteBag,
 };
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -67,7 +67,7 @@ fn a_linear_chain_allocates_nothing_once_it_runs() {
 }
 
 #[test]
-fn tree_polls_and_alias_samples_allocate_nothing() {
+fn tree_polls_and_samples_allocate_nothing() {
     let params = Params::builder().conditions([(15, u32::MAX)]).build().unwrap();
     let mut tree = Tree::new(params, Variant::Snowball, id(0));
     (1..10).for_each(|n| tree.add(id(n)));
@@ -77,10 +77,10 @@ fn tree_polls_and_alias_samples_allocate_nothing() {
     assert_eq!(allocations(run), 0);
 
     let set = ValidatorSet::new((0_u32..1_000).map(|node| (node, 100))).unwrap();
-    let alias = StakeAlias::new(&set);
+    let table = StakeTable::new(&set);
     let mut rng = SmallRng::seed_from_u64(1);
     let mut positions = Vec::with_capacity(20);
-    assert_eq!(allocations(|| alias.sample_positions(20, Some(3), &mut rng, &mut positions).unwrap()), 0);
+    assert_eq!(allocations(|| table.sample_positions(20, Some(3), &mut rng, &mut positions).unwrap()), 0);
     let mut sample = Vec::with_capacity(20);
-    assert_eq!(allocations(|| alias.sample(20, &mut rng, &mut sample).unwrap()), 0);
+    assert_eq!(allocations(|| table.sample(20, &mut rng, &mut sample).unwrap()), 0);
 }

@@ -4,7 +4,10 @@
 use hanzo_snow::analysis::{expected_polls, poll_success};
 use hanzo_snow::{
     AddError, BlockRef, Decision, Flat, Params, PollSet, Snowball, Snowflake, Snowman, Tree, Variant, VoteBag,
+    sample_units,
 };
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 
 type Id = [u8; 32];
 
@@ -295,6 +298,95 @@ fn confirmations_follow_at_their_depth_and_never_for_genesis() {
     assert_eq!(chain.decided(), "A1 A2 A3 C1 A4 C2 A5 C3");
 }
 
+/// More rounds than a run may take: with ten even colours a flat instance never sees its majority.
+const NEVER: u32 = 600;
+
+/// Lock-step rounds of nodes that answer with their preference: how many until all are final, and what they chose.
+fn rounds_to_end<T>(
+    nodes: &mut [T],
+    k: u16,
+    seed: u64,
+    preference: impl Fn(&T) -> Id,
+    poll: impl Fn(&mut T, &VoteBag<Id>),
+    is_finalized: impl Fn(&T) -> bool,
+) -> (u32, Vec<Id>) {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let mut rounds = 0;
+    let mut sample = Vec::new();
+    while rounds < NEVER && !nodes.iter().all(&is_finalized) {
+        rounds += 1;
+        let answers: Vec<Id> = nodes.iter().map(&preference).collect();
+        for (at, node) in nodes.iter_mut().enumerate() {
+            // The others, in the order of the set.
+            sample_units(answers.len() as u64 - 1, k, &mut rng, &mut sample).unwrap();
+            let other = |unit: u64| unit as usize + usize::from(unit as usize >= at);
+            poll(node, &sample.iter().map(|&unit| answers[other(unit)]).collect());
+        }
+    }
+    let mut ends: Vec<Id> = nodes.iter().map(preference).collect();
+    ends.sort_unstable();
+    ends.dedup();
+    (rounds, ends)
+}
+
+#[test]
+fn b26_snowball_and_snowflake_converge_with_each_other() {
+    for seed in 0..10 {
+        let params = split_params(10, 6, &[(8, 12)]);
+        let mut nodes: Vec<Flat<Id>> = (0..60)
+            .map(|n| {
+                let variant = if n % 2 == 0 { Variant::Snowball } else { Variant::Snowflake };
+                Flat::new(params, variant, id(u8::from(n % 3 == 0)))
+            })
+            .collect();
+        let poll = |node: &mut Flat<Id>, votes: &VoteBag<Id>| {
+            node.record_poll(votes).unwrap();
+        };
+        let (rounds, ends) = rounds_to_end(&mut nodes, 10, seed, Flat::preference, poll, Flat::is_finalized);
+        assert!(rounds < NEVER && ends.len() == 1, "seed {seed}");
+    }
+}
+
+#[test]
+fn b37_ten_colours_end_no_slower_in_a_tree_and_with_a_split_alpha() {
+    let colours: Vec<Id> = (0..10).map(|n| [0x1b_u8.wrapping_mul(n + 1); 32]).collect();
+    let runs = 3;
+    let mut means = Vec::new();
+    for (alpha_preference, tree) in [(15, false), (15, true), (11, false), (11, true)] {
+        let params = split_params(20, alpha_preference, &[(15, 20)]);
+        let mut total = 0;
+        for seed in 0..runs {
+            let first = |n: usize| colours[n % 10];
+            let (rounds, ends) = if tree {
+                let mut nodes: Vec<Tree<Id>> = (0..100)
+                    .map(|n| {
+                        let mut tree = Tree::new(params, Variant::Snowflake, first(n));
+                        colours.iter().for_each(|&colour| tree.add(colour));
+                        tree
+                    })
+                    .collect();
+                let poll = |node: &mut Tree<Id>, votes: &VoteBag<Id>| {
+                    node.record_poll(votes).unwrap();
+                };
+                rounds_to_end(&mut nodes, 20, seed, Tree::preference, poll, Tree::is_finalized)
+            } else {
+                let new = |n| Flat::new(params, Variant::Snowflake, first(n));
+                let mut nodes: Vec<Flat<Id>> = (0..100).map(new).collect();
+                let poll = |node: &mut Flat<Id>, votes: &VoteBag<Id>| {
+                    node.record_poll(votes).unwrap();
+                };
+                rounds_to_end(&mut nodes, 20, seed, Flat::preference, poll, Flat::is_finalized)
+            };
+            assert_eq!((rounds < NEVER, ends.len() == 1), (tree, tree));
+            total += rounds;
+        }
+        means.push(total);
+    }
+    let [flat_15, tree_15, flat_11, tree_11] = means[..] else { unreachable!() };
+    assert!(tree_15 <= flat_15 && tree_11 <= flat_11, "{means:?} rounds in {runs} runs");
+    assert!(tree_11 <= tree_15 && flat_11 <= flat_15, "{means:?} rounds in {runs} runs");
+}
+
 #[test]
 fn b27_unary_finalizes_on_consecutive_successes_only() {
     let mut tree = Tree::new(params(1, 1, 2), Variant::Snowflake, id(1));
@@ -513,7 +605,7 @@ fn b42_ends_when_alpha_is_out_of_reach() {
 }
 
 #[test]
-fn b43_b44_ends_at_alpha_preference_or_confidence() {
+fn b43_ends_at_alpha_preference_where_confidence_is_out_of_reach() {
     let mut set = polls(5, 3, 5);
     let poll = set.open([1, 2, 3, 4, 5]).unwrap();
     set.drop_voter(poll, &1, &FLAT);
@@ -521,6 +613,10 @@ fn b43_b44_ends_at_alpha_preference_or_confidence() {
         set.vote(poll, &voter, id(1), &FLAT);
         assert_eq!(set.is_finished(poll), Some(finished), "alpha_preference reached, 5 out of reach");
     }
+}
+
+#[test]
+fn b44_ends_at_alpha_confidence() {
     let mut set = polls(5, 3, 4);
     let poll = set.open([1, 2, 3, 4, 5]).unwrap();
     for (voter, finished) in [(1, false), (2, false), (3, false), (4, true)] {

@@ -6,7 +6,7 @@ mod model;
 
 use hanzo_snow::checkpoint::{Checkpointer, InclusionProof, Leaf, node_hash, root};
 use hanzo_snow::{
-    AddError, BlockRef, Decision, Params, PollSet, Quorum, Snowflake, Snowman, StakeAlias, StakeHeap, Tree, Uniform,
+    AddError, BlockRef, Decision, Params, PollSet, Quorum, Snowflake, Snowman, StakeHeap, StakeTable, Tree, Uniform,
     ValidatorSampler, ValidatorSet, Variant, VoteBag,
 };
 use model::Id;
@@ -239,9 +239,9 @@ proptest! {
         let own = own.index(stakes.len());
         let mut rng = SmallRng::seed_from_u64(seed);
         let mut sample = vec![usize::MAX];
-        for (own_left_out, heap, alias) in [
-            (None, StakeHeap::new(&set), StakeAlias::new(&set)),
-            (Some(own), StakeHeap::excluding(&set, &own).unwrap(), StakeAlias::excluding(&set, &own).unwrap()),
+        for (own_left_out, heap, table) in [
+            (None, StakeHeap::new(&set), StakeTable::new(&set)),
+            (Some(own), StakeHeap::excluding(&set, &own).unwrap(), StakeTable::excluding(&set, &own).unwrap()),
         ] {
             let mut left = stakes.clone();
             if let Some(own) = own_left_out {
@@ -252,7 +252,7 @@ proptest! {
                 let before = (sample.clone(), rng.clone());
                 let drawn = match which {
                     0 => heap.sample(k, &mut rng, &mut sample),
-                    _ => alias.sample(k, &mut rng, &mut sample),
+                    _ => table.sample(k, &mut rng, &mut sample),
                 };
                 prop_assert_eq!(drawn.is_ok(), enough);
                 if enough {

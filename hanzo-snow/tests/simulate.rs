@@ -46,7 +46,7 @@ fn b25_ten_validators_agree_at_every_height_over_many_seeds() {
 }
 
 #[test]
-fn b26_both_variants_end_and_agree() {
+fn both_variants_end_and_agree() {
     for variant in [Variant::Snowflake, Variant::Snowball] {
         for params in [Params::AVALANCHE, Params::error_driven()] {
             let mut network = Network::builder([2_000; 60]).params(params).variant(variant).seed(3).build().unwrap();
@@ -98,7 +98,7 @@ fn b38_the_majority_wins_against_ten_minority_voters() {
 }
 
 #[test]
-fn b37_ten_colours_end_no_slower_with_the_smaller_preference_threshold() {
+fn ten_colours_end_no_slower_with_the_smaller_preference_threshold() {
     let rounds = |params: Params| {
         let run = |seed| {
             let mut network = Network::builder([1_000; 100]).params(params).seed(seed).build().unwrap();
@@ -159,7 +159,7 @@ fn the_same_seed_gives_the_same_trace() {
     assert_eq!(trace(5), trace(5));
     assert_ne!(trace(5).0, trace(6).0);
     // Integers and a named generator only: the same on every platform.
-    let pinned = "288865c585b87c2191a3e4b63ecf9e017843db055e3acfb42a36dee5d5b5c69a";
+    let pinned = "aee47a1c08eb2ca0106a1c15bb75dc0d5ab75f2adff52a344207fd9318c515b4";
     assert_eq!(hex::encode(trace(5).0), pinned);
 }
 

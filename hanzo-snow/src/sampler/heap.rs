@@ -10,7 +10,7 @@ use super::{SampleError, SetError, ValidatorSampler, ValidatorSet};
 
 /// Samples units of stake: a uniform draw of a unit, then its owner, O(log n) each.
 ///
-/// The heaviest validators lie at the top, so most walks are short. [`StakeAlias`](super::StakeAlias) is faster on
+/// The heaviest validators lie at the top, so most walks are short. [`StakeTable`](super::StakeTable) is faster on
 /// large sets and follows the same law with other words.
 ///
 /// ```

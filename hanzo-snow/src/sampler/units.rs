@@ -1,6 +1,6 @@
 //! Uniform draws of units without replacement.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use rand_core::Rng;
@@ -88,7 +88,60 @@ impl Units {
     }
 }
 
-/// A uniform number of `0..=n`.
+/// Replaces `out` by what `name` makes of `k` different units of `0..total`, each ordered choice alike.
+///
+/// One word a unit while less than a quarter of the units is drawn (more if one is drawn again), without allocating for
+/// `k` up to 64.
+pub(super) fn distinct_units<T, R: Rng + ?Sized>(
+    total: u64,
+    k: u16,
+    rng: &mut R,
+    out: &mut Vec<T>,
+    name: impl Fn(u64) -> T,
+) -> Result<(), SampleError> {
+    const FEW: usize = 64;
+    let mut units = Units::new(total, k)?;
+    out.clear();
+    let k = usize::from(k);
+    if k as u64 > total / 4 {
+        out.extend((0..k).map(|_| name(units.draw(rng))));
+        return Ok(());
+    }
+    let mut few = [0; FEW];
+    let mut many = BTreeSet::new();
+    let mut drawn = 0;
+    while drawn < k {
+        let unit = below(total, rng);
+        if few[..drawn.min(FEW)].contains(&unit) || (drawn >= FEW && !many.insert(unit)) {
+            continue;
+        }
+        if let Some(slot) = few.get_mut(drawn) {
+            *slot = unit;
+        } else {
+            out.push(name(unit));
+        }
+        drawn += 1;
+    }
+    // Looked up together, so that the look-ups overlap.
+    let rest = out.len();
+    out.extend(few[..k.min(FEW)].iter().map(|&unit| name(unit)));
+    out.rotate_left(rest);
+    Ok(())
+}
+
+/// A uniform number of `0..n`, for `n > 0` (Lemire, ACM TOMACS 29, 2019).
+pub(crate) fn below<R: Rng + ?Sized>(n: u64, rng: &mut R) -> u64 {
+    let mut product = u128::from(rng.next_u64()) * u128::from(n);
+    if (product as u64) < n {
+        let least = n.wrapping_neg() % n;
+        while (product as u64) < least {
+            product = u128::from(rng.next_u64()) * u128::from(n);
+        }
+    }
+    (product >> 64) as u64
+}
+
+/// A uniform number of `0..=n`, by the words of the production sampler.
 pub(crate) fn up_to<R: Rng + ?Sized>(n: u64, rng: &mut R) -> u64 {
     const HALF: u64 = u64::MAX >> 1;
     if n & n.wrapping_add(1) == 0 {

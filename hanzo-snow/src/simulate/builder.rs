@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{Id, Network, Node, SimulateError, Strategy};
 use crate::block::BlockRef;
 use crate::params::Params;
-use crate::sampler::{SampleError, StakeAlias, ValidatorSet};
+use crate::sampler::{SampleError, StakeTable, ValidatorSet};
 use crate::snowflake::Variant;
 use crate::snowman::Snowman;
 use crate::votes::VoteBag;
@@ -139,7 +139,7 @@ impl NetworkBuilder {
             include_self,
             nodes,
             honest,
-            sampler: StakeAlias::new(&set),
+            sampler: StakeTable::new(&set),
             byzantine_stake,
             children: BTreeMap::new(),
             genesis_height: self.genesis.height,
