@@ -1,9 +1,21 @@
 //! How safe and how live a setting is, before it runs.
 //!
-//! Every figure holds the share `p` of the stake that answers for a choice fixed: drift of preferences while polls
-//! go on is not in it.
+//! The closed forms hold the share `p` of the stake that answers for a choice fixed: drift of preferences while polls
+//! go on is not in them. [`LumpedChain`] follows a whole network with its drift, [`Report`] puts the closed forms for one
+//! setting together, and [`decentralization`] counts who holds what.
+
+mod chain;
+mod classes;
+mod decentralization;
+mod report;
+mod runs;
 
 use core::f64::consts::{LN_2, LN_10};
+
+pub use chain::{Answers, Ends, LumpedChain};
+pub use decentralization::{Decentralization, Targets, TargetsMet, decentralization};
+pub use report::{ConditionReport, Report, SafetyRow};
+pub use runs::{Forecast, LumpedRuns, RunEnd};
 
 /// A probability with its complement and logarithm, each precise where the others round to 0 or 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,6 +26,8 @@ pub struct Probability {
 }
 
 impl Probability {
+    const ZERO: Self = Self { ln: f64::NEG_INFINITY, value: 0.0, complement: 1.0 };
+
     /// The probability, in `0..=1`; 0 below about 1e-308.
     #[must_use]
     pub const fn value(&self) -> f64 {
@@ -30,6 +44,16 @@ impl Probability {
     #[must_use]
     pub fn log10(&self) -> Option<f64> {
         (self.ln > f64::NEG_INFINITY).then_some(self.ln / LN_10)
+    }
+
+    /// The union bound of two events.
+    fn or_at_most(&self, other: &Self) -> Self {
+        let (more, less) = if self.ln >= other.ln { (self.ln, other.ln) } else { (other.ln, self.ln) };
+        if less == f64::NEG_INFINITY {
+            return if self.ln >= other.ln { *self } else { *other };
+        }
+        let ln = (more + libm::log1p(libm::exp(less - more))).min(0.0);
+        Self { ln, value: libm::exp(ln), complement: -libm::expm1(ln) }
     }
 
     fn from_parts(part: Scaled, rest: Scaled) -> Self {
@@ -107,26 +131,10 @@ pub fn poll_success_exact(k: u16, alpha: u16, population: u64, support: u64) -> 
         return Err(AnalysisError::Population { population, support, k });
     }
     let others = population - support;
-    let exactly = |j: u16| {
-        let (mut s, mut o) = (support, others);
-        let mut left = population;
-        let mut term = Scaled::ONE;
-        // C(k, j) * (support)_j * (others)_{k-j} / (population)_k, in an order that stays in range.
-        for i in 1..=k {
-            let share = if i <= j { &mut s } else { &mut o };
-            term = term.times(*share as f64 / left as f64);
-            *share = share.saturating_sub(1);
-            left -= 1;
-        }
-        for i in 1..=j {
-            term = term.times(f64::from(k - j + i) / f64::from(i));
-        }
-        term
-    };
     let (mut success, mut failure) = (Scaled::ZERO, Scaled::ZERO);
     let least = u64::from(k).saturating_sub(others) as u16;
     let most = u64::from(k).min(support) as u16;
-    let mut term = exactly(least);
+    let mut term = exactly_drawn(k, least, population, support);
     for j in least..=most {
         if j >= alpha {
             success = success.plus(term);
@@ -140,6 +148,24 @@ pub fn poll_success_exact(k: u16, alpha: u16, population: u64, support: u64) -> 
         }
     }
     Ok(Probability::from_parts(success, failure))
+}
+
+/// P[exactly `j` of `k` drawn without replacement support], `j` in range: C(k, j) (support)_j (others)_{k-j} / (population)_k,
+/// in an order that stays in range.
+fn exactly_drawn(k: u16, j: u16, population: u64, support: u64) -> Scaled {
+    let (mut s, mut o) = (support, population - support);
+    let mut left = population;
+    let mut term = Scaled::ONE;
+    for i in 1..=k {
+        let share = if i <= j { &mut s } else { &mut o };
+        term = term.times(*share as f64 / left as f64);
+        *share = share.saturating_sub(1);
+        left -= 1;
+    }
+    for i in 1..=j {
+        term = term.times(f64::from(k - j + i) / f64::from(i));
+    }
+    term
 }
 
 /// `q^beta`: P[a given window of `beta` polls all succeed], which for the minority's choice is P[the window fails].
@@ -157,7 +183,7 @@ pub fn window_failure(q: &Probability, beta: u32) -> Probability {
 pub fn union_bound(window: &Probability, nodes: u64, polls: u64) -> Probability {
     let ln = window.ln + libm::log(nodes as f64) + libm::log(polls as f64);
     if nodes == 0 || polls == 0 || window.ln == f64::NEG_INFINITY {
-        return Probability { ln: f64::NEG_INFINITY, value: 0.0, complement: 1.0 };
+        return Probability::ZERO;
     }
     let ln = ln.min(0.0);
     Probability { ln, value: libm::exp(ln), complement: -libm::expm1(ln) }
@@ -286,6 +312,20 @@ pub enum AnalysisError {
         support: u64,
         /// The sample size.
         k: u16,
+    },
+    /// More nodes prefer 1 than are honest.
+    #[error("{ones} of {honest} honest nodes prefer 1")]
+    Ones {
+        /// The refused number.
+        ones: u64,
+        /// Honest nodes.
+        honest: u64,
+    },
+    /// Too many states or classes to enumerate.
+    #[error("more than {most} states")]
+    TooLarge {
+        /// The most that are enumerated.
+        most: usize,
     },
     /// A run of no polls.
     #[error("beta must be above zero")]
