@@ -2,6 +2,7 @@
 
 use crate::analysis::AnalysisError;
 use crate::checkpoint::CheckpointError;
+use crate::engine::EngineError;
 use crate::params::ParamError;
 use crate::poll::PollError;
 use crate::quorum::QuorumError;
@@ -43,6 +44,9 @@ pub enum Error {
     /// A figure cannot be computed.
     #[error(transparent)]
     Analysis(#[from] AnalysisError),
+    /// An engine refused a call.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// A simulated network could not be built or run on.
     #[cfg(feature = "simulate")]
     #[error(transparent)]

@@ -8,6 +8,7 @@ extern crate alloc;
 pub mod analysis;
 mod block;
 pub mod checkpoint;
+mod engine;
 mod error;
 mod flat;
 mod instance;
@@ -22,12 +23,16 @@ mod slush;
 mod snowball;
 mod snowflake;
 mod snowman;
+mod store;
 mod tree;
 mod votes;
 
 pub use rand_core;
 
 pub use block::{BlockId, BlockRef};
+pub use engine::{
+    Engine, EngineConfig, EngineError, Failure, Input, Load, Outcome, Output, Reason, StallReport, Timestamp,
+};
 pub use error::{Error, Result};
 pub use flat::Flat;
 pub use params::{Condition, MAX_CONDITIONS, ParamError, Params, ParamsBuilder};
@@ -40,5 +45,6 @@ pub use slush::Slush;
 pub use snowball::Snowball;
 pub use snowflake::{PollOutcome, Snowflake, Variant};
 pub use snowman::{AddError, Decision, Snowman};
+pub use store::{Block, BlockStore, MemoryStore, Record};
 pub use tree::Tree;
 pub use votes::{TooManyVotes, VoteBag};

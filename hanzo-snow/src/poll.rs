@@ -75,15 +75,24 @@ impl<Id: BlockId, N: Ord> PollSet<Id, N> {
     ///
     /// O(votes * depth) look-ups. A second or late answer, and one to an unknown poll or from a stranger, is ignored and
     /// counted.
-    pub fn vote(&mut self, poll: PollId, node: &N, vote: Id, blocks: &impl Ancestry<Id>) {
-        self.answer(poll, node, Some(vote), blocks);
+    ///
+    /// True unless it was ignored.
+    pub fn vote(&mut self, poll: PollId, node: &N, vote: Id, blocks: &impl Ancestry<Id>) -> bool {
+        self.answer(poll, node, Some(vote), blocks)
     }
 
     /// Notes that a validator will not answer; its weight is gone.
     ///
     /// Ignored and counted where [`vote`](Self::vote) would be.
-    pub fn drop_voter(&mut self, poll: PollId, node: &N, blocks: &impl Ancestry<Id>) {
-        self.answer(poll, node, None, blocks);
+    pub fn drop_voter(&mut self, poll: PollId, node: &N, blocks: &impl Ancestry<Id>) -> bool {
+        self.answer(poll, node, None, blocks)
+    }
+
+    /// Whether an answer of this validator to this poll would be taken.
+    #[must_use]
+    pub fn awaits(&self, poll: PollId, node: &N) -> bool {
+        let poll = self.position(poll).map(|at| &self.polls[at]).filter(|poll| !poll.finished);
+        poll.and_then(|poll| poll.waiting.get(node)).is_some_and(|&weight| weight > 0)
     }
 
     /// The oldest poll's result, once it has ended.
@@ -111,6 +120,12 @@ impl<Id: BlockId, N: Ord> PollSet<Id, N> {
         self.position(poll).map(|at| self.polls[at].finished)
     }
 
+    /// Votes that a held poll has so far; 0 for one that is not held.
+    #[must_use]
+    pub fn votes_of(&self, poll: PollId) -> u32 {
+        self.position(poll).map_or(0, |at| self.polls[at].votes.total())
+    }
+
     /// Answers ignored so far.
     #[must_use]
     pub const fn ignored(&self) -> Ignored {
@@ -121,27 +136,28 @@ impl<Id: BlockId, N: Ord> PollSet<Id, N> {
         self.polls.binary_search_by(|other| other.id.cmp(&poll)).ok()
     }
 
-    fn answer(&mut self, poll: PollId, node: &N, vote: Option<Id>, blocks: &impl Ancestry<Id>) {
+    fn answer(&mut self, poll: PollId, node: &N, vote: Option<Id>, blocks: &impl Ancestry<Id>) -> bool {
         let Some(at) = self.position(poll) else {
             self.ignored.unknown_poll += 1;
-            return;
+            return false;
         };
         let poll = &mut self.polls[at];
         let Some(weight) = poll.waiting.get_mut(node) else {
             self.ignored.unsampled += 1;
-            return;
+            return false;
         };
         // An answered validator stays with weight 0, to tell it from a stranger.
         let weight = core::mem::take(weight);
         if poll.finished || weight == 0 {
             self.ignored.late += 1;
-            return;
+            return false;
         }
         poll.outstanding -= weight;
         if let Some(vote) = vote {
             poll.votes.add(vote, weight);
         }
         poll.finished = poll.is_decided(&self.params, blocks);
+        true
     }
 }
 
@@ -170,6 +186,10 @@ impl<Id: BlockId, N> Poll<Id, N> {
                 .map(u32::from)
                 .any(|threshold| count < threshold && threshold <= count + self.outstanding)
         };
+        // Votes for one block count alike for it and all its ancestors.
+        if self.votes.iter().len() == 1 {
+            return !crosses(self.votes.total());
+        }
         // Votes of each block with those of its descendants.
         let mut counts: BTreeMap<Id, u32> = BTreeMap::new();
         for (vote, count) in self.votes.iter() {

@@ -154,6 +154,24 @@ impl<Id: BlockId> Snowman<Id> {
         Ok(self.walk(decisions))
     }
 
+    /// Accepts a child of the last accepted block that was decided by other means, and rejects its siblings with all
+    /// above them. False, and nothing happens, for any other block.
+    ///
+    /// For a liveness module beside Snow; votes play no part in it.
+    pub fn adopt(&mut self, id: &Id, decisions: &mut impl Extend<Decision<Id>>) -> bool {
+        let old = self.last_accepted;
+        let Some(&handle) = self.index.get(id) else { return false };
+        if handle == old || self.blocks[handle as usize].parent != old {
+            return false;
+        }
+        let left_preferred_path = self.accept(old, handle, decisions);
+        self.release(old);
+        if left_preferred_path {
+            self.rebuild_preferred(handle);
+        }
+        true
+    }
+
     /// Tip of the preferred chain: the block to build on and to answer queries with.
     #[must_use]
     pub fn preference(&self) -> Id {

@@ -187,13 +187,13 @@ proptest! {
             if polls.is_finished(poll) == Some(true) {
                 break;
             }
-            match answer {
+            let _taken = match answer {
                 Some((main, vote)) => {
                     let vote = if *main { ids[ids.len() - 2] } else { *vote.get(&ids) };
-                    polls.vote(poll, &(node as u16), vote, &chain);
+                    polls.vote(poll, &(node as u16), vote, &chain)
                 }
                 None => polls.drop_voter(poll, &(node as u16), &chain),
-            }
+            };
             answered += 1;
         }
         let result = polls.next_result().expect("every validator has answered").votes;
