@@ -156,7 +156,7 @@ impl<Id: BlockId, N: Ord> PollSet<Id, N> {
         if let Some(vote) = vote {
             poll.votes.add(vote, weight);
         }
-        poll.finished = poll.is_decided(&self.params, blocks);
+        poll.finished = is_decided(&self.params, &poll.votes, poll.outstanding, blocks);
         true
     }
 }
@@ -170,46 +170,53 @@ struct Poll<Id, N> {
     finished: bool,
 }
 
-impl<Id: BlockId, N> Poll<Id, N> {
-    /// Whether no answer still outstanding can change what the votes do.
-    fn is_decided(&self, params: &Params, blocks: &impl Ancestry<Id>) -> bool {
-        if self.outstanding == 0 || self.votes.total() + self.outstanding < u32::from(params.alpha_preference()) {
-            return true;
-        }
-        if self.votes.is_empty() {
-            return false;
-        }
-        let crosses = |count: u32| {
-            let thresholds = params.conditions().iter().map(|condition| condition.alpha_confidence);
-            thresholds
-                .chain([params.alpha_preference()])
-                .map(u32::from)
-                .any(|threshold| count < threshold && threshold <= count + self.outstanding)
-        };
-        // Votes for one block count alike for it and all its ancestors.
-        if self.votes.iter().len() == 1 {
-            return !crosses(self.votes.total());
-        }
-        // Votes of each block with those of its descendants.
-        let mut counts: BTreeMap<Id, u32> = BTreeMap::new();
-        for (vote, count) in self.votes.iter() {
-            let mut at = Some(vote);
-            while let Some(id) = at {
-                *counts.entry(id).or_insert(0) += count;
-                at = blocks.parent(&id);
-            }
-        }
-        if counts.values().any(|&count| crosses(count)) {
-            return false;
-        }
-        let mut siblings: BTreeMap<Id, Vec<(Id, u32)>> = BTreeMap::new();
-        for (&id, &count) in &counts {
-            if let Some(parent) = blocks.parent(&id) {
-                siblings.entry(parent).or_default().push((id, count));
-            }
-        }
-        !siblings.into_values().any(|children| shared_prefixes(children).into_iter().any(crosses))
+/// Whether none of the `outstanding` answers can change what the votes do.
+pub(crate) fn is_decided<Id: BlockId>(
+    params: &Params,
+    votes: &VoteBag<Id>,
+    outstanding: u32,
+    blocks: &impl Ancestry<Id>,
+) -> bool {
+    if outstanding == 0 || votes.total() + outstanding < u32::from(params.alpha_preference()) {
+        return true;
     }
+    if votes.is_empty() {
+        return false;
+    }
+    let crosses = |count: u32| {
+        let thresholds = params.conditions().iter().map(|condition| condition.alpha_confidence);
+        thresholds
+            .chain([params.alpha_preference()])
+            .map(u32::from)
+            .any(|threshold| count < threshold && threshold <= count + outstanding)
+    };
+    // Votes for one block count alike for it and all its ancestors.
+    if votes.iter().len() == 1 {
+        return !crosses(votes.total());
+    }
+    // All votes together are those of the last accepted block with its descendants.
+    if crosses(votes.total()) && votes.iter().all(|(id, _)| blocks.parent(&id).is_some()) {
+        return false;
+    }
+    // Votes of each block with those of its descendants.
+    let mut counts: BTreeMap<Id, u32> = BTreeMap::new();
+    for (vote, count) in votes.iter() {
+        let mut at = Some(vote);
+        while let Some(id) = at {
+            *counts.entry(id).or_insert(0) += count;
+            at = blocks.parent(&id);
+        }
+    }
+    if counts.values().any(|&count| crosses(count)) {
+        return false;
+    }
+    let mut siblings: BTreeMap<Id, Vec<(Id, u32)>> = BTreeMap::new();
+    for (&id, &count) in &counts {
+        if let Some(parent) = blocks.parent(&id) {
+            siblings.entry(parent).or_default().push((id, count));
+        }
+    }
+    !siblings.into_values().any(|children| shared_prefixes(children).into_iter().any(crosses))
 }
 
 /// The votes of each group of ids that shares a non-empty bit prefix and then splits.

@@ -1,9 +1,15 @@
-//! A whole network in one process, reproducible from a seed.
+//! Whole networks in one process, reproducible from a seed.
 //!
-//! Rounds are in lock-step: every node polls on the preferences that all nodes had at the start of the round, and no
-//! message is late or lost. Latency, loss and restarts are not modelled.
+//! A [`Simulation`] plays every message between [`Engine`](crate::Engine)s: latency, loss, partitions, crashes and
+//! Byzantine nodes. A [`Network`] is poll by poll instead and takes many thousand nodes: in lock-step rounds, where every
+//! node polls on the preferences that all nodes had at the start of the round, or
+//! [over links with latency](Network::run_over).
 
+mod adversary;
 mod builder;
+mod links;
+mod simulation;
+mod timed;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -12,7 +18,11 @@ use alloc::vec::Vec;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
+pub use adversary::{Adversary, Answer, Byzantine, Query, Service, View};
 pub use builder::NetworkBuilder;
+pub use links::{Fault, Faults, Latency};
+pub use simulation::{Simulation, SimulationBuilder, SimulationReport};
+pub use timed::TimedFinality;
 
 use crate::block::BlockRef;
 use crate::params::{ParamError, Params};
@@ -467,6 +477,17 @@ pub enum SimulateError {
         first: usize,
         /// A node that accepted another.
         second: usize,
+    },
+    /// A latency that does not fit the network: no delays, not ascending, or not one region a node.
+    #[error("the latency does not fit the network")]
+    Latency,
+    /// An honest node has told of an acceptance that was not durable.
+    #[error("node {node} has told of height {height} before it was durable")]
+    NotDurable {
+        /// The node.
+        node: usize,
+        /// The height.
+        height: u64,
     },
     /// The rounds allowed were not enough.
     #[error("{undecided} nodes are undecided after {rounds} rounds")]

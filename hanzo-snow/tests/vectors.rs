@@ -218,10 +218,11 @@ fn poll_traces() {
         let poll = polls.open(sample).unwrap();
         for (at, step) in case["steps"].as_array().unwrap().iter().enumerate() {
             let node = number(&step["validator"]);
-            match step.get("vote") {
+            let taken = match step.get("vote") {
                 Some(vote) => polls.vote(poll, &node, id(vote), &parent_of),
                 None => polls.drop_voter(poll, &node, &parent_of),
-            }
+            };
+            assert!(taken, "case {name} step {at}");
             assert_eq!(polls.is_finished(poll), step["finished"].as_bool(), "case {name} step {at}");
         }
         assert_eq!(polls.next_result().unwrap().votes, votes(&case["result"]), "case {name}");

@@ -156,7 +156,11 @@ impl<Id: BlockId, N: Clone + Ord> Blocks<Id, N> {
         self.remove(id)
     }
 
-    /// Whether the block is an own one not yet sent; asked once.
+    pub(super) fn is_unsent(&self, id: &Id) -> bool {
+        self.unsent.contains(id)
+    }
+
+    /// The block if it is an own one not yet sent; asked once.
     pub(super) fn take_unsent(&mut self, id: &Id) -> Option<Block<Id>> {
         if self.unsent.remove(id) { self.get(id).cloned() } else { None }
     }
@@ -286,6 +290,10 @@ impl<Id: BlockId, N: Clone + Ord, R: Rng> Engine<Id, N, R> {
                 return Outcome::Ignored(if wrong { Reason::WrongHeight } else { Reason::Decided });
             }
         };
+        if !self.fits_above(&block) {
+            self.fetches.remove(&id);
+            return Outcome::Ignored(Reason::WrongHeight);
+        }
         if let Some(orphan) = self.blocks.orphan_to_drop(&from, Self::BLOCKS_PER_PEER, state) {
             // What waits on it goes on waiting, for it to be fetched again.
             self.release_votes(&orphan);
@@ -309,6 +317,21 @@ impl<Id: BlockId, N: Clone + Ord, R: Rng> Engine<Id, N, R> {
             }
         }
         Outcome::Taken
+    }
+
+    /// Drops the blocks that wait for this one and claim another height than the one above it. False if the block was
+    /// wanted for nothing else: whoever invents ancestors cannot make a node ask on and on.
+    fn fits_above(&mut self, block: &Block<Id>) -> bool {
+        let id = &block.header.id;
+        let children = self.blocks.children(id);
+        let (good, bad): (Vec<Id>, Vec<Id>) = children.into_iter().partition(|child| {
+            self.blocks.get(child).is_some_and(|child| Some(child.header.height) == block.header.height.checked_add(1))
+        });
+        for child in &bad {
+            self.drop_waiting(child);
+        }
+        let voted_for = self.open.values().any(|open| open.held.values().any(|(preferred, _)| preferred == id));
+        bad.is_empty() || !good.is_empty() || voted_for
     }
 
     pub(super) fn take_own_block(&mut self, block: Block<Id>) -> Outcome {

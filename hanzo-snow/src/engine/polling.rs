@@ -145,7 +145,7 @@ impl<Id: BlockId, N: Clone + Ord, R: Rng> Engine<Id, N, R> {
         }
     }
 
-    /// Opens polls up to the limit; whether one was opened.
+    /// Opens polls up to the limit, and one for an own block that nobody has seen; whether one was opened.
     fn open_polls(&mut self) -> bool {
         let params = self.config.params;
         let most = u64::from(params.max_outstanding());
@@ -153,7 +153,9 @@ impl<Id: BlockId, N: Clone + Ord, R: Rng> Engine<Id, N, R> {
         while self.chain.processing_len() > 0
             && !self.frozen
             && self.retry_at.is_none()
-            && self.polls.len() < usize::from(params.concurrent_repolls())
+            // An own block is sent at once.
+            && (self.polls.len() < usize::from(params.concurrent_repolls())
+                || self.blocks.is_unsent(&self.chain.preference()))
             && (self.persisting.len() as u64) < most
         {
             let mut sample = Vec::new();

@@ -161,6 +161,6 @@ impl NetworkBuilder {
 }
 
 /// A stream of its own for each purpose: seed = SHA-256(seed u64 big-endian | label).
-fn stream(seed: u64, label: &str) -> ChaCha8Rng {
+pub(super) fn stream(seed: u64, label: &str) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(Sha256::new().chain_update(seed.to_be_bytes()).chain_update(label).finalize().into())
 }

@@ -1,0 +1,754 @@
+//! Engines that send each other messages: latency, loss, faults, adversaries.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BinaryHeap};
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::Rng;
+use sha2::{Digest, Sha256};
+
+use super::adversary::{Adversary, Chains, Query, Service, View};
+use super::builder::stream;
+use super::links::{Fault, Faults, Latency, happens};
+use super::{Id, SimulateError};
+use crate::block::BlockRef;
+use crate::engine::{Engine, EngineConfig, Input, Output, StallReport, Timestamp};
+use crate::params::Params;
+use crate::poll::PollId;
+use crate::sampler::ValidatorSet;
+use crate::sampler::units::below;
+use crate::snowman::Snowman;
+use crate::store::{Block, BlockStore, MemoryStore, Record};
+
+type Node = Engine<Id, usize, ChaCha8Rng>;
+
+/// Settings of a [`Simulation`].
+#[derive(Debug)]
+pub struct SimulationBuilder {
+    stakes: Vec<u64>,
+    params: Params,
+    include_self: bool,
+    seed: u64,
+    latency: Latency,
+    links: Faults,
+    verify: u64,
+    persist: u64,
+    block_bytes: usize,
+    plan: Vec<(u64, Fault)>,
+    proposals: Vec<(u64, usize)>,
+    byzantine: BTreeMap<usize, Box<dyn Adversary>>,
+}
+
+impl SimulationBuilder {
+    /// Parameters of every node; the production setting unless set.
+    #[must_use]
+    pub const fn params(mut self, params: Params) -> Self {
+        self.params = params;
+        self
+    }
+
+    /// Whether nodes sample their own stake.
+    #[must_use]
+    pub const fn include_self(mut self, include: bool) -> Self {
+        self.include_self = include;
+        self
+    }
+
+    /// Seed of all that is drawn; 0 unless set.
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Delay of messages; 1 ms unless set.
+    #[must_use]
+    pub fn latency(mut self, latency: Latency) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    /// What else links do.
+    #[must_use]
+    pub const fn links(mut self, links: Faults) -> Self {
+        self.links = links;
+        self
+    }
+
+    /// Nanoseconds that verifying a block and making it durable take; 0.1 and 1 ms unless set.
+    #[must_use]
+    pub const fn costs(mut self, verify: u64, persist: u64) -> Self {
+        self.verify = verify;
+        self.persist = persist;
+        self
+    }
+
+    /// Bytes of a block; 1,000 unless set.
+    #[must_use]
+    pub const fn block_bytes(mut self, bytes: usize) -> Self {
+        self.block_bytes = bytes;
+        self
+    }
+
+    /// Lets something happen at a moment, in nanoseconds.
+    #[must_use]
+    pub fn fault(mut self, at: u64, fault: Fault) -> Self {
+        self.plan.push((at, fault));
+        self
+    }
+
+    /// Gives a node something to build a block of, at a moment in nanoseconds.
+    #[must_use]
+    pub fn propose(mut self, at: u64, node: usize) -> Self {
+        self.proposals.push((at, node));
+        self
+    }
+
+    /// `count` proposals, one every `interval` nanoseconds, the nodes in turn.
+    #[must_use]
+    pub fn propose_every(mut self, interval: u64, count: u64) -> Self {
+        let nodes = self.stakes.len().max(1) as u64;
+        self.proposals.extend((0..count).map(|i| (i.saturating_mul(interval), (i % nodes) as usize)));
+        self
+    }
+
+    /// Makes a node Byzantine.
+    #[must_use]
+    pub fn byzantine(mut self, node: usize, adversary: impl Adversary + 'static) -> Self {
+        self.byzantine.insert(node, Box::new(adversary));
+        self
+    }
+
+    /// Builds the network, all nodes up and connected at time 0.
+    ///
+    /// # Errors
+    /// [`SimulateError`] for refused stakes or latency, a node that is not there, no honest node, or a sample that cannot be
+    /// drawn.
+    pub fn build(self) -> Result<Simulation, SimulateError> {
+        let nodes = self.stakes.len();
+        let validators = ValidatorSet::new(self.stakes.into_iter().enumerate())?;
+        self.latency.check(nodes)?;
+        let named = self.byzantine.keys().chain(self.proposals.iter().map(|(_, node)| node));
+        let faults = self.plan.iter().filter_map(|(_, fault)| match fault {
+            Fault::Crash(node) | Fault::Restart(node) | Fault::RestartEmpty(node) => Some(node),
+            Fault::Slow(node, _) | Fault::ClockJump(node, _) => Some(node),
+            _ => None,
+        });
+        if let Some(&node) = named.chain(faults).find(|&&node| node >= nodes) {
+            return Err(SimulateError::UnknownNode { node, nodes });
+        }
+        if self.byzantine.len() == nodes {
+            return Err(SimulateError::NoHonestNode);
+        }
+        let genesis = BlockRef { id: [0; 32], parent: [0; 32], height: 0 };
+        let mut simulation = Simulation {
+            params: self.params,
+            include_self: self.include_self,
+            validators,
+            peers: Vec::new(),
+            latency: self.latency,
+            links: self.links,
+            verify: self.verify,
+            persist: self.persist,
+            block_bytes: self.block_bytes,
+            plan: Vec::new(),
+            groups: None,
+            queue: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            sequence: 0,
+            now: 0,
+            network: stream(self.seed, "network"),
+            seeds: stream(self.seed, "nodes"),
+            gossip: stream(self.seed, "gossip"),
+            trace: Sha256::new(),
+            genesis,
+            blocks: BTreeMap::new(),
+            accepted: Vec::new(),
+            broken: None,
+            report: SimulationReport::default(),
+        };
+        let mut byzantine = self.byzantine;
+        for node in 0..nodes {
+            let adversary = byzantine.remove(&node);
+            let engine = if adversary.is_none() { Some(Box::new(simulation.engine(node, genesis)?)) } else { None };
+            simulation.peers.push(Peer {
+                engine,
+                adversary,
+                store: MemoryStore::default(),
+                incarnation: 0,
+                clock: 0,
+                slow: 1_000,
+                wake: None,
+                busy_until: 0,
+            });
+        }
+        for node in 0..nodes {
+            simulation.connect_all(node);
+        }
+        for (at, fault) in self.plan {
+            simulation.plan.push(fault);
+            simulation.schedule(at, Event::Fault(simulation.plan.len() - 1));
+        }
+        for (at, node) in self.proposals {
+            simulation.schedule(at, Event::Propose(node));
+        }
+        Ok(simulation)
+    }
+}
+
+/// A network of [`Engine`]s over simulated links, event by event.
+///
+/// Integers only, and one random stream for each purpose: the same settings give the same trace on every platform. After
+/// every event two things are checked: no two honest nodes accept different blocks at a height, and no honest node tells of
+/// an acceptance that is not durable.
+///
+/// ```
+/// use hanzo_snow::simulate::{Byzantine, Latency, Simulation};
+/// use hanzo_snow::Params;
+///
+/// let params = Params::builder().k(10).alpha_preference(7).conditions([(7, 8)]).build()?;
+/// let mut network = Simulation::builder([1_000; 12])
+///     .params(params)
+///     .latency(Latency::Uniform { min: 20_000_000, max: 60_000_000 })
+///     .byzantine(11, Byzantine::Minority)
+///     .propose_every(500_000_000, 4)
+///     .build()?;
+/// network.run_until(20_000_000_000)?;
+/// assert_eq!(network.accepted_everywhere(), 4);
+/// # Ok::<(), hanzo_snow::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Simulation {
+    params: Params,
+    include_self: bool,
+    validators: ValidatorSet<usize>,
+    peers: Vec<Peer>,
+    latency: Latency,
+    links: Faults,
+    verify: u64,
+    persist: u64,
+    block_bytes: usize,
+    plan: Vec<Fault>,
+    groups: Option<Vec<usize>>,
+    queue: BinaryHeap<Reverse<(u64, u64)>>,
+    events: BTreeMap<u64, Event>,
+    sequence: u64,
+    now: u64,
+    network: ChaCha8Rng,
+    seeds: ChaCha8Rng,
+    gossip: ChaCha8Rng,
+    trace: Sha256,
+    genesis: BlockRef<Id>,
+    /// Every valid block, with the moment it was made.
+    blocks: BTreeMap<Id, (Block<Id>, u64)>,
+    /// The block accepted at each height above genesis, and by whom first.
+    accepted: Vec<(Id, usize)>,
+    broken: Option<SimulateError>,
+    report: SimulationReport,
+}
+
+/// What a [`Simulation`] has seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SimulationReport {
+    /// Messages sent, those lost included.
+    pub messages: u64,
+    /// Messages lost to links, partitions and nodes that were down.
+    pub lost: u64,
+    /// Bytes sent, by a rough size of each message.
+    pub bytes: u64,
+    /// Blocks built.
+    pub built: u64,
+    /// For each acceptance of a block by a node: nanoseconds since the block was built. In order of acceptance.
+    pub finality: Vec<u64>,
+    /// Reports of stalls: when, by whom, what.
+    pub stalls: Vec<(u64, usize, StallReport<Id>)>,
+}
+
+impl SimulationReport {
+    /// The `per_mille` quantile of the time to finality, in nanoseconds; `None` where nothing was accepted.
+    #[must_use]
+    pub fn finality_quantile(&self, per_mille: u32) -> Option<u64> {
+        let mut times = self.finality.clone();
+        times.sort_unstable();
+        let last = times.len().checked_sub(1)?;
+        times.get((last as u64 * u64::from(per_mille.min(1_000)) / 1_000) as usize).copied()
+    }
+}
+
+#[derive(Debug)]
+struct Peer {
+    /// `None` while down, and for Byzantine nodes.
+    engine: Option<Box<Node>>,
+    adversary: Option<Box<dyn Adversary>>,
+    store: MemoryStore<Id>,
+    /// Events of an earlier life are void.
+    incarnation: u32,
+    /// What the node's clock is ahead.
+    clock: i64,
+    slow: u32,
+    wake: Option<u64>,
+    busy_until: u64,
+}
+
+impl Peer {
+    fn clock_at(&self, now: u64) -> Timestamp {
+        Timestamp::from_nanos(now.saturating_add_signed(self.clock))
+    }
+}
+
+#[derive(Debug)]
+enum Event {
+    Deliver { from: usize, to: usize, message: Message },
+    Wake(usize),
+    Verified { node: usize, incarnation: u32, id: Id },
+    Persisted { node: usize, incarnation: u32, token: u64, records: Vec<Record<Id>> },
+    Fault(usize),
+    Propose(usize),
+}
+
+#[derive(Debug, Clone)]
+enum Message {
+    Query { poll: u64, block: Id, push: Option<Block<Id>> },
+    Vote { poll: u64, preferred: Id, accepted: Id, accepted_height: u64 },
+    Get(Id),
+    Block(Block<Id>),
+    Missing(Id),
+    Tip { id: Id, height: u64 },
+}
+
+impl Message {
+    /// Bytes on the wire: ids of 32, numbers of 8, an envelope of 64.
+    fn size(&self) -> u64 {
+        64 + match self {
+            Self::Query { push, .. } => 40 + push.as_ref().map_or(0, |block| block.bytes.len() as u64),
+            Self::Vote { .. } => 80,
+            Self::Get(_) | Self::Missing(_) => 32,
+            Self::Block(block) => 72 + block.bytes.len() as u64,
+            Self::Tip { .. } => 40,
+        }
+    }
+}
+
+impl Chains for Vec<Peer> {
+    fn nodes(&self) -> usize {
+        self.len()
+    }
+
+    fn chain(&self, node: usize) -> Option<&Snowman<Id>> {
+        self.get(node)?.engine.as_ref().map(|engine| engine.chain())
+    }
+}
+
+impl Simulation {
+    /// A network of one node for each stake; node `i` is the validator with the `i`th stake.
+    #[must_use]
+    pub fn builder(stakes: impl IntoIterator<Item = u64>) -> SimulationBuilder {
+        SimulationBuilder {
+            stakes: stakes.into_iter().collect(),
+            params: Params::AVALANCHE,
+            include_self: false,
+            seed: 0,
+            latency: Latency::Constant(1_000_000),
+            links: Faults::default(),
+            verify: 100_000,
+            persist: 1_000_000,
+            block_bytes: 1_000,
+            plan: Vec::new(),
+            proposals: Vec::new(),
+            byzantine: BTreeMap::new(),
+        }
+    }
+
+    /// Runs all events up to a moment, in nanoseconds since the start.
+    ///
+    /// # Errors
+    /// [`SimulateError::Disagreement`] and [`SimulateError::NotDurable`] once an invariant is broken; every later call
+    /// returns the same.
+    pub fn run_until(&mut self, until: u64) -> Result<(), SimulateError> {
+        while let Some(&Reverse((at, sequence))) = self.queue.peek().filter(|Reverse((at, _))| *at <= until) {
+            if let Some(broken) = self.broken {
+                return Err(broken);
+            }
+            self.queue.pop();
+            self.now = at;
+            if let Some(event) = self.events.remove(&sequence) {
+                self.run(event);
+            }
+        }
+        self.now = self.now.max(until);
+        self.broken.map_or(Ok(()), Err)
+    }
+
+    /// Nanoseconds since the start.
+    #[must_use]
+    pub const fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// How many blocks above genesis every honest node that is up has accepted.
+    #[must_use]
+    pub fn accepted_everywhere(&self) -> u64 {
+        self.peers
+            .iter()
+            .filter_map(|peer| peer.engine.as_ref())
+            .map(|engine| engine.durable().height)
+            .min()
+            .unwrap_or(0)
+    }
+
+    /// How many blocks above genesis some honest node has accepted.
+    #[must_use]
+    pub const fn accepted_somewhere(&self) -> u64 {
+        self.accepted.len() as u64
+    }
+
+    /// The engine of an honest node that is up.
+    #[must_use]
+    pub fn engine_of(&self, node: usize) -> Option<&Engine<Id, usize, impl Rng + use<>>> {
+        self.peers.get(node)?.engine.as_deref()
+    }
+
+    /// What was seen so far.
+    #[must_use]
+    pub const fn report(&self) -> &SimulationReport {
+        &self.report
+    }
+
+    /// SHA-256 over all events so far: equal for equal runs.
+    #[must_use]
+    pub fn trace_hash(&self) -> [u8; 32] {
+        self.trace.clone().finalize().into()
+    }
+
+    fn engine(&mut self, node: usize, tip: BlockRef<Id>) -> Result<Node, SimulateError> {
+        let config = EngineConfig::new(node, self.params).include_self(self.include_self);
+        let mut seed = [0; 32];
+        self.seeds.fill_bytes(&mut seed);
+        let rng = <ChaCha8Rng as rand_core::SeedableRng>::from_seed(seed);
+        Engine::new(config, self.validators.clone(), tip, rng).map_err(|error| match error {
+            crate::engine::EngineError::Sample(error) => error.into(),
+            _ => SimulateError::NoHonestNode,
+        })
+    }
+
+    fn schedule(&mut self, at: u64, event: Event) {
+        self.queue.push(Reverse((at.max(self.now), self.sequence)));
+        self.events.insert(self.sequence, event);
+        self.sequence += 1;
+    }
+
+    fn is_up(&self, node: usize) -> bool {
+        self.peers[node].engine.is_some() || self.peers[node].adversary.is_some()
+    }
+
+    fn note(&mut self, kind: u8, a: usize, b: usize, id: &Id) {
+        self.trace.update([kind]);
+        for number in [self.now, a as u64, b as u64] {
+            self.trace.update(number.to_be_bytes());
+        }
+        self.trace.update(id);
+    }
+
+    fn send(&mut self, from: usize, to: usize, message: Message, held_back: u64) {
+        let size = message.size();
+        self.report.messages += 1;
+        self.report.bytes += size;
+        let apart = self.groups.as_ref().is_some_and(|groups| {
+            let group = |node: usize| groups.get(node).copied().unwrap_or(0);
+            group(from) != group(to)
+        });
+        let lost = happens(self.links.drop_per_mille, &mut self.network);
+        if apart || lost {
+            self.report.lost += 1;
+            return;
+        }
+        let mut leaves = self.now.saturating_add(held_back);
+        let sending = size.saturating_mul(1_000_000_000).checked_div(self.links.uplink_bytes_per_second);
+        if let Some(sending) = sending {
+            leaves = leaves.max(self.peers[from].busy_until).saturating_add(sending);
+            self.peers[from].busy_until = leaves;
+        }
+        let copies = 1 + u32::from(happens(self.links.duplicate_per_mille, &mut self.network));
+        for _ in 0..copies {
+            let mut delay = self.latency.draw(from, to, &mut self.network);
+            if happens(self.links.reorder_per_mille, &mut self.network) {
+                delay = delay.saturating_mul(1 + below(4, &mut self.network));
+            }
+            for slow in [self.peers[from].slow, self.peers[to].slow] {
+                delay = (u128::from(delay) * u128::from(slow) / 1_000).min(u128::from(u64::MAX)) as u64;
+            }
+            self.schedule(leaves.saturating_add(delay), Event::Deliver { from, to, message: message.clone() });
+        }
+    }
+
+    fn run(&mut self, event: Event) {
+        match event {
+            Event::Deliver { from, to, message } => {
+                if !self.is_up(to) {
+                    self.report.lost += 1;
+                } else if self.peers[to].adversary.is_some() {
+                    self.deceive(from, to, &message);
+                } else {
+                    self.deliver(from, to, message);
+                }
+            }
+            Event::Wake(node) => {
+                if self.peers[node].wake == Some(self.now) {
+                    self.peers[node].wake = None;
+                    self.tell(node, Input::Tick);
+                }
+            }
+            Event::Verified { node, incarnation, id } if self.peers[node].incarnation == incarnation => {
+                let ok = self.blocks.contains_key(&id);
+                self.tell(node, Input::Verified { id, ok });
+            }
+            Event::Persisted { node, incarnation, token, records } if self.peers[node].incarnation == incarnation => {
+                // Memory does not fail.
+                let _ = self.peers[node].store.append(&records);
+                self.tell(node, Input::Persisted(token));
+            }
+            Event::Verified { .. } | Event::Persisted { .. } => {}
+            Event::Fault(at) => self.befall(self.plan[at].clone()),
+            Event::Propose(node) => self.propose(node),
+        }
+    }
+
+    fn deliver(&mut self, from: usize, to: usize, message: Message) {
+        match message {
+            Message::Query { poll, block, push } => {
+                self.note(1, from, to, &block);
+                if let Some(block) = push {
+                    self.tell(to, Input::Block { block, from: Some(from) });
+                }
+                self.tell(to, Input::Query { from, request: poll, block });
+            }
+            Message::Vote { poll, preferred, accepted, accepted_height } => {
+                self.note(2, from, to, &preferred);
+                let poll = PollId::from_u64(poll);
+                self.tell(to, Input::Vote { poll, from, preferred, accepted, accepted_height });
+            }
+            Message::Get(id) => {
+                self.note(3, from, to, &id);
+                let peer = &self.peers[to];
+                let held = peer.engine.as_ref().and_then(|engine| engine.block(&id)).or_else(|| peer.store.block(&id));
+                let answer = held.cloned().map_or(Message::Missing(id), Message::Block);
+                self.send(to, from, answer, 0);
+            }
+            Message::Block(block) => {
+                self.note(4, from, to, &block.header.id);
+                self.tell(to, Input::Block { block, from: Some(from) });
+            }
+            Message::Missing(id) => {
+                self.note(5, from, to, &id);
+                self.tell(to, Input::FetchFailed { id });
+            }
+            Message::Tip { id, height } => {
+                self.note(6, from, to, &id);
+                self.tell(to, Input::Tip { from, id, height });
+            }
+        }
+    }
+
+    /// A message reaches a Byzantine node.
+    fn deceive(&mut self, from: usize, to: usize, message: &Message) {
+        let Some(mut adversary) = self.peers[to].adversary.take() else { return };
+        let query_timeout = u64::try_from(self.params.query_timeout().as_nanos()).unwrap_or(u64::MAX);
+        let view = View { now: self.now, query_timeout, chains: &self.peers };
+        match message {
+            Message::Query { poll, block, .. } => {
+                let answers = adversary.answer(&view, &Query { node: to, from, block: *block });
+                let made_up = adversary.flood();
+                self.note(7, from, to, block);
+                for answer in answers {
+                    let vote = Message::Vote {
+                        poll: *poll,
+                        preferred: answer.preferred,
+                        accepted: self.genesis.id,
+                        accepted_height: 0,
+                    };
+                    self.send(to, from, vote, answer.delay);
+                }
+                for _ in 0..made_up {
+                    let mut block = [0; 32];
+                    self.network.fill_bytes(&mut block);
+                    self.send(to, from, Message::Query { poll: u64::MAX, block, push: None }, 0);
+                }
+            }
+            Message::Get(id) => {
+                let block = self.blocks.get(id).map(|(block, _)| block.clone());
+                match (adversary.serve(&view, id), block) {
+                    (Service::Honest, Some(block)) => self.send(to, from, Message::Block(block), 0),
+                    (Service::Honest, None) => self.send(to, from, Message::Missing(*id), 0),
+                    (Service::Garbage, _) => {
+                        let mut header = BlockRef { id: *id, parent: *id, height: 1_000 + self.now % 7 };
+                        self.network.fill_bytes(&mut header.parent);
+                        self.send(to, from, Message::Block(Block { header, bytes: [].into() }), 0);
+                    }
+                    (Service::Silence, _) => {}
+                }
+            }
+            _ => {}
+        }
+        self.peers[to].adversary = Some(adversary);
+    }
+
+    /// Gives an input to an honest node and does what it wants.
+    fn tell(&mut self, node: usize, input: Input<Id, usize>) {
+        let clock = self.peers[node].clock_at(self.now);
+        let Some(engine) = self.peers[node].engine.as_mut() else { return };
+        // Refused is only a changed validator set, of which there is none.
+        let _ = engine.handle(clock, input);
+        let incarnation = self.peers[node].incarnation;
+        while let Some(output) = self.peers[node].engine.as_mut().and_then(|engine| engine.poll_output()) {
+            match output {
+                Output::Query { poll, to, block, push } => {
+                    self.send(node, to, Message::Query { poll: poll.to_u64(), block, push }, 0);
+                }
+                Output::Respond { to, request, preferred, accepted, accepted_height } => {
+                    let durable = self.peers[node].store.tip().ok().flatten().map_or(0, |tip| tip.height);
+                    if accepted_height > durable {
+                        self.broken.get_or_insert(SimulateError::NotDurable { node, height: accepted_height });
+                    }
+                    let vote = Message::Vote { poll: request, preferred, accepted, accepted_height };
+                    self.send(node, to, vote, 0);
+                }
+                Output::Fetch { from, id } => self.send(node, from, Message::Get(id), 0),
+                Output::Verify(id) => {
+                    self.schedule(self.now.saturating_add(self.verify), Event::Verified { node, incarnation, id });
+                }
+                Output::Persist { token, records } => {
+                    let at = self.now.saturating_add(self.persist);
+                    self.schedule(at, Event::Persisted { node, incarnation, token, records });
+                }
+                Output::Accepted { id, height } => self.accept(node, id, height),
+                Output::BuildBlock { parent, height } => {
+                    let block = self.build(node, parent, height, 0);
+                    if let Some(engine) = self.peers[node].engine.as_mut() {
+                        let _ = engine.handle(clock, Input::Block { block, from: None });
+                    }
+                }
+                Output::Gossip { id, height } => {
+                    for _ in 0..self.peers.len().min(4) {
+                        let to = below(self.peers.len() as u64, &mut self.gossip) as usize;
+                        if to != node {
+                            self.send(node, to, Message::Tip { id, height }, 0);
+                        }
+                    }
+                }
+                Output::Stalled(report) => self.report.stalls.push((self.now, node, report)),
+                Output::Rejected { .. } | Output::Confirmed { .. } => {}
+            }
+        }
+        let peer = &self.peers[node];
+        let timeout = peer.engine.as_ref().and_then(|engine| engine.poll_timeout());
+        if let Some(timeout) = timeout {
+            // At least a nanosecond on, so that time passes.
+            let at = i128::from(timeout.as_nanos()) - i128::from(peer.clock);
+            let at = u64::try_from(at.max(i128::from(self.now) + 1)).unwrap_or(u64::MAX);
+            if peer.wake.is_none_or(|wake| at < wake) {
+                self.peers[node].wake = Some(at);
+                self.schedule(at, Event::Wake(node));
+            }
+        }
+    }
+
+    fn build(&mut self, node: usize, parent: Id, height: u64, variant: u8) -> Block<Id> {
+        let id = Sha256::new()
+            .chain_update(parent)
+            .chain_update(height.to_be_bytes())
+            .chain_update((node as u64).to_be_bytes())
+            .chain_update(self.report.built.to_be_bytes())
+            .chain_update([variant])
+            .finalize();
+        let block = Block {
+            header: BlockRef { id: id.into(), parent, height },
+            bytes: alloc::vec![variant; self.block_bytes].into(),
+        };
+        self.report.built += 1;
+        self.blocks.insert(block.header.id, (block.clone(), self.now));
+        block
+    }
+
+    fn accept(&mut self, node: usize, id: Id, height: u64) {
+        self.note(8, node, 0, &id);
+        if let Some((_, built)) = self.blocks.get(&id) {
+            self.report.finality.push(self.now - built);
+        }
+        let at = (height - 1) as usize;
+        if at == self.accepted.len() {
+            self.accepted.push((id, node));
+        }
+        let known = self.accepted.get(at).copied();
+        if let Some((_, first)) = known.filter(|(other, _)| *other != id) {
+            self.broken.get_or_insert(SimulateError::Disagreement { height, first, second: node });
+        }
+    }
+
+    fn propose(&mut self, node: usize) {
+        let Some(adversary) = self.peers[node].adversary.as_mut() else {
+            self.tell(node, Input::Pending);
+            return;
+        };
+        let count = adversary.conflicting_blocks();
+        let view = View { now: self.now, query_timeout: 0, chains: &self.peers };
+        let Some(parent) = view.majority().filter(|_| count > 0) else { return };
+        let height = 1 + self.blocks.get(&parent).map_or(0, |(block, _)| block.header.height);
+        let blocks: Vec<Block<Id>> = (0..count).map(|i| self.build(node, parent, height, i as u8)).collect();
+        for to in (0..self.peers.len()).filter(|&to| to != node) {
+            self.send(node, to, Message::Block(blocks[to % count].clone()), 0);
+        }
+    }
+
+    fn connect_all(&mut self, node: usize) {
+        for other in 0..self.peers.len() {
+            if other != node && self.is_up(other) {
+                self.tell(node, Input::Connected(other));
+            }
+        }
+    }
+
+    fn befall(&mut self, fault: Fault) {
+        match fault {
+            Fault::Crash(node) => {
+                if self.peers[node].engine.take().is_some() {
+                    self.peers[node].incarnation += 1;
+                    for other in 0..self.peers.len() {
+                        self.tell(other, Input::Disconnected(node));
+                    }
+                }
+            }
+            Fault::Restart(node) => self.restart(node),
+            Fault::RestartEmpty(node) => {
+                self.peers[node].store = MemoryStore::default();
+                self.restart(node);
+            }
+            Fault::Partition(groups) => self.groups = Some(groups),
+            Fault::Heal => self.groups = None,
+            Fault::Slow(node, per_mille) => self.peers[node].slow = per_mille,
+            Fault::ClockJump(node, by) => {
+                self.peers[node].clock = self.peers[node].clock.saturating_add(by);
+                self.peers[node].wake = None;
+                self.tell(node, Input::Tick);
+            }
+        }
+    }
+
+    fn restart(&mut self, node: usize) {
+        if self.peers[node].adversary.is_some() {
+            return;
+        }
+        let tip = self.peers[node].store.tip().ok().flatten().unwrap_or(self.genesis);
+        // The same settings built a node before.
+        let Ok(engine) = self.engine(node, tip) else { return };
+        self.peers[node].incarnation += 1;
+        self.peers[node].wake = None;
+        self.peers[node].engine = Some(Box::new(engine));
+        self.connect_all(node);
+        for other in (0..self.peers.len()).filter(|&other| other != node) {
+            self.tell(other, Input::Connected(node));
+        }
+    }
+}
