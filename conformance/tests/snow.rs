@@ -1,6 +1,7 @@
-//! Model check of Snowflake: every interleaving of polls of four nodes, each of which asks the other three.
+//! Model checks of Snowflake (every interleaving of polls of four nodes, each of which asks the other three) and of a
+//! Snowman chain (every order of adding four blocks and polling for them).
 
-use hanzo_snow::{Params, Snowflake};
+use hanzo_snow::{BlockRef, Decision, Params, Snowflake, Snowman, Variant, VoteBag};
 use stateright::{Checker, Model, Property};
 
 /// Four nodes with a colour each; a poll sees the others as they were when it began.
@@ -103,4 +104,108 @@ fn one_dissenter_of_four_never_splits_unanimous_confidence() {
     let network = Network { params: params(3, 1), initial: [false, true, true, true] };
     let checker = network.checker().spawn_bfs().join();
     checker.assert_no_discovery("agreement");
+}
+
+/// A chain of its own with two siblings, a child of each, and votes of a poll of two for any pair of them.
+struct Chain;
+
+/// What was done so far; the chain follows from it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct History(Vec<Move>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Move {
+    Add(u8),
+    Poll(u8, u8),
+}
+
+/// Block 0 is genesis; 1 and 2 stand on it, 3 on 1, 4 on 2.
+fn block(n: u8) -> BlockRef<[u8; 1]> {
+    let parent = n.saturating_sub(2);
+    BlockRef { id: [n], parent: [parent], height: u64::from(n > 0) + u64::from(n > 2) }
+}
+
+/// Plays a history: the chain, its decisions, and how many blocks it took.
+fn play(history: &History) -> (Snowman<[u8; 1]>, Vec<Decision<[u8; 1]>>, usize) {
+    let params = Params::builder().k(2).alpha_preference(2).conditions([(2, 2)]).concurrent_repolls(1);
+    let params = params.build().expect("valid parameters");
+    let mut chain = Snowman::new(params, Variant::Snowflake, block(0), 1);
+    let (mut decisions, mut added) = (Vec::new(), 0);
+    for step in &history.0 {
+        match *step {
+            Move::Add(n) => added += usize::from(chain.add(block(n)).is_ok()),
+            Move::Poll(a, b) => {
+                let votes: VoteBag<[u8; 1]> = [[a], [b]].into_iter().collect();
+                chain.record_poll(&votes, &mut decisions).expect("two votes");
+            }
+        }
+    }
+    (chain, decisions, added)
+}
+
+impl Model for Chain {
+    type State = History;
+    type Action = Move;
+
+    fn init_states(&self) -> Vec<History> {
+        vec![History(Vec::new())]
+    }
+
+    fn actions(&self, _: &History, actions: &mut Vec<Move>) {
+        actions.extend((1..=4).map(Move::Add));
+        actions.extend([(1, 1), (1, 2), (2, 2), (3, 3), (4, 4), (3, 4), (1, 3)].map(|(a, b)| Move::Poll(a, b)));
+    }
+
+    fn next_state(&self, last: &History, step: Move) -> Option<History> {
+        let mut next = last.clone();
+        next.0.push(step);
+        Some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("the accepted blocks are a chain", |_, history: &History| {
+                let mut tip = block(0);
+                play(history).1.iter().all(|decision| match decision {
+                    Decision::Accepted { id, height } => {
+                        let next = block(id[0]);
+                        let extends = next.parent == tip.id && *height == tip.height + 1;
+                        tip = next;
+                        extends
+                    }
+                    _ => true,
+                })
+            }),
+            Property::always("what was added is processing or decided once", |_, history| {
+                let (chain, decisions, added) = play(history);
+                let mut ids: Vec<_> = decisions
+                    .iter()
+                    .map(|decision| match decision {
+                        Decision::Accepted { id, .. } | Decision::Rejected { id, .. } => *id,
+                        other => panic!("{other:?}"),
+                    })
+                    .collect();
+                ids.sort_unstable();
+                ids.dedup();
+                ids.len() == decisions.len() && chain.processing_len() + decisions.len() == added
+            }),
+            Property::always("the preference stands on the last accepted block", |_, history| {
+                let (chain, ..) = play(history);
+                let (accepted, _) = chain.last_accepted();
+                let mut at = chain.preference();
+                while let Some(parent) = chain.parent(&at) {
+                    at = parent;
+                }
+                at == accepted
+            }),
+            Property::sometimes("two blocks are accepted", |_, history| play(history).0.last_accepted().1 == 2),
+        ]
+    }
+}
+
+#[test]
+fn every_short_history_of_a_chain_keeps_its_invariants() {
+    let checker = Chain.checker().target_max_depth(6).spawn_bfs().join();
+    checker.assert_properties();
+    assert!(checker.unique_state_count() > 100_000);
 }

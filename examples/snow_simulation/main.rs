@@ -1,0 +1,238 @@
+//! Snowman networks of several shapes, message by message, with what each can be expected to do beside what it does.
+//!
+//! Times are those of the simulated network: they follow from delays and polls, not from this machine. `--help` lists the
+//! options.
+
+mod options;
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use hanzo::snow::Params;
+use hanzo::snow::analysis::Report;
+use hanzo_examples::chart::{Bar, Line, Lines, bars, escape};
+use hanzo_snow::simulate::{Faults, Latency, Simulation};
+
+use options::{HELP, Options};
+
+/// Nanoseconds of a millisecond.
+const MS: u64 = 1_000_000;
+
+/// Typical round trips between ten regions of public clouds, in milliseconds: a guess, not a measurement.
+const REGIONS: [[u64; 10]; 10] = [
+    [1, 65, 115, 70, 90, 170, 195, 215, 150, 200],
+    [65, 1, 175, 125, 145, 225, 220, 165, 100, 140],
+    [115, 175, 1, 180, 200, 270, 300, 325, 255, 310],
+    [70, 125, 180, 1, 25, 110, 120, 175, 210, 260],
+    [90, 145, 200, 25, 1, 105, 125, 160, 225, 250],
+    [170, 225, 270, 110, 105, 1, 40, 95, 160, 180],
+    [195, 220, 300, 120, 125, 40, 1, 60, 125, 150],
+    [215, 165, 325, 175, 160, 95, 60, 1, 70, 95],
+    [150, 100, 255, 210, 225, 160, 125, 70, 1, 105],
+    [200, 140, 310, 260, 250, 180, 150, 95, 105, 1],
+];
+
+/// A network to play, with what its source document claims and what follows from its round trips.
+struct Topology {
+    name: &'static str,
+    nodes: usize,
+    latency: Latency,
+    claimed: &'static str,
+    expected: &'static str,
+}
+
+/// What came out.
+struct Played {
+    name: &'static str,
+    nodes: usize,
+    faulty: usize,
+    built: u64,
+    accepted: u64,
+    /// Milliseconds to finality of each block at each node, ascending.
+    finality: Vec<f64>,
+    messages: u64,
+    stalls: usize,
+    /// Expected polls to finality by the calculator, where it applies.
+    polls: Option<f64>,
+    claimed: &'static str,
+    expected: &'static str,
+}
+
+fn main() -> ExitCode {
+    let done = match options::parse(lexopt::Parser::from_env()) {
+        Ok(None) => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Ok(Some(options)) => run(&options),
+        Err(error) => Err(format!("{error} (--help shows the options)").into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("snow_simulation: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    let played = play_all(options)?;
+    print!("{}", summary(&played, options));
+    if let Some(folder) = &options.report {
+        println!("\nwrote {}", write_report(folder, &played, options)?.display());
+    }
+    Ok(())
+}
+
+fn play_all(options: &Options) -> Result<Vec<Played>, Box<dyn Error>> {
+    let lan = Latency::Constant(MS / 4);
+    let matrix: Vec<Vec<u64>> = REGIONS.iter().map(|row| row.to_vec()).collect();
+    let topology = |name, nodes, latency, claimed, expected| Topology { name, nodes, latency, claimed, expected };
+    [
+        topology("3 nodes, LAN", 3, lan.clone(), "2.1 s", "10 to 15 ms in series, a quarter with 4 polls at once"),
+        topology("10 nodes, LAN", 10, lan, "3.8 s", "10 to 15 ms in series, a quarter with 4 polls at once"),
+        topology("50 nodes, 10 regions", 50, Latency::regions(50, &matrix, 100), "8.2 s", "about 1.0 s"),
+    ]
+    .into_iter()
+    .map(|topology| play(topology, options))
+    .collect()
+}
+
+fn play(topology: Topology, options: &Options) -> Result<Played, Box<dyn Error>> {
+    let Topology { name, nodes, latency, claimed, expected } = topology;
+    let small = nodes < 20;
+    let params = if small { Params::for_small_set(nodes as u16)? } else { Params::AVALANCHE };
+    // Byzantine nodes are for the network that can bear some.
+    let faulty = if small { 0 } else { nodes * options.faulty / 100 };
+    let interval = options.interval_ms * MS;
+    let mut network = Simulation::builder(vec![1_000; nodes])
+        .params(params)
+        .include_self(small)
+        .latency(latency)
+        .links(Faults { drop_per_mille: options.drop, ..Faults::default() })
+        .seed(options.seed)
+        .propose_every(interval, options.blocks);
+    for node in nodes - faulty..nodes {
+        network = network.byzantine(node, options.strategy);
+    }
+    let mut network = network.build()?;
+    network.run_until(options.blocks * interval + 60_000 * MS)?;
+    let report = network.report();
+    let mut finality: Vec<f64> = report.finality.iter().map(|nanos| *nanos as f64 / MS as f64).collect();
+    finality.sort_by(f64::total_cmp);
+    let polls = if small { None } else { Report::new(&params, nodes as u64, faulty as u64, 1)?.expected_polls };
+    Ok(Played {
+        name,
+        nodes,
+        faulty,
+        built: report.built,
+        accepted: network.accepted_everywhere(),
+        finality,
+        messages: report.messages,
+        stalls: report.stalls.len(),
+        polls,
+        claimed,
+        expected,
+    })
+}
+
+impl Played {
+    fn quantile(&self, per_cent: usize) -> Option<f64> {
+        let last = self.finality.len().checked_sub(1)?;
+        self.finality.get(last * per_cent / 100).copied()
+    }
+
+    fn time(&self, per_cent: usize) -> String {
+        self.quantile(per_cent).map_or_else(|| "never".to_owned(), |ms| format!("{ms:.1} ms"))
+    }
+}
+
+fn summary(played: &[Played], options: &Options) -> String {
+    let mut text =
+        format!("{} blocks, one every {} ms, seed {}\n\n", options.blocks, options.interval_ms, options.seed);
+    text.push_str("network               faulty  built  accepted   median finality          p99  messages  stalls\n");
+    for net in played {
+        let _ = writeln!(
+            text,
+            "{:20} {:7} {:6} {:9} {:>17} {:>12} {:9} {:7}",
+            net.name,
+            net.faulty,
+            net.built,
+            net.accepted,
+            net.time(50),
+            net.time(99),
+            net.messages,
+            net.stalls
+        );
+    }
+    text.push_str(
+        "\nwhat to expect (finality; the source's figures are not reproduced by any round trip of such a network)\n",
+    );
+    for net in played {
+        let _ = writeln!(text, "{:20} source: {:6} from delays: {}", net.name, net.claimed, net.expected);
+        if let Some(polls) = net.polls {
+            let _ = writeln!(
+                text,
+                "{:20} calculator: {polls:.1} polls on average with the {} faulty silent (drift is not in it)",
+                "", net.faulty
+            );
+        }
+    }
+    text
+}
+
+fn write_report(folder: &Path, played: &[Played], options: &Options) -> std::io::Result<PathBuf> {
+    // How much of the acceptances is done by when; at most 200 points a line.
+    let line = |net: &Played| {
+        let count = net.finality.len();
+        let step = count.div_ceil(200).max(1);
+        let points = (0..count).step_by(step).chain(count.checked_sub(1));
+        let points = points.map(|i| (net.finality[i], 100.0 * (i + 1) as f64 / count as f64)).collect();
+        Line { name: net.name.into(), points, steps: true, dashed: false }
+    };
+    let chart = |lines: Vec<Line>| {
+        let (x_label, y_label) = ("milliseconds since a block was built".into(), "accepted (%)".into());
+        Lines { x_label, y_label, lines, ..Lines::default() }.to_svg()
+    };
+    let (small, large): (Vec<&Played>, Vec<&Played>) = played.iter().partition(|net| net.nodes < 20);
+    let medians: Vec<Bar> = played
+        .iter()
+        .map(|net| Bar {
+            name: net.name.into(),
+            value: net.quantile(50).unwrap_or(0.0),
+            text: format!("{}, source: {}", net.time(50), net.claimed),
+        })
+        .collect();
+    let html = format!(
+        "<!doctype html><meta charset='utf-8'><title>Snowman networks</title><style>body{{font:15px sans-serif;\
+         max-width:900px;margin:2em auto;padding:0 1em}}svg{{width:100%;font:12px sans-serif}}.grid{{stroke:#ddd}}\
+         pre{{background:#f6f6f6;padding:1em;overflow:auto}}</style><h1>Snowman networks</h1>\
+         <h2>Finality on a LAN</h2>{}<h2>Finality over regions</h2>{}<h2>Median finality</h2>{}\
+         <h2>Figures</h2><pre>{}</pre>",
+        chart(small.into_iter().map(line).collect()),
+        chart(large.into_iter().map(line).collect()),
+        bars(&medians),
+        escape(&summary(played, options)),
+    );
+    std::fs::create_dir_all(folder)?;
+    let file = folder.join("snow.html");
+    std::fs::write(&file, html)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_network_decides_and_the_seed_decides_the_text() {
+        let arguments = ["--blocks", "2", "--faulty", "4", "--strategy", "minority"];
+        let options = options::parse(lexopt::Parser::from_args(arguments)).unwrap().unwrap();
+        let played = play_all(&options).unwrap();
+        assert!(played.iter().all(|net| net.accepted == 2), "{}", summary(&played, &options));
+        assert_eq!(summary(&played, &options), summary(&play_all(&options).unwrap(), &options));
+    }
+}
