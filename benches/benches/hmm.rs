@@ -6,9 +6,9 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use bio::stats::LogProb;
-use bio::stats::hmm::{self as bio_hmm, Model, State, StateIter, StateTransitionIter};
+use bio::stats::hmm as bio_hmm;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use hanzo_benches::bio_model::{BioModel, distribution, rows};
 use hanzo_hmm::{
     BaumWelch, Categorical, Emission, GaussianDiag, GaussianFull, Hmm, Initial, Kernel, Memory, Observations, OnlineEm,
     Path, Poisson, Posterior, Rows, Transitions, Workspace,
@@ -19,21 +19,11 @@ use rand::{RngExt, SeedableRng};
 /// Shapes S, M, T.
 const SHAPES: [(usize, usize, usize); 3] = [(4, 16, 100_000), (16, 64, 100_000), (64, 256, 20_000)];
 
-fn distribution(rng: &mut Xoshiro256PlusPlus, n: usize) -> Vec<f64> {
-    let row: Vec<f64> = (0..n).map(|_| rng.random::<f64>() + 0.01).collect();
-    let sum: f64 = row.iter().sum();
-    row.into_iter().map(|x| x / sum).collect()
-}
-
-fn rows(rng: &mut Xoshiro256PlusPlus, n: usize, width: usize) -> Vec<Vec<f64>> {
-    (0..n).map(|_| distribution(rng, width)).collect()
-}
-
 fn categorical(criterion: &mut Criterion) {
     for (s, m, t) in SHAPES {
         let rng = &mut Xoshiro256PlusPlus::seed_from_u64(1);
         let (initial, moves, symbols) = (distribution(rng, s), rows(rng, s, s), rows(rng, s, m));
-        let peer = Peer::new(&initial, &moves, &symbols);
+        let peer = BioModel::new(&initial, &moves, &symbols);
         let hmm = Hmm::new(
             Initial::Free(initial),
             Transitions::new(moves).expect("rows are distributions"),
@@ -65,51 +55,6 @@ fn categorical(criterion: &mut Criterion) {
                 BatchSize::LargeInput,
             );
         });
-    }
-}
-
-/// A model for `bio`, on plain tables of log-probabilities.
-struct Peer {
-    initial: Vec<LogProb>,
-    moves: Vec<Vec<LogProb>>,
-    symbols: Vec<Vec<LogProb>>,
-}
-
-impl Peer {
-    fn new(initial: &[f64], moves: &[Vec<f64>], symbols: &[Vec<f64>]) -> Self {
-        let logs = |row: &[f64]| row.iter().map(|p| LogProb(p.ln())).collect::<Vec<_>>();
-        let table = |rows: &[Vec<f64>]| rows.iter().map(|row| logs(row)).collect();
-        Self { initial: logs(initial), moves: table(moves), symbols: table(symbols) }
-    }
-}
-
-impl Model<usize> for Peer {
-    fn num_states(&self) -> usize {
-        self.initial.len()
-    }
-
-    fn states(&self) -> StateIter {
-        StateIter::new(self.initial.len())
-    }
-
-    fn transitions(&self) -> StateTransitionIter {
-        StateTransitionIter::new(self.initial.len())
-    }
-
-    fn transition_prob(&self, from: State, to: State) -> LogProb {
-        self.moves[*from][*to]
-    }
-
-    fn initial_prob(&self, state: State) -> LogProb {
-        self.initial[*state]
-    }
-
-    fn observation_prob(&self, state: State, symbol: &usize) -> LogProb {
-        self.symbols[*state][*symbol]
-    }
-
-    fn end_prob(&self, _state: State) -> LogProb {
-        LogProb(0.0)
     }
 }
 

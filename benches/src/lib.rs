@@ -1,1 +1,4 @@
-//! The benchmarks themselves are under `benches/`; README.md lists them with their peers.
+//! What the benchmarks share. They are themselves under `benches/`; README.md lists them with their peers.
+
+pub mod bio_model;
+pub mod fma_peak;
