@@ -8,6 +8,7 @@ mod fixed_lag;
 mod forward_backward;
 mod k_best;
 mod sampling;
+mod scan;
 
 pub use decoding::Path;
 pub use filter::FilterState;

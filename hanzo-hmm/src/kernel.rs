@@ -12,11 +12,11 @@ mod width;
 mod workspace;
 
 pub use lattice::Lattice;
-pub use workspace::{Kernel, Workspace};
+pub use workspace::{Kernel, Strategy, Workspace};
 
 pub(crate) use dispatch::{Arch, Level, Task};
 pub(crate) use weights::{Block, Live, Weighted};
-pub(crate) use width::product;
+pub(crate) use width::{Fixed, Width, product};
 
 use crate::model::{Emission, Hmm, Transitions};
 

@@ -14,7 +14,7 @@ mod raw;
 pub use error::{Error, Result};
 pub use hmm_core::HiddenMarkovModel;
 pub use inference::{FilterState, FixedLag, Path, Posterior};
-pub use kernel::{Kernel, Lattice, Workspace};
+pub use kernel::{Kernel, Lattice, Strategy, Workspace};
 pub use learning::{BaumWelch, Expectations, FitSummary, Learn, Memory, OnlineEm, Progress};
 pub use market::{Config, MarketMaker, PerformanceRequirements, RoutingRequest, UserPreferences};
 pub use model::{

@@ -1,7 +1,7 @@
 //! Filtering and prediction: one observation at a time.
 
-use crate::kernel::arith::{exp_nonpositive, log_sum_exp, vecmat};
-use crate::kernel::{Level, Weighted, product};
+use crate::kernel::arith::{exp_nonpositive, exp_on, log_sum_exp, vecmat};
+use crate::kernel::{Arch, Fixed, Level, Task, Weighted, Width, product};
 use crate::model::{Categorical, Emission, GaussianDiag, Hmm, Labels, Shape};
 use crate::{Error, Result};
 
@@ -88,7 +88,9 @@ impl FilterState {
     /// Takes over the new beliefs, which stand in the scratch memory.
     fn commit(&mut self, in_logs: bool, gain: f64) -> f64 {
         std::mem::swap(&mut self.belief, &mut self.scratch.belief);
-        std::mem::swap(&mut self.log_belief, &mut self.scratch.log_belief);
+        if in_logs {
+            std::mem::swap(&mut self.log_belief, &mut self.scratch.log_belief);
+        }
         self.in_logs = in_logs;
         self.log_likelihood += gain;
         self.steps = self.steps.saturating_add(1);
@@ -209,6 +211,12 @@ impl<E: Emission> Hmm<E> {
         o: Option<E::Obs<'_>>,
         allowed: Option<(&Labels, usize)>,
     ) -> Option<f64> {
+        if let (Some(o), None, true) = (o, allowed, filter.steps > 0)
+            && let Some((total, shift)) =
+                Level::best().run(Step { model: self, o, belief: &filter.belief, out: &mut filter.scratch.belief })
+        {
+            return Some(filter.commit(false, total.ln() + shift));
+        }
         let Scratch { prediction, belief, log_emission, .. } = &mut filter.scratch;
         let transitions = self.transitions();
         if filter.steps == 0 {
@@ -323,6 +331,87 @@ impl<E: Emission> Hmm<E> {
         };
         let gain = if o.is_none() && allowed.is_none() { 0.0 } else { total };
         Ok(filter.commit(in_logs, gain))
+    }
+}
+
+/// An update of few states with dense transitions: everything in registers.
+struct Step<'s, 'o, E: Emission> {
+    model: &'s Hmm<E>,
+    o: E::Obs<'o>,
+    belief: &'s [f64],
+    out: &'s mut [f64],
+}
+
+impl<E: Emission> Task for Step<'_, '_, E> {
+    /// The probability of the observation over `e^shift`, and the shift; `None` where more care is needed.
+    type Output = Option<(f64, f64)>;
+
+    #[inline(always)]
+    fn run<A: Arch>(self, _arch: A) -> Option<(f64, f64)> {
+        match self.belief.len() {
+            2 => self.fixed::<A, 2>(),
+            3 => self.fixed::<A, 3>(),
+            4 => self.fixed::<A, 4>(),
+            5 => self.fixed::<A, 5>(),
+            6 => self.fixed::<A, 6>(),
+            8 => self.fixed::<A, 8>(),
+            _ => None,
+        }
+    }
+}
+
+impl<E: Emission> Step<'_, '_, E> {
+    #[inline(always)]
+    fn fixed<A: Arch, const N: usize>(self) -> Option<(f64, f64)> {
+        let (model, transitions) = (self.model, self.model.transitions());
+        if !matches!(transitions.shape(), Shape::Dense { .. }) {
+            return None;
+        }
+        let (belief, out) = (self.belief.first_chunk::<N>()?, self.out.first_chunk_mut::<N>()?);
+        let mut weights = [0.0; N];
+        let shift = match model.emission().table() {
+            Some(table) => {
+                let symbol = model.emission().symbol(self.o);
+                weights = *table.scaled().as_chunks::<N>().0.get(symbol)?;
+                f64::from(*table.exponents().get(symbol)?) * std::f64::consts::LN_2
+            }
+            None => {
+                model.emission().log_prob_into(self.o, &mut weights);
+                // The states whose prediction is 0 would not count, so there must not be any.
+                let shift = weights.iter().fold(f64::NEG_INFINITY, |max, l| if *l > max { *l } else { max });
+                if !shift.is_finite() {
+                    return None;
+                }
+                weights.iter_mut().for_each(|l| *l = exp_on::<A>(*l - shift));
+                shift
+            }
+        };
+        let matrix = transitions.probabilities().as_chunks::<N>().0.first_chunk::<N>()?;
+        let mut prediction = [0.0; N];
+        Fixed::<N>.product::<A>(belief, matrix, &mut prediction);
+        let mut smallest = f64::INFINITY;
+        for j in 0..N {
+            smallest = if prediction[j] < smallest { prediction[j] } else { smallest };
+            weights[j] *= prediction[j];
+        }
+        let mut sums = weights;
+        let mut width = N;
+        while width > 1 {
+            let half = width.div_ceil(2);
+            for k in 0..width / 2 {
+                sums[k] += sums[k + half];
+            }
+            width = half;
+        }
+        let total = sums[0];
+        if !(smallest > 0.0 && total >= SMALLEST_TOTAL && total.is_finite()) {
+            return None;
+        }
+        let scale = total.recip();
+        for j in 0..N {
+            out[j] = weights[j] * scale;
+        }
+        Some((total, shift))
     }
 }
 

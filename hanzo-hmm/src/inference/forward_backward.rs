@@ -1,7 +1,11 @@
 //! Likelihoods and posteriors.
 
+use std::ops::Range;
+
 use crate::kernel::arith::{LN2_HIGH, LN2_LOW, Sum};
-use crate::kernel::{Chain, Kernel, Lattice, Workspace, dense, log, scaled};
+use crate::kernel::weights::Weights;
+use super::scan;
+use crate::kernel::{Block, Chain, Kernel, Lattice, Strategy, Workspace, dense, log, scaled};
 use crate::model::{Emission, Hmm, Observations};
 use crate::{Error, Result};
 
@@ -270,6 +274,11 @@ where
     Q: Observations<E::Obs<'a>>,
 {
     let (chain, level) = (Chain::of(model), workspace.level());
+    if let Strategy::Scan { chunk } = workspace.strategy
+        && scan::applies(model, observations.len(), chunk)
+    {
+        return scan::log_likelihood(model, level, observations, chunk);
+    }
     if dense::period(chain).is_some() && observations.len() >= dense::SHORTEST {
         return met_log_likelihood(model, workspace, observations);
     }
@@ -294,21 +303,43 @@ where
     Q: Observations<E::Obs<'a>>,
 {
     let (chain, level, table) = (Chain::of(model), workspace.level(), model.emission().table());
+    #[cfg(feature = "rayon")]
+    let late_meeting = &mut workspace.late_meeting;
     let Workspace { weights, late_weights, meeting, .. } = workspace;
     weights.begin();
     late_weights.begin_inside();
     meeting.begin(chain);
-    let (mut start, mut end) = (0, observations.len());
-    while start < end {
-        let ahead = (end - start).div_ceil(2).min(BLOCK);
-        let behind = (end - start - ahead).min(BLOCK);
-        weights.fill(level, model, observations, start..start + ahead)?;
-        late_weights.fill(level, model, observations, end - behind..end)?;
-        meeting.advance(level, chain, weights.block(table), late_weights.block(table))?;
-        start += ahead;
-        end -= behind;
+    #[cfg(feature = "rayon")]
+    if observations.len() >= 2 * dense::PARALLEL && rayon::current_num_threads() > 1 {
+        late_meeting.begin(chain);
+        let nothing = Block { table: &[], index: &[], possible: &[] };
+        let (front, back) = rayon::join(
+            || {
+                meeting_blocks(observations.len()).try_for_each(|(ahead, _)| {
+                    weights.fill(level, model, observations, ahead)?;
+                    meeting.advance(level, chain, weights.block(table), nothing)
+                })
+            },
+            || {
+                meeting_blocks(observations.len()).try_for_each(|(_, behind)| {
+                    late_weights.fill(level, model, observations, behind)?;
+                    late_meeting.advance(level, chain, nothing, late_weights.block(table))
+                })
+            },
+        );
+        front.and(back)?;
+        return met_value(meeting.likelihood_with(late_meeting), [weights, late_weights]);
     }
-    let (likelihood, exponent) = meeting.likelihood();
+    for (ahead, behind) in meeting_blocks(observations.len()) {
+        weights.fill(level, model, observations, ahead)?;
+        late_weights.fill(level, model, observations, behind)?;
+        meeting.advance(level, chain, weights.block(table), late_weights.block(table))?;
+    }
+    met_value(meeting.likelihood(), [weights, late_weights])
+}
+
+/// The log-likelihood of chains that have met.
+fn met_value((likelihood, exponent): (f64, i64), [weights, late_weights]: [&Weights; 2]) -> Result<f64, scaled::Lost> {
     if !(likelihood > 0.0 && likelihood.is_finite()) {
         return Err(scaled::Lost);
     }
@@ -328,6 +359,11 @@ where
 {
     let (chain, level) = (Chain::of(model), workspace.level());
     let n_states = model.n_states();
+    if let Strategy::Scan { chunk } = workspace.strategy
+        && scan::applies(model, observations.len(), chunk)
+    {
+        return scan::smooth(model, workspace, observations, chunk, expected);
+    }
     let Workspace { weights, carry, lattice, exponents, back, halves, .. } = &mut *workspace;
     weights.begin();
     weights.fill(level, model, observations, 0..observations.len())?;
@@ -375,7 +411,7 @@ pub(super) fn scaled_value(workspace: &Workspace, steps: usize) -> f64 {
 }
 
 /// ln of `mass * 2^exponent * e^shifts`.
-fn log_of(mass: f64, exponent: i64, shifts: [f64; 2]) -> f64 {
+pub(super) fn log_of(mass: f64, exponent: i64, shifts: [f64; 2]) -> f64 {
     let exponent = exponent as f64;
     // ln 2 in two parts, because one rounded product of a large exponent would cost a digit.
     let mut sum = Sum::default();
@@ -385,8 +421,23 @@ fn log_of(mass: f64, exponent: i64, shifts: [f64; 2]) -> f64 {
     sum.value()
 }
 
+/// Runs of steps for the chains from both ends, until they meet.
+fn meeting_blocks(steps: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+    let (mut start, mut end) = (0, steps);
+    std::iter::from_fn(move || {
+        if start >= end {
+            return None;
+        }
+        let ahead = (end - start).div_ceil(2).min(BLOCK);
+        let behind = (end - start - ahead).min(BLOCK);
+        let runs = (start..start + ahead, end - behind..end);
+        (start, end) = (runs.0.end, runs.1.start);
+        Some(runs)
+    })
+}
+
 /// Runs of steps that are processed together, in memory that does not grow with the sequence.
-pub(crate) fn blocks(steps: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+pub(crate) fn blocks(steps: usize) -> impl Iterator<Item = Range<usize>> {
     (0..steps).step_by(BLOCK).map(move |start| start..steps.min(start + BLOCK))
 }
 

@@ -62,8 +62,13 @@ impl Meeting {
 
     /// The likelihood, once the chains have met, and its exponent.
     pub(crate) fn likelihood(&self) -> (f64, i64) {
-        let sum = self.front.values.iter().zip(&self.back.values).map(|(a, b)| a * b).sum();
-        (sum, self.front.exponent + self.back.exponent)
+        self.likelihood_with(self)
+    }
+
+    /// The same where the backward chain is that of another one.
+    pub(crate) fn likelihood_with(&self, other: &Self) -> (f64, i64) {
+        let sum = self.front.values.iter().zip(&other.back.values).map(|(a, b)| a * b).sum();
+        (sum, self.front.exponent + other.back.exponent)
     }
 }
 
@@ -529,4 +534,4 @@ fn multiply_in(values: &mut [f64], weights: &[f64]) {
 pub(crate) const SHORTEST: usize = 8;
 /// Steps of a half from which a second thread pays.
 #[cfg(feature = "rayon")]
-const PARALLEL: usize = 4096;
+pub(crate) const PARALLEL: usize = 4096;

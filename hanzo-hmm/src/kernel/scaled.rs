@@ -169,11 +169,28 @@ impl Back {
     pub(crate) fn begin(&mut self, chain: Chain<'_>) {
         let n_states = chain.n_states();
         self.values.clear();
+        self.values.resize(n_states, 1.0);
+        self.reset(n_states);
+    }
+
+    /// Ready for a last step with these backward values.
+    pub(crate) fn begin_at(&mut self, values: &[f64]) {
+        self.values.clear();
+        self.values.extend_from_slice(values);
+        self.reset(values.len());
+    }
+
+    fn reset(&mut self, n_states: usize) {
         self.values.resize(2 * n_states, 1.0);
         self.memory.resize(2 * n_states, 0.0);
         self.pairs.clear();
         self.pairs.resize(2 * XI_BLOCK * n_states, 0.0);
         (self.filled, self.exponent, self.since, self.end) = (0, 0, 0, None);
+    }
+
+    /// Backward values of the first step so far, times its weights, over some power of two.
+    pub(crate) fn weighted(&self) -> &[f64] {
+        &self.values[self.values.len() / 2..]
     }
 
     /// Adds what is left to `xi`, after the first step.
@@ -277,11 +294,13 @@ fn backward_at<A: Arch, W: Width>(
                 *since = 0;
             }
         } else {
-            let likelihood: f64 = alpha.iter().sum();
+            let likelihood: f64 = alpha.iter().zip(beta.as_ref()).map(|(a, b)| a * b).sum();
             if !(likelihood >= SMALLEST_MASS && likelihood.is_finite()) {
                 return Err(Lost);
             }
-            scale(alpha, likelihood.recip());
+            for (a, b) in alpha.iter_mut().zip(beta.as_ref()) {
+                *a *= b * likelihood.recip();
+            }
             *end = Some((likelihood, alpha_exponent));
         }
         multiply(weighted.as_mut(), beta.as_ref(), w.get(table, symbol).ok_or(Lost)?);
@@ -332,7 +351,7 @@ impl Guard {
 
 /// Divides by the power of two of the maximum and returns its exponent.
 #[inline(always)]
-pub(super) fn rescale(values: &mut [f64]) -> Result<i64, Lost> {
+pub(crate) fn rescale(values: &mut [f64]) -> Result<i64, Lost> {
     let max = values.iter().copied().fold(0.0, |max, v| if v > max { v } else { max });
     if !(max >= SMALLEST_MASS && max.is_finite()) {
         return Err(Lost);
@@ -445,7 +464,7 @@ fn add_outer_columns<A: Arch, const B: usize>(row: &mut [f64], factors: &[f64; X
 /// Steps whose outer products are added together.
 pub(super) const XI_BLOCK: usize = 8;
 /// Smallest sum of a step, 2^-900: below, values have lost digits to subnormal numbers.
-pub(super) const SMALLEST_MASS: f64 = 1.183_052_186_166_774_7e-271;
+pub(crate) const SMALLEST_MASS: f64 = 1.183_052_186_166_774_7e-271;
 /// A value below 2^-960 counts as lost.
 const SMALLEST_VALUE: f64 = 1.026_134_200_324_594_1e-289;
 /// Smallest positive bound of the lost mass, 2^-1000.

@@ -97,7 +97,9 @@ impl Weights {
                 self.read_logs(model, sequence, range.clone());
             }
         }
-        self.mask(sequence.labels(), range, model.n_states(), f64::NEG_INFINITY);
+        if let Some(labels) = sequence.labels() {
+            mask(labels, range, &mut self.rows, model.n_states(), f64::NEG_INFINITY);
+        }
     }
 
     /// Reads the weights of the steps in `range`, already checked; ranges come in order from 0.
@@ -128,26 +130,33 @@ impl Weights {
             self.copy_rows(table.scaled(), chain.n_states());
             return self.settle_rows(chain, sequence.labels(), range, dense);
         }
-        self.read_logs(model, sequence, range.clone());
         self.tabulated = false;
         let n_states = chain.n_states();
-        self.mask(sequence.labels(), range, n_states, f64::NEG_INFINITY);
-        for row in self.rows.chunks_exact_mut(n_states) {
-            if !dense || !self.live.started {
-                self.possible.push(self.live.advance(chain, row, f64::NEG_INFINITY));
+        self.index.clear();
+        self.index.extend(0..range.len());
+        self.rows.resize(range.len() * n_states, 0.0);
+        let mut run = [const { None }; RUN];
+        for (rows, start) in self.rows.chunks_mut(RUN * n_states).zip(range.step_by(RUN)) {
+            let steps = start..start + rows.len() / n_states;
+            read_run(model.emission(), sequence, steps.clone(), &mut run, rows);
+            if let Some(labels) = sequence.labels() {
+                mask(labels, steps, rows, n_states, f64::NEG_INFINITY);
             }
-            let max = row.iter().copied().fold(f64::NEG_INFINITY, |max, l| if l > max { l } else { max });
-            if !max.is_finite() {
+            // Only the states that the chain can be in count for the shift.
+            if !(dense && self.live.started) {
+                for row in rows.chunks_exact_mut(n_states) {
+                    let possible = self.live.advance(chain, row, f64::NEG_INFINITY);
+                    if dense {
+                        break;
+                    }
+                    self.possible.push(possible);
+                }
+            }
+            let shift = level.run(Shift { rows, n_states });
+            if !shift.is_finite() {
                 return Err(Lost);
             }
-            self.shift.add(max);
-            for l in row {
-                *l -= max;
-            }
-        }
-        level.run(Exponentials(&mut self.rows));
-        if dense {
-            self.possible.clear();
+            self.shift.add(shift);
         }
         Ok(())
     }
@@ -177,11 +186,7 @@ impl Weights {
         self.rows.resize(range.len() * n_states, 0.0);
         let mut run = [const { None }; RUN];
         for (rows, start) in self.rows.chunks_mut(RUN * n_states).zip(range.step_by(RUN)) {
-            let run = &mut run[..rows.len() / n_states];
-            for (o, t) in run.iter_mut().zip(start..) {
-                *o = sequence.get(t);
-            }
-            model.emission().log_prob_run(run, rows);
+            read_run(model.emission(), sequence, start..start + rows.len() / n_states, &mut run, rows);
         }
     }
 
@@ -194,14 +199,6 @@ impl Weights {
         }
     }
 
-    /// Zeroes the states that the labels do not allow.
-    fn mask(&mut self, labels: Option<&Labels>, range: Range<usize>, n_states: usize, zero: f64) {
-        let Some(labels) = labels else { return };
-        for (row, t) in self.rows.chunks_exact_mut(n_states).zip(range) {
-            labels.mask(t, row, zero);
-        }
-    }
-
     /// Zeroes the states that are out of reach or not allowed, and makes up for the size of those that stay.
     fn settle_rows(
         &mut self,
@@ -210,7 +207,9 @@ impl Weights {
         range: Range<usize>,
         dense: bool,
     ) -> Result<(), Lost> {
-        self.mask(labels, range, chain.n_states(), 0.0);
+        if let Some(labels) = labels {
+            mask(labels, range, &mut self.rows, chain.n_states(), 0.0);
+        }
         for row in self.rows.chunks_exact_mut(chain.n_states()) {
             if !dense {
                 let possible = self.live.advance(chain, row, 0.0);
@@ -306,18 +305,98 @@ impl Task for Weighted<'_> {
     }
 }
 
-/// Replaces log-probabilities, none above 0, by probabilities.
-struct Exponentials<'r>(&'r mut [f64]);
+/// Reads the log-probabilities of some steps into rows of states; `run` is memory for the observations.
+fn read_run<'a, E, Q>(
+    emission: &E,
+    sequence: &Q,
+    steps: Range<usize>,
+    run: &mut [Option<E::Obs<'a>>; RUN],
+    rows: &mut [f64],
+) where
+    E: Emission,
+    Q: Observations<E::Obs<'a>>,
+{
+    let run = &mut run[..steps.len().min(RUN)];
+    for (o, t) in run.iter_mut().zip(steps) {
+        *o = sequence.get(t);
+    }
+    emission.log_prob_run(run, rows);
+}
 
-impl Task for Exponentials<'_> {
-    type Output = ();
+/// Zeroes the states that the labels do not allow.
+fn mask(labels: &Labels, range: Range<usize>, rows: &mut [f64], n_states: usize, zero: f64) {
+    for (row, t) in rows.chunks_exact_mut(n_states).zip(range) {
+        labels.mask(t, row, zero);
+    }
+}
+
+/// Replaces the log-probabilities of at most [`RUN`] steps by probabilities over the largest one of each step, and
+/// returns the sum of those, which is not finite when one of them is not.
+struct Shift<'r> {
+    rows: &'r mut [f64],
+    n_states: usize,
+}
+
+impl Task for Shift<'_> {
+    type Output = f64;
 
     #[inline(always)]
-    fn run<A: Arch>(self, _arch: A) {
-        for l in self.0 {
+    fn run<A: Arch>(self, _arch: A) -> f64 {
+        let mut shifts = [0.0; RUN];
+        match self.n_states {
+            2 => subtract_largest::<2>(self.rows, &mut shifts),
+            3 => subtract_largest::<3>(self.rows, &mut shifts),
+            4 => subtract_largest::<4>(self.rows, &mut shifts),
+            5 => subtract_largest::<5>(self.rows, &mut shifts),
+            6 => subtract_largest::<6>(self.rows, &mut shifts),
+            8 => subtract_largest::<8>(self.rows, &mut shifts),
+            16 => subtract_largest::<16>(self.rows, &mut shifts),
+            n => {
+                for (row, shift) in self.rows.chunks_exact_mut(n).zip(&mut shifts) {
+                    *shift = row.iter().copied().fold(f64::NEG_INFINITY, larger);
+                    for l in row {
+                        *l -= *shift;
+                    }
+                }
+            }
+        }
+        for l in self.rows.iter_mut() {
             *l = exp_on::<A>(*l);
         }
+        // In eight sums, for their rounding and for the time they take.
+        let mut sums = [0.0; 8];
+        for shifts in shifts.as_chunks::<8>().0 {
+            for k in 0..8 {
+                sums[k] += shifts[k];
+            }
+        }
+        ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]))
     }
+}
+
+#[inline(always)]
+fn subtract_largest<const N: usize>(rows: &mut [f64], shifts: &mut [f64; RUN]) {
+    for (row, shift) in rows.as_chunks_mut::<N>().0.iter_mut().zip(shifts) {
+        let mut now = *row;
+        let mut width = N;
+        while width > 1 {
+            let half = width.div_ceil(2);
+            for k in 0..width / 2 {
+                now[k] = larger(now[k], now[k + half]);
+            }
+            width = half;
+        }
+        *shift = now[0];
+        for l in row {
+            *l -= now[0];
+        }
+    }
+}
+
+/// Written so that it compiles to one maximum instruction, unlike `f64::max`.
+#[inline(always)]
+fn larger(a: f64, b: f64) -> f64 {
+    if b > a { b } else { a }
 }
 
 /// Steps that the emission family sees together.

@@ -265,7 +265,7 @@ fn max_plus(x: f64, m: f64, best: f64) -> f64 {
 /// Keeps a row out of the registers: from memory a number reaches all lanes with one instruction, from a register it
 /// takes several.
 #[inline(always)]
-fn in_memory<const N: usize>(x: &[f64; N]) -> &[f64; N] {
+pub(crate) fn in_memory<const N: usize>(x: &[f64; N]) -> &[f64; N] {
     std::hint::black_box(x)
 }
 

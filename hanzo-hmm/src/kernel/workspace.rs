@@ -1,5 +1,7 @@
 //! Memory that operations reuse, and the choice of the kernel.
 
+use std::num::NonZeroUsize;
+
 use super::dispatch::Level;
 use super::weights::Weights;
 use super::{dense, log, scaled};
@@ -16,6 +18,26 @@ pub enum Kernel {
     Portable,
     /// Log-probabilities throughout: slower, and the reference that tests compare with.
     Log,
+}
+
+/// How one long sequence is spread over threads. Results agree up to rounding, and never depend on how many threads there
+/// are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Strategy {
+    /// From both ends at once, for dense models: two threads, with the feature `rayon`.
+    #[default]
+    Ends,
+    /// In chunks of this many steps, each on a thread of its own with the feature `rayon`: the associative scan of
+    /// Hassan, Sarkka and Garcia-Fernandez (IEEE TSP 69:4875, 2021). It multiplies the work by `S + 1` and divides the
+    /// time by the number of cores, so that it pays with more cores than states; a few chunks a core are enough.
+    ///
+    /// Best paths of every model; likelihoods, posteriors and training of dense models, whose transitions are all at
+    /// least 2^-600. Others are computed as with [`Ends`](Self::Ends).
+    Scan {
+        /// Steps of a chunk.
+        chunk: NonZeroUsize,
+    },
 }
 
 /// Memory for the `_with` forms of the operations: it grows to the longest sequence seen and is then reused.
@@ -38,11 +60,15 @@ pub enum Kernel {
 #[derive(Debug, Clone, Default)]
 pub struct Workspace {
     pub(crate) kernel: Kernel,
+    pub(crate) strategy: Strategy,
     /// Emissions of a block or of the whole sequence.
     pub(crate) weights: Weights,
     /// The same for the chain that comes from the end.
     pub(crate) late_weights: Weights,
     pub(crate) meeting: dense::Meeting,
+    /// The chain from the end, where it has a thread of its own.
+    #[cfg(feature = "rayon")]
+    pub(crate) late_meeting: dense::Meeting,
     pub(crate) halves: dense::Halves,
     /// Recursion states between two blocks.
     pub(crate) carry: scaled::Carry,
@@ -54,6 +80,8 @@ pub struct Workspace {
     pub(crate) backward: Vec<f64>,
     /// Binary exponents of the forward values.
     pub(crate) exponents: Vec<i64>,
+    /// Best predecessors of every state at every step.
+    pub(crate) before: Vec<u8>,
     /// A decoded path.
     pub(crate) path: Vec<usize>,
 }
@@ -69,6 +97,31 @@ impl Workspace {
     #[must_use]
     pub fn with_kernel(kernel: Kernel) -> Self {
         Self { kernel, ..Self::default() }
+    }
+
+    /// The same workspace that spreads sequences in this way.
+    ///
+    /// ```
+    /// use std::num::NonZeroUsize;
+    ///
+    /// use hanzo_hmm::{Categorical, Hmm, Initial, Strategy, Transitions, Workspace};
+    ///
+    /// let hmm = Hmm::new(
+    ///     Initial::Free(vec![0.5, 0.5]),
+    ///     Transitions::new(vec![vec![0.9, 0.1], vec![0.2, 0.8]])?,
+    ///     Categorical::new(vec![vec![0.75, 0.25], vec![0.125, 0.875]])?,
+    /// )?;
+    /// let sequence: Vec<usize> = (0..10_000).map(|t| t / 30 % 2).collect();
+    /// let chunk = NonZeroUsize::new(1_000).expect("not zero");
+    /// let mut workspace = Workspace::new().with_strategy(Strategy::Scan { chunk });
+    /// let scanned = hmm.log_likelihood_with(&mut workspace, &sequence)?;
+    /// let plain = hmm.log_likelihood(&sequence)?;
+    /// assert!((scanned - plain).abs() < 1e-12 * plain.abs());
+    /// # Ok::<(), hanzo_hmm::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_strategy(self, strategy: Strategy) -> Self {
+        Self { strategy, ..self }
     }
 
     /// The instructions it may use.

@@ -4,10 +4,10 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand_distr::{Distribution, Exp1};
 
-use super::expectations::{Expectations, Settings, check_sequences, expect};
+use super::expectations::{Expectations, Pool, Settings, check_sequences, expect};
 use super::stationary::{Evidence, improve};
 use crate::inference::observed;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Strategy};
 use crate::model::{Emission, Hmm, Initial, Observations, Transitions, update_row};
 use crate::{Error, Result};
 
@@ -43,6 +43,7 @@ pub struct BaumWelch<E: Emission> {
     restarts: usize,
     seed: u64,
     kernel: Kernel,
+    strategy: Strategy,
     memory: Memory,
 }
 
@@ -79,6 +80,7 @@ impl<E: Emission> BaumWelch<E> {
             restarts: 1,
             seed: 0,
             kernel: Kernel::Auto,
+            strategy: Strategy::Ends,
             memory: Memory::Linear,
         }
     }
@@ -144,6 +146,12 @@ impl<E: Emission> BaumWelch<E> {
     #[must_use]
     pub fn kernel(self, kernel: Kernel) -> Self {
         Self { kernel, ..self }
+    }
+
+    /// How one long sequence is spread over threads. [`Memory::SquareRoot`] goes through a sequence on one thread.
+    #[must_use]
+    pub fn strategy(self, strategy: Strategy) -> Self {
+        Self { strategy, ..self }
     }
 
     /// What is kept in memory.
@@ -233,7 +241,7 @@ impl<E: Emission> BaumWelch<E> {
         Q: Observations<E::Obs<'a>>,
     {
         check_sequences(model, sequences)?;
-        expect(model, sequences, self.settings())
+        expect(model, sequences, self.settings(), &Pool::default())
     }
 
     /// The M-step alone: the parameters that these statistics ask for. Returns whether a floor changed one.
@@ -286,8 +294,9 @@ impl<E: Emission> BaumWelch<E> {
         let mut summary = FitSummary::default();
         let mut previous: Option<f64> = None;
         let mut going = true;
+        let pool = Pool::default();
         while summary.iterations < self.max_iters && !summary.converged && going {
-            let expectations = expect(model, sequences, self.settings())?;
+            let expectations = expect(model, sequences, self.settings(), &pool)?;
             let objective = expectations.log_likelihood() + self.log_prior(model);
             summary.log_likelihoods.push(expectations.log_likelihood());
             summary.floored |= self.update(model, &expectations)?;
@@ -302,6 +311,7 @@ impl<E: Emission> BaumWelch<E> {
     fn settings(&self) -> Settings {
         Settings {
             kernel: self.kernel,
+            strategy: self.strategy,
             checkpoints: self.memory == Memory::SquareRoot,
             emissions: self.learn.emissions,
         }

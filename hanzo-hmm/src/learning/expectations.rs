@@ -1,8 +1,10 @@
 //! The E-step: expected counts of the hidden paths.
 
+use std::sync::{Mutex, PoisonError};
+
 use crate::inference::{Expected, check_all, observed, smooth, smooth_in_blocks};
 use crate::kernel::arith::Sum;
-use crate::kernel::{Kernel, Workspace};
+use crate::kernel::{Kernel, Strategy, Workspace};
 use crate::model::{Emission, Hmm, Observations};
 use crate::{Error, Result};
 
@@ -136,15 +138,38 @@ impl<E: Emission> Expectations<E> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settings {
     pub(super) kernel: Kernel,
+    pub(super) strategy: Strategy,
     /// Keep only every `sqrt(T)`-th step.
     pub(super) checkpoints: bool,
     /// Whether anything is to be learned about the emissions.
     pub(super) emissions: bool,
 }
 
+/// Workspaces that are not in use, for the next E-step.
+#[derive(Debug, Default)]
+pub(super) struct Pool(Mutex<Vec<Workspace>>);
+
+impl Pool {
+    /// Runs `f` with a workspace of the pool, or a new one.
+    fn with<T>(&self, settings: Settings, f: impl FnOnce(&mut Workspace) -> T) -> T {
+        let take = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = take().pop();
+        let mut workspace =
+            kept.unwrap_or_else(|| Workspace::with_kernel(settings.kernel).with_strategy(settings.strategy));
+        let result = f(&mut workspace);
+        take().push(workspace);
+        result
+    }
+}
+
 /// Expectations of checked sequences. Chunks of a fixed size are added in order, so that the result does not depend on
 /// who computes them.
-pub(super) fn expect<'a, E, Q>(model: &Hmm<E>, sequences: &[Q], settings: Settings) -> Result<Expectations<E>>
+pub(super) fn expect<'a, E, Q>(
+    model: &Hmm<E>,
+    sequences: &[Q],
+    settings: Settings,
+    pool: &Pool,
+) -> Result<Expectations<E>>
 where
     E: Emission,
     Q: Observations<E::Obs<'a>>,
@@ -152,7 +177,7 @@ where
     let mut total = Expectations::new(model);
     let mut log_likelihood = Sum::default();
     for (wave, group) in sequences.chunks(CHUNK * WAVE).enumerate() {
-        for part in wave_parts(model, group, wave * CHUNK * WAVE, settings) {
+        for part in wave_parts(model, group, wave * CHUNK * WAVE, settings, pool) {
             let part = part?;
             log_likelihood.add(part.log_likelihood);
             total.add(&part);
@@ -168,17 +193,17 @@ fn wave_parts<'a, E, Q>(
     group: &[Q],
     first: usize,
     settings: Settings,
+    pool: &Pool,
 ) -> impl IntoIterator<Item = Result<Expectations<E>>>
 where
     E: Emission,
     Q: Observations<E::Obs<'a>>,
 {
     use rayon::prelude::*;
-    let run = |workspace: &mut Workspace, (at, chunk): (usize, &[Q])| {
-        chunk_part(model, workspace, chunk, first + at * CHUNK, settings)
+    let run = |(at, chunk): (usize, &[Q])| {
+        pool.with(settings, |workspace| chunk_part(model, workspace, chunk, first + at * CHUNK, settings))
     };
-    let parts: Vec<_> =
-        group.par_chunks(CHUNK).enumerate().map_init(|| Workspace::with_kernel(settings.kernel), run).collect();
+    let parts: Vec<_> = group.par_chunks(CHUNK).enumerate().map(run).collect();
     parts
 }
 
@@ -188,16 +213,15 @@ fn wave_parts<'a, 'm, E, Q>(
     group: &'m [Q],
     first: usize,
     settings: Settings,
+    pool: &'m Pool,
 ) -> impl IntoIterator<Item = Result<Expectations<E>>> + use<'a, 'm, E, Q>
 where
     E: Emission,
     Q: Observations<E::Obs<'a>>,
 {
-    let mut workspace = Workspace::with_kernel(settings.kernel);
-    group
-        .chunks(CHUNK)
-        .enumerate()
-        .map(move |(at, chunk)| chunk_part(model, &mut workspace, chunk, first + at * CHUNK, settings))
+    group.chunks(CHUNK).enumerate().map(move |(at, chunk)| {
+        pool.with(settings, |workspace| chunk_part(model, workspace, chunk, first + at * CHUNK, settings))
+    })
 }
 
 fn chunk_part<'a, E, Q>(

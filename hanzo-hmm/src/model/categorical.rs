@@ -77,6 +77,7 @@ impl Emission for Categorical {
         self.table.n_states()
     }
 
+    #[inline]
     fn check(&self, o: usize, position: usize, _partial: bool) -> Result<()> {
         if o < self.n_symbols { Ok(()) } else { Err(Error::UnknownObservation { position }) }
     }

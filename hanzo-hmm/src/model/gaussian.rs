@@ -65,9 +65,14 @@ impl Default for VarianceFloor {
 }
 
 /// Checks the length of an observation and that its numbers are finite, NaN aside where `partial`.
+#[inline]
 fn check_vector(o: &[f64], dim: usize, position: usize, partial: bool) -> Result<()> {
     if o.len() != dim {
         return Err(Error::DimensionMismatch { what: "observation", expected: dim, found: o.len() });
+    }
+    // A finite number less itself is 0, any other is NaN.
+    if o.iter().map(|x| x - x).sum::<f64>() == 0.0 {
+        return Ok(());
     }
     if o.iter().all(|x| x.is_finite() || (partial && x.is_nan())) {
         Ok(())

@@ -147,6 +147,7 @@ impl Emission for GaussianMixture {
         self.weights.len() / self.n_components
     }
 
+    #[inline]
     fn check(&self, o: &[f64], position: usize, partial: bool) -> Result<()> {
         match &self.parts {
             Parts::Diag(parts) => parts.check(o, position, partial),

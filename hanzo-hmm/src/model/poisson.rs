@@ -6,6 +6,7 @@ use rand_core::Rng;
 use rand_distr::Distribution;
 
 use super::{Emission, NO_MASS, Observations};
+use crate::kernel::{Arch, Level, LogProbRun, Task};
 use crate::model::flatten;
 use crate::{Error, Result};
 
@@ -73,6 +74,7 @@ impl Poisson {
         Ok(Self { n_states: rates.len() / dim, dim, rates, logs, totals })
     }
 
+    #[inline(always)]
     fn log_prob_fixed<const S: usize>(&self, o: &[u64], out: &mut [f64]) {
         let (Some(totals), Some(out)) = (self.totals.first_chunk::<S>(), out.first_chunk_mut::<S>()) else {
             return;
@@ -101,6 +103,7 @@ impl Emission for Poisson {
         self.n_states
     }
 
+    #[inline]
     fn check(&self, o: &[u64], _position: usize, _partial: bool) -> Result<()> {
         if o.len() == self.dim {
             Ok(())
@@ -109,6 +112,7 @@ impl Emission for Poisson {
         }
     }
 
+    #[inline(always)]
     fn log_prob_into(&self, o: &[u64], out: &mut [f64]) {
         match self.n_states {
             1 => return self.log_prob_fixed::<1>(o, out),
@@ -123,6 +127,10 @@ impl Emission for Poisson {
             out.iter_mut().zip(logs).for_each(|(out, log)| *out += x as f64 * log);
         }
         out.iter_mut().zip(&self.totals).for_each(|(out, total)| *out = *out - total - constant);
+    }
+
+    fn log_prob_run(&self, run: &[Option<&[u64]>], out: &mut [f64]) {
+        Level::best().run(PoissonRun { family: self, run, out });
     }
 
     fn mid_cdf_into(&self, o: &[u64], out: &mut [f64]) -> bool {
@@ -180,6 +188,10 @@ impl Emission for Poisson {
         }
     }
 
+    fn accumulate_run(&self, stats: &mut PoissonStats, run: &[Option<&[u64]>], gamma: &[f64]) {
+        Level::best().run(AddRun { stats, run, gamma });
+    }
+
     fn merge(into: &mut PoissonStats, from: &PoissonStats) {
         into.mass.iter_mut().zip(&from.mass).for_each(|(a, b)| *a += b);
         into.sum.iter_mut().zip(&from.sum).for_each(|(a, b)| *a += b);
@@ -218,6 +230,115 @@ pub struct PoissonStats {
     sum: Vec<f64>,
 }
 
+/// Log-probabilities of a run of steps, compiled for several instruction sets.
+struct PoissonRun<'r, 'o> {
+    family: &'r Poisson,
+    run: &'r [Option<&'o [u64]>],
+    out: &'r mut [f64],
+}
+
+impl Task for PoissonRun<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arch>(self, arch: A) {
+        match (self.family.n_states, self.family.dim) {
+            (2, 1) => self.fixed::<2>(),
+            (3, 1) => self.fixed::<3>(),
+            (4, 1) => self.fixed::<4>(),
+            _ => LogProbRun { family: self.family, run: self.run, out: self.out }.run(arch),
+        }
+    }
+}
+
+impl PoissonRun<'_, '_> {
+    /// One coordinate: the parameters stay in registers.
+    #[inline(always)]
+    fn fixed<const S: usize>(self) {
+        let (Some(logs), Some(totals)) = (self.family.logs.first_chunk::<S>(), self.family.totals.first_chunk::<S>())
+        else {
+            return;
+        };
+        let (logs, totals, factorials) = (*logs, *totals, small_log_factorials());
+        for (o, out) in self.run.iter().zip(self.out.as_chunks_mut::<S>().0) {
+            let Some(&x) = o.and_then(|o| o.first()) else {
+                *out = [0.0; S];
+                continue;
+            };
+            let constant = match usize::try_from(x).ok().and_then(|x| factorials.get(x)) {
+                Some(value) => *value,
+                None => log_factorial(x),
+            };
+            let x = x as f64;
+            for s in 0..S {
+                out[s] = x * logs[s] - totals[s] - constant;
+            }
+        }
+    }
+}
+
+/// Sums over a run, compiled for several instruction sets; none of them is fused.
+struct AddRun<'r, 'o> {
+    stats: &'r mut PoissonStats,
+    run: &'r [Option<&'o [u64]>],
+    gamma: &'r [f64],
+}
+
+impl Task for AddRun<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arch>(self, _arch: A) {
+        let Self { stats, run, gamma } = self;
+        let rows = stats.mass.len();
+        let mut first = 0;
+        while rows - first >= 4 {
+            stats.add_tile::<4>(run, gamma, first);
+            first += 4;
+        }
+        match rows - first {
+            3 => stats.add_tile::<3>(run, gamma, first),
+            2 => stats.add_tile::<2>(run, gamma, first),
+            1 => stats.add_tile::<1>(run, gamma, first),
+            _ => {}
+        }
+    }
+}
+
+impl PoissonStats {
+    /// Adds `T` states from `first` on.
+    #[inline(always)]
+    fn add_tile<const T: usize>(&mut self, run: &[Option<&[u64]>], gamma: &[f64], first: usize) {
+        let rows = self.mass.len();
+        let steps = || {
+            run.iter().zip(gamma.chunks_exact(rows)).filter_map(|(o, gamma)| {
+                Some(((*o)?, gamma.get(first..)?.first_chunk::<T>()?))
+            })
+        };
+        let mut mass = [0.0; T];
+        for (_, gamma) in steps() {
+            for t in 0..T {
+                mass[t] += gamma[t];
+            }
+        }
+        for (total, mass) in self.mass.iter_mut().skip(first).zip(mass) {
+            *total += mass;
+        }
+        for d in 0..self.dim {
+            let mut sums = [0.0; T];
+            for (o, gamma) in steps() {
+                let x = o.get(d).map_or(0.0, |x| *x as f64);
+                for t in 0..T {
+                    sums[t] += gamma[t] * x;
+                }
+            }
+            for (sum, part) in self.sum.iter_mut().skip(first * self.dim + d).step_by(self.dim).zip(sums) {
+                *sum += part;
+            }
+        }
+    }
+}
+
 /// The smallest rate that training may choose, 1e-10 by default: at 0 a state could never emit a count again.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PoissonPrior {
@@ -247,12 +368,16 @@ impl Default for PoissonPrior {
 
 /// ln x!
 fn log_factorial(x: u64) -> f64 {
-    static SMALL: OnceLock<Vec<f64>> = OnceLock::new();
-    let small = SMALL.get_or_init(|| (0..TABLE).map(|x| libm::lgamma(x as f64 + 1.0)).collect());
-    match usize::try_from(x).ok().and_then(|x| small.as_slice().get(x)) {
+    match usize::try_from(x).ok().and_then(|x| small_log_factorials().get(x)) {
         Some(value) => *value,
         None => libm::lgamma(x as f64 + 1.0),
     }
+}
+
+/// ln x! of the numbers below [`TABLE`].
+fn small_log_factorials() -> &'static [f64] {
+    static SMALL: OnceLock<Vec<f64>> = OnceLock::new();
+    SMALL.get_or_init(|| (0..TABLE).map(|x| libm::lgamma(x as f64 + 1.0)).collect())
 }
 
 /// P(X < x) + P(X = x) / 2: the terms of the smaller tail, from the largest on.

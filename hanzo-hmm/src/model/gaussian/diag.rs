@@ -4,9 +4,9 @@ use rand_core::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use super::super::{Emission, NO_MASS, Observations, flatten};
-use super::moments::{Moments, totals};
+use super::moments::Moments;
 use super::{Clusters, LN_2_PI, VarianceFloor, check_means, check_vector, clusters, normal_cdf};
-use crate::kernel::{Level, LogProbRun};
+use crate::kernel::{Arch, Level, LogProbRun, Task};
 use crate::{Error, Result};
 
 /// Each state emits a vector of `D` independent normal coordinates, with its own means and variances.
@@ -115,14 +115,28 @@ impl GaussianDiag {
     /// Log-densities for a fixed number of states, which lets the compiler keep them in registers.
     #[inline(always)]
     fn log_prob_fixed<const S: usize>(&self, o: &[f64], out: &mut [f64]) {
+        match self.dim {
+            1 => self.log_prob_square::<S, 1>(o, out),
+            2 => self.log_prob_square::<S, 2>(o, out),
+            3 => self.log_prob_square::<S, 3>(o, out),
+            4 => self.log_prob_square::<S, 4>(o, out),
+            _ => self.log_prob_any(o, out),
+        }
+    }
+
+    /// The same for a fixed number of coordinates.
+    #[inline(always)]
+    fn log_prob_square<const S: usize, const D: usize>(&self, o: &[f64], out: &mut [f64]) {
         let (Some(totals), Some(out)) = (self.totals.first_chunk::<S>(), out.first_chunk_mut::<S>()) else {
             return;
         };
+        let centers = self.centers.as_chunks::<S>().0.first_chunk::<D>();
+        let scales = self.scales.as_chunks::<S>().0.first_chunk::<D>();
+        let (Some(o), Some(centers), Some(scales)) = (o.first_chunk::<D>(), centers, scales) else { return };
         let mut squares = [0.0; S];
-        let columns = self.centers.as_chunks::<S>().0.iter().zip(self.scales.as_chunks::<S>().0);
-        for (&x, (centers, scales)) in o.iter().zip(columns) {
+        for d in 0..D {
             for s in 0..S {
-                let z = (x - centers[s]) * scales[s];
+                let z = (o[d] - centers[d][s]) * scales[d][s];
                 squares[s] += z * z;
             }
         }
@@ -147,6 +161,7 @@ impl GaussianDiag {
     }
 
     /// The same with NaN coordinates left out.
+    #[cold]
     fn log_prob_partial(&self, o: &[f64], out: &mut [f64]) {
         out.fill(0.0);
         for (d, x) in o.iter().enumerate().filter(|(_, x)| !x.is_nan()) {
@@ -169,6 +184,7 @@ impl Emission for GaussianDiag {
         self.n_states
     }
 
+    #[inline]
     fn check(&self, o: &[f64], position: usize, partial: bool) -> Result<()> {
         check_vector(o, self.dim, position, partial)
     }
@@ -176,7 +192,6 @@ impl Emission for GaussianDiag {
     #[inline(always)]
     fn log_prob_into(&self, o: &[f64], out: &mut [f64]) {
         match self.n_states {
-            _ if has_gap(o) => self.log_prob_partial(o, out),
             1 => self.log_prob_fixed::<1>(o, out),
             2 => self.log_prob_fixed::<2>(o, out),
             3 => self.log_prob_fixed::<3>(o, out),
@@ -187,10 +202,14 @@ impl Emission for GaussianDiag {
             16 => self.log_prob_fixed::<16>(o, out),
             _ => self.log_prob_any(o, out),
         }
+        // Finite coordinates never give NaN: their differences may be infinite, and then so is the square.
+        if out.first().is_some_and(|l| l.is_nan()) {
+            self.log_prob_partial(o, out);
+        }
     }
 
     fn log_prob_run(&self, run: &[Option<&[f64]>], out: &mut [f64]) {
-        Level::best().run(LogProbRun { family: self, run, out });
+        Level::best().run(DiagRun { family: self, run, out });
     }
 
     fn sample<R: Rng + ?Sized>(&self, state: usize, rng: &mut R) -> Vec<f64> {
@@ -225,11 +244,11 @@ impl Emission for GaussianDiag {
     }
 
     fn new_stats(&self) -> GaussianDiagStats {
-        GaussianDiagStats { states: Moments::new(self.n_states, self.dim), data: Moments::new(1, self.dim) }
+        GaussianDiagStats { states: Moments::new(self.n_states, self.dim) }
     }
 
     fn fits(&self, stats: &GaussianDiagStats) -> bool {
-        stats.states.fits(self.n_states, self.dim) && stats.data.fits(1, self.dim)
+        stats.states.fits(self.n_states, self.dim)
     }
 
     fn accumulate(&self, stats: &mut GaussianDiagStats, o: &[f64], gamma: &[f64]) {
@@ -238,24 +257,22 @@ impl Emission for GaussianDiag {
 
     fn accumulate_run(&self, stats: &mut GaussianDiagStats, run: &[Option<&[f64]>], gamma: &[f64]) {
         stats.states.add_run(run, gamma);
-        stats.data.add_run(run, &totals(gamma, self.n_states));
     }
 
     fn merge(into: &mut GaussianDiagStats, from: &GaussianDiagStats) {
         into.states.merge(&from.states);
-        into.data.merge(&from.data);
     }
 
     fn scale(stats: &mut GaussianDiagStats, factor: f64) {
         stats.states.scale(factor);
-        stats.data.scale(factor);
     }
 
     fn maximize(&mut self, stats: &GaussianDiagStats, prior: &VarianceFloor) -> Result<bool> {
         let (mut means, mut variances) = (self.means.clone(), self.variances.clone());
+        let floors: Vec<f64> = (0..self.dim).map(|d| prior.of(stats.states.data_variance(d))).collect();
         let mut floored = false;
         for (k, (mean, variance)) in means.iter_mut().zip(&mut variances).enumerate() {
-            let floor = prior.of(stats.data.variance_or(k % self.dim, 0.0));
+            let floor = floors[k % self.dim];
             *mean = stats.states.mean_or(k, *mean);
             let new = stats.states.variance_or(k, *variance);
             let low = stats.states.mass[k] > NO_MASS && new < floor;
@@ -271,17 +288,77 @@ impl Emission for GaussianDiag {
     }
 }
 
-/// Expected masses, means and squared deviations of every state and coordinate, and of the data as a whole.
+/// Log-densities of a run of steps. For few states and coordinates the parameters stay in registers.
+struct DiagRun<'r, 'o> {
+    family: &'r GaussianDiag,
+    run: &'r [Option<&'o [f64]>],
+    out: &'r mut [f64],
+}
+
+impl Task for DiagRun<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arch>(self, arch: A) {
+        match (self.family.n_states, self.family.dim) {
+            (2, 1) => self.fixed::<2, 1>(),
+            (2, 2) => self.fixed::<2, 2>(),
+            (2, 3) => self.fixed::<2, 3>(),
+            (2, 4) => self.fixed::<2, 4>(),
+            (3, 1) => self.fixed::<3, 1>(),
+            (3, 2) => self.fixed::<3, 2>(),
+            (3, 3) => self.fixed::<3, 3>(),
+            (3, 4) => self.fixed::<3, 4>(),
+            (4, 1) => self.fixed::<4, 1>(),
+            (4, 2) => self.fixed::<4, 2>(),
+            (4, 3) => self.fixed::<4, 3>(),
+            (4, 4) => self.fixed::<4, 4>(),
+            (8, 1) => self.fixed::<8, 1>(),
+            (8, 2) => self.fixed::<8, 2>(),
+            (8, 4) => self.fixed::<8, 4>(),
+            _ => LogProbRun { family: self.family, run: self.run, out: self.out }.run(arch),
+        }
+    }
+}
+
+impl DiagRun<'_, '_> {
+    #[inline(always)]
+    fn fixed<const S: usize, const D: usize>(self) {
+        let family = self.family;
+        let centers = family.centers.as_chunks::<S>().0.first_chunk::<D>();
+        let scales = family.scales.as_chunks::<S>().0.first_chunk::<D>();
+        let (Some(totals), Some(centers), Some(scales)) = (family.totals.first_chunk::<S>(), centers, scales) else {
+            return;
+        };
+        let (totals, centers, scales) = (*totals, *centers, *scales);
+        for (o, out) in self.run.iter().zip(self.out.as_chunks_mut::<S>().0) {
+            let Some(o) = o else {
+                *out = [0.0; S];
+                continue;
+            };
+            let Some(point) = o.first_chunk::<D>() else { continue };
+            let mut squares = [0.0; S];
+            for d in 0..D {
+                for s in 0..S {
+                    let z = (point[d] - centers[d][s]) * scales[d][s];
+                    squares[s] += z * z;
+                }
+            }
+            for s in 0..S {
+                out[s] = totals[s] - 0.5 * squares[s];
+            }
+            if out[0].is_nan() {
+                family.log_prob_partial(o, out);
+            }
+        }
+    }
+}
+
+/// Expected masses, means and squared deviations of every state and coordinate.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GaussianDiagStats {
     pub(super) states: Moments,
-    pub(super) data: Moments,
-}
-
-/// Whether a coordinate may be missing: NaN in any makes the sum NaN. A sum that overflows takes the slower way, too.
-fn has_gap(o: &[f64]) -> bool {
-    !o.iter().sum::<f64>().is_finite()
 }
 
 #[cfg(test)]

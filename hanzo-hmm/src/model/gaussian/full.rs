@@ -5,7 +5,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use super::super::dense::{cholesky, invert_lower};
 use super::super::{Emission, NO_MASS, Observations, flatten};
-use super::moments::{Moments, Run, total, totals};
+use super::moments::Tile;
 use super::{Clusters, LN_2_PI, VarianceFloor, check_means, check_vector, clusters, normal_cdf};
 use crate::kernel::{Arch, Level, LogProbRun, Task};
 use crate::{Error, Result};
@@ -110,6 +110,13 @@ impl GaussianFull {
     /// Log-densities for a fixed number of states, which lets the compiler keep them in registers.
     #[inline(always)]
     fn log_prob_fixed<const S: usize>(&self, o: &[f64], out: &mut [f64]) {
+        match self.dim {
+            1 => return self.log_prob_square::<S, 1>(o, out),
+            2 => return self.log_prob_square::<S, 2>(o, out),
+            3 => return self.log_prob_square::<S, 3>(o, out),
+            4 => return self.log_prob_square::<S, 4>(o, out),
+            _ => {}
+        }
         let (Some(totals), Some(out)) = (self.totals.first_chunk::<S>(), out.first_chunk_mut::<S>()) else {
             return;
         };
@@ -128,6 +135,41 @@ impl GaussianFull {
             for (from, row) in from.iter().zip(row) {
                 for s in 0..S {
                     z[s] += row[s] * from[s];
+                }
+            }
+            for s in 0..S {
+                squares[s] += z[s] * z[s];
+            }
+        }
+        for s in 0..S {
+            out[s] = density(totals[s], squares[s]);
+        }
+    }
+
+    /// The same for a fixed number of coordinates, too.
+    #[inline(always)]
+    fn log_prob_square<const S: usize, const D: usize>(&self, o: &[f64], out: &mut [f64]) {
+        let (Some(totals), Some(out)) = (self.totals.first_chunk::<S>(), out.first_chunk_mut::<S>()) else {
+            return;
+        };
+        let (centers, inverse) = (self.centers.as_chunks::<S>().0.first_chunk::<D>(), self.inverse.as_chunks::<S>().0);
+        let (Some(o), Some(centers), Some(inverse)) =
+            (o.first_chunk::<D>(), centers, inverse.split_at_checked(D * (D + 1) / 2).map(|parts| parts.0))
+        else {
+            return;
+        };
+        let mut from = [[0.0; S]; D];
+        for d in 0..D {
+            for s in 0..S {
+                from[d][s] = o[d] - centers[d][s];
+            }
+        }
+        let mut squares = [0.0; S];
+        for d in 0..D {
+            let mut z = [0.0; S];
+            for e in 0..=d {
+                for s in 0..S {
+                    z[s] += inverse[d * (d + 1) / 2 + e][s] * from[e][s];
                 }
             }
             for s in 0..S {
@@ -165,6 +207,7 @@ impl Emission for GaussianFull {
         self.n_states
     }
 
+    #[inline]
     fn check(&self, o: &[f64], position: usize, _partial: bool) -> Result<()> {
         check_vector(o, self.dim, position, false)
     }
@@ -184,7 +227,7 @@ impl Emission for GaussianFull {
     }
 
     fn log_prob_run(&self, run: &[Option<&[f64]>], out: &mut [f64]) {
-        Level::best().run(LogProbRun { family: self, run, out });
+        Level::best().run(FullRun { family: self, run, out });
     }
 
     fn mid_cdf_into(&self, o: &[f64], out: &mut [f64]) -> bool {
@@ -224,14 +267,14 @@ impl Emission for GaussianFull {
             mass: vec![0.0; self.n_states],
             mean: vec![0.0; self.means.len()],
             scatter: vec![0.0; self.covariances.len()],
-            data: Moments::new(1, self.dim),
+            dim: self.dim,
         }
     }
 
     fn fits(&self, stats: &GaussianFullStats) -> bool {
         let sizes = [stats.mass.len(), stats.mean.len(), stats.scatter.len()];
         let finite = |table: &[f64]| table.iter().all(|x| x.is_finite());
-        stats.data.fits(1, self.dim)
+        stats.dim == self.dim
             && sizes == [self.n_states, self.means.len(), self.covariances.len()]
             && [&stats.mass, &stats.mean, &stats.scatter].iter().all(|table| finite(table))
             && stats.mass.iter().all(|m| *m >= 0.0)
@@ -242,43 +285,20 @@ impl Emission for GaussianFull {
     }
 
     fn accumulate_run(&self, stats: &mut GaussianFullStats, run: &[Option<&[f64]>], gamma: &[f64]) {
-        let mut part = self.new_stats();
-        Level::best().run(Fill { stats: &mut part, run, gamma });
-        part.data.add_run(run, &totals(gamma, self.n_states));
-        Self::merge(stats, &part);
+        Level::best().run(AddRun { stats, run, gamma });
     }
 
     fn merge(into: &mut GaussianFullStats, from: &GaussianFullStats) {
-        into.data.merge(&from.data);
-        let dim = into.data.dim;
-        let states =
-            into.mass.iter_mut().zip(into.mean.chunks_exact_mut(dim)).zip(into.scatter.chunks_exact_mut(dim * dim));
-        let others = from.mass.iter().zip(from.mean.chunks_exact(dim)).zip(from.scatter.chunks_exact(dim * dim));
-        let mut delta = vec![0.0; dim];
-        for (((mass, mean), scatter), ((m, x), s)) in states.zip(others) {
-            let total = *mass + m;
-            if total > NO_MASS {
-                let share = m / total;
-                for ((delta, mean), x) in delta.iter_mut().zip(mean).zip(x) {
-                    *delta = x - *mean;
-                    *mean += *delta * share;
-                }
-                for (k, (scatter, s)) in scatter.iter_mut().zip(s).enumerate() {
-                    *scatter += s + delta[k / dim] * delta[k % dim] * (*mass * share);
-                }
-            }
-            *mass = total;
-        }
+        into.merge_from(from, 0);
     }
 
     fn scale(stats: &mut GaussianFullStats, factor: f64) {
         stats.mass.iter_mut().chain(&mut stats.scatter).for_each(|x| *x *= factor);
-        stats.data.scale(factor);
     }
 
     fn maximize(&mut self, stats: &GaussianFullStats, prior: &VarianceFloor) -> Result<bool> {
         let (mut means, mut covariances) = (self.means.clone(), self.covariances.clone());
-        let floors: Vec<f64> = (0..self.dim).map(|d| prior.of(stats.data.variance_or(d, 0.0))).collect();
+        let floors: Vec<f64> = (0..self.dim).map(|d| prior.of(stats.data_variance(d))).collect();
         let mut floored = false;
         let size = self.dim * self.dim;
         for (state, mass) in stats.mass.iter().enumerate().filter(|(_, mass)| **mass > NO_MASS) {
@@ -298,87 +318,189 @@ impl Emission for GaussianFull {
     }
 }
 
-/// Expected masses, means and scatter matrices of every state, and the moments of the data as a whole.
+/// Log-densities of a run of steps. For few states and coordinates the parameters stay in registers.
+struct FullRun<'r, 'o> {
+    family: &'r GaussianFull,
+    run: &'r [Option<&'o [f64]>],
+    out: &'r mut [f64],
+}
+
+impl Task for FullRun<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arch>(self, arch: A) {
+        match (self.family.n_states, self.family.dim) {
+            (2, 2) => self.fixed::<2, 2>(),
+            (2, 3) => self.fixed::<2, 3>(),
+            (2, 4) => self.fixed::<2, 4>(),
+            (3, 2) => self.fixed::<3, 2>(),
+            (3, 3) => self.fixed::<3, 3>(),
+            (3, 4) => self.fixed::<3, 4>(),
+            (4, 2) => self.fixed::<4, 2>(),
+            (4, 3) => self.fixed::<4, 3>(),
+            (4, 4) => self.fixed::<4, 4>(),
+            _ => LogProbRun { family: self.family, run: self.run, out: self.out }.run(arch),
+        }
+    }
+}
+
+impl FullRun<'_, '_> {
+    #[inline(always)]
+    fn fixed<const S: usize, const D: usize>(self) {
+        for (o, out) in self.run.iter().zip(self.out.chunks_exact_mut(S)) {
+            match o {
+                Some(o) => self.family.log_prob_square::<S, D>(o, out),
+                None => out.fill(0.0),
+            }
+        }
+    }
+}
+
+/// Expected masses, means and scatter matrices of every state.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GaussianFullStats {
+    dim: usize,
     pub(super) mass: Vec<f64>,
     pub(super) mean: Vec<f64>,
     /// Sums of outer products of deviations from the mean, `S x D x D`.
     pub(super) scatter: Vec<f64>,
-    pub(super) data: Moments,
 }
 
 /// Statistics of one run, compiled for several instruction sets; none of its sums is fused.
-struct Fill<'r, 'o> {
+struct AddRun<'r, 'o> {
     stats: &'r mut GaussianFullStats,
     run: &'r [Option<&'o [f64]>],
     gamma: &'r [f64],
 }
 
-impl Task for Fill<'_, '_> {
+impl Task for AddRun<'_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<A: Arch>(mut self, _arch: A) {
-        let done = match self.stats.data.dim {
-            1 => self.fixed::<1>(),
-            2 => self.fixed::<2>(),
-            3 => self.fixed::<3>(),
-            4 => self.fixed::<4>(),
-            _ => false,
+    fn run<A: Arch>(self, _arch: A) {
+        let Self { stats, run, gamma } = self;
+        let (rows, dim) = (stats.mass.len(), stats.dim);
+        let done = match dim {
+            1 => stats.add_tiles::<1>(run, gamma),
+            2 => stats.add_tiles::<2>(run, gamma),
+            3 => stats.add_tiles::<3>(run, gamma),
+            4 => stats.add_tiles::<4>(run, gamma),
+            _ => 0,
         };
-        if !done {
-            self.stats.fill_any(self.run, self.gamma, self.stats.data.dim);
+        if done < rows {
+            let mut part = GaussianFullStats {
+                dim,
+                mass: vec![0.0; rows],
+                mean: vec![0.0; stats.mean.len()],
+                scatter: vec![0.0; stats.scatter.len()],
+            };
+            part.fill_any(run, gamma, dim);
+            stats.merge_from(&part, done);
         }
-    }
-}
-
-impl Fill<'_, '_> {
-    #[inline(always)]
-    fn fixed<const D: usize>(&mut self) -> bool {
-        let run = Run::<D>::new(self.run, self.gamma);
-        if let Some(run) = &run {
-            self.stats.fill(run);
-        }
-        run.is_some()
     }
 }
 
 impl GaussianFullStats {
-    /// Means first, then deviations from them.
+    /// Adds four states at a time; returns the first one that is left over.
     #[inline(always)]
-    fn fill<const D: usize>(&mut self, run: &Run<D>) {
-        let tables =
-            self.mass.iter_mut().zip(self.mean.as_chunks_mut::<D>().0).zip(self.scatter.chunks_exact_mut(D * D));
-        for (row, ((mass, mean), scatter)) in tables.enumerate() {
-            let weights = run.weights(row);
-            *mass = total(weights);
-            let center = run.center(weights, *mass);
-            let mut sums = [[[0.0; D]; D]; 2];
-            for (points, weights) in run.points.as_chunks::<2>().0.iter().zip(weights.as_chunks::<2>().0) {
-                for k in 0..2 {
-                    let mut from = [0.0; D];
-                    for d in 0..D {
-                        from[d] = points[k][d] - center[d];
-                    }
-                    for a in 0..D {
-                        let weighted = weights[k] * from[a];
-                        for b in 0..D {
-                            sums[k][a][b] += weighted * from[b];
-                        }
-                    }
+    fn add_tiles<const D: usize>(&mut self, run: &[Option<&[f64]>], gamma: &[f64]) -> usize {
+        let rows = self.mass.len();
+        let mut tile = Tile { run, weights: gamma, rows, first: 0 };
+        while rows - tile.first >= 4 {
+            if !self.add_tile::<4, D>(tile) {
+                return tile.first;
+            }
+            tile.first += 4;
+        }
+        let done = match rows - tile.first {
+            3 => self.add_tile::<3, D>(tile),
+            2 => self.add_tile::<2, D>(tile),
+            1 => self.add_tile::<1, D>(tile),
+            _ => true,
+        };
+        if done { rows } else { tile.first }
+    }
+
+    /// Means first, then products of the deviations from them; false where differences overflow.
+    #[inline(always)]
+    fn add_tile<const T: usize, const D: usize>(&mut self, tile: Tile<'_, '_>) -> bool {
+        let Some((mass, mean)) = tile.means::<T, D>() else { return tile.run.iter().flatten().next().is_none() };
+        if !mean.as_flattened().iter().all(|m| m.is_finite()) {
+            return false;
+        }
+        // The upper triangle.
+        let mut sums = [[[0.0; T]; D]; D];
+        for (o, weights) in tile.steps::<T, D>() {
+            let mut from = [[0.0; T]; D];
+            for d in 0..D {
+                for t in 0..T {
+                    from[d][t] = o[d] - mean[d][t];
                 }
             }
-            for (at, (scatter, (a, b))) in
-                scatter.iter_mut().zip(sums[0].as_flattened().iter().zip(sums[1].as_flattened())).enumerate()
-            {
-                *scatter = a + b;
-                if at < D {
-                    mean[at] = run.origin[at] + center[at];
+            for a in 0..D {
+                let mut weighted = [0.0; T];
+                for t in 0..T {
+                    weighted[t] = weights[t] * from[a][t];
+                }
+                for b in a..D {
+                    for t in 0..T {
+                        sums[a][b][t] += weighted[t] * from[b][t];
+                    }
                 }
             }
         }
+        for t in 0..T {
+            let (mut center, mut scatter) = ([0.0; D], [[0.0; D]; D]);
+            for a in 0..D {
+                center[a] = mean[a][t];
+                for b in 0..D {
+                    scatter[a][b] = if a <= b { sums[a][b][t] } else { sums[b][a][t] };
+                }
+            }
+            self.merge_row(tile.first + t, mass[t], &center, scatter.as_flattened());
+        }
+        true
+    }
+
+    /// Adds the states of `other` from `first` on.
+    fn merge_from(&mut self, other: &Self, first: usize) {
+        let dim = self.dim;
+        let others = other.mass.iter().zip(other.mean.chunks_exact(dim)).zip(other.scatter.chunks_exact(dim * dim));
+        for (state, ((mass, mean), scatter)) in others.enumerate().skip(first) {
+            self.merge_row(state, *mass, mean, scatter);
+        }
+    }
+
+    fn merge_row(&mut self, state: usize, m: f64, x: &[f64], s: &[f64]) {
+        let dim = self.dim;
+        let Some(mass) = self.mass.get_mut(state) else { return };
+        let (mean, scatter) = (&mut self.mean[state * dim..], &mut self.scatter[state * dim * dim..]);
+        let total = *mass + m;
+        if total > NO_MASS {
+            let share = m / total;
+            for a in 0..dim {
+                let delta = x[a] - mean[a];
+                for b in 0..dim {
+                    scatter[a * dim + b] += s[a * dim + b] + delta * (x[b] - mean[b]) * (*mass * share);
+                }
+            }
+            for (mean, x) in mean.iter_mut().zip(x) {
+                *mean += (x - *mean) * share;
+            }
+        }
+        *mass = total;
+    }
+
+    /// Variance of coordinate `d` over all states together, 0 where there is no mass to speak of.
+    pub(super) fn data_variance(&self, d: usize) -> f64 {
+        let mut all = Self { dim: 1, mass: vec![0.0], mean: vec![0.0], scatter: vec![0.0] };
+        for (state, mass) in self.mass.iter().enumerate() {
+            let (mean, square) = (self.mean[state * self.dim + d], self.scatter[(state * self.dim + d) * self.dim + d]);
+            all.merge_row(0, *mass, &[mean], &[square]);
+        }
+        if all.mass[0] > NO_MASS { all.scatter[0] / all.mass[0] } else { 0.0 }
     }
 
     #[inline(always)]

@@ -33,34 +33,52 @@ impl Moments {
 
     /// Adds a run of steps with one row of weights a step.
     pub(crate) fn add_run(&mut self, run: &[Option<&[f64]>], weights: &[f64]) {
-        let mut other = Self::new(self.mass.len() / self.dim, self.dim);
-        Level::best().run(Fill { moments: &mut other, run, weights });
-        self.merge(&other);
+        Level::best().run(AddRun { moments: self, run, weights });
     }
 
-    /// Runs without a missing coordinate.
+    /// Adds four rows at a time, whose weights are neighbours. Returns the first row that has to be added in another
+    /// way, because a coordinate is missing.
     #[inline(always)]
-    fn fill<const D: usize>(&mut self, run: &Run<D>) {
-        let tables = self.mass.as_chunks_mut::<D>().0.iter_mut().zip(self.mean.as_chunks_mut::<D>().0);
-        for (row, ((mass, mean), square)) in tables.zip(self.square.as_chunks_mut::<D>().0).enumerate() {
-            let weights = run.weights(row);
-            let total = total(weights);
-            let center = run.center(weights, total);
-            let mut sums = [[0.0; D]; 4];
-            for (points, weights) in run.points.as_chunks::<4>().0.iter().zip(weights.as_chunks::<4>().0) {
-                for k in 0..4 {
-                    for d in 0..D {
-                        let from = points[k][d] - center[d];
-                        sums[k][d] += weights[k] * (from * from);
-                    }
+    fn add_tiles<const D: usize>(&mut self, run: &[Option<&[f64]>], weights: &[f64]) -> usize {
+        let rows = self.mass.len() / D;
+        let mut tile = Tile { run, weights, rows, first: 0 };
+        while rows - tile.first >= 4 {
+            if !self.add_tile::<4, D>(tile) {
+                return tile.first;
+            }
+            tile.first += 4;
+        }
+        let done = match rows - tile.first {
+            3 => self.add_tile::<3, D>(tile),
+            2 => self.add_tile::<2, D>(tile),
+            1 => self.add_tile::<1, D>(tile),
+            _ => true,
+        };
+        if done { rows } else { tile.first }
+    }
+
+    #[inline(always)]
+    fn add_tile<const T: usize, const D: usize>(&mut self, tile: Tile<'_, '_>) -> bool {
+        // A run without an observation adds nothing.
+        let Some((mass, mean)) = tile.means::<T, D>() else { return tile.run.iter().flatten().next().is_none() };
+        if !mean.as_flattened().iter().all(|m| m.is_finite()) {
+            return false;
+        }
+        let mut square = [[0.0; T]; D];
+        for (o, weights) in tile.steps::<T, D>() {
+            for d in 0..D {
+                for t in 0..T {
+                    let from = o[d] - mean[d][t];
+                    square[d][t] += weights[t] * (from * from);
                 }
             }
-            *mass = [total; D];
+        }
+        for t in 0..T {
             for d in 0..D {
-                mean[d] = run.origin[d] + center[d];
-                square[d] = (sums[0][d] + sums[2][d]) + (sums[1][d] + sums[3][d]);
+                self.merge_entry((tile.first + t) * D + d, mass[t], mean[d][t], square[d][t]);
             }
         }
+        true
     }
 
     #[inline(always)]
@@ -101,21 +119,38 @@ impl Moments {
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
-        let values = self.mass.iter_mut().zip(&mut self.mean).zip(&mut self.square);
-        let others = other.mass.iter().zip(&other.mean).zip(&other.square);
-        for (((mass, mean), square), ((m, x), s)) in values.zip(others) {
-            let total = *mass + m;
-            if total > NO_MASS {
-                let (share, delta) = (m / total, x - *mean);
-                *square += s + delta * delta * (*mass * share);
-                *mean += delta * share;
-            }
-            *mass = total;
+        self.merge_from(other, 0);
+    }
+
+    /// Adds the rows of `other` from `first` on.
+    fn merge_from(&mut self, other: &Self, first: usize) {
+        for k in first * self.dim..self.mass.len().min(other.mass.len()) {
+            self.merge_entry(k, other.mass[k], other.mean[k], other.square[k]);
         }
+    }
+
+    #[inline(always)]
+    fn merge_entry(&mut self, k: usize, m: f64, x: f64, s: f64) {
+        let total = self.mass[k] + m;
+        if total > NO_MASS {
+            let (share, delta) = (m / total, x - self.mean[k]);
+            self.square[k] += s + delta * delta * (self.mass[k] * share);
+            self.mean[k] += delta * share;
+        }
+        self.mass[k] = total;
     }
 
     pub(crate) fn scale(&mut self, factor: f64) {
         self.mass.iter_mut().chain(&mut self.square).for_each(|x| *x *= factor);
+    }
+
+    /// Variance of coordinate `d` over all rows together, 0 where there is no mass to speak of.
+    pub(crate) fn data_variance(&self, d: usize) -> f64 {
+        let mut all = Self::new(1, 1);
+        for k in (d..self.mass.len()).step_by(self.dim) {
+            all.merge_entry(0, self.mass[k], self.mean[k], self.square[k]);
+        }
+        all.variance_or(0, 0.0)
     }
 
     /// Mean of entry `k`, or `old` where there is no mass to speak of.
@@ -129,117 +164,83 @@ impl Moments {
     }
 }
 
-/// A run of steps as differences from its first observation, with the weights of each row together. Missing steps have
-/// no weight, and their number is made up to a multiple of four.
-pub(super) struct Run<const D: usize> {
-    pub(super) origin: [f64; D],
-    pub(super) points: Vec<[f64; D]>,
-    weights: Vec<f64>,
+/// A run of steps and the rows of weights from `first` on.
+#[derive(Clone, Copy)]
+pub(super) struct Tile<'r, 'o> {
+    pub(super) run: &'r [Option<&'o [f64]>],
+    pub(super) weights: &'r [f64],
+    pub(super) rows: usize,
+    pub(super) first: usize,
 }
 
-impl<const D: usize> Run<D> {
-    /// `None` when a coordinate is missing, or when there is no observation.
+impl<'r, 'o> Tile<'r, 'o> {
+    /// The steps with an observation, and the weights of `T` rows.
     #[inline(always)]
-    pub(super) fn new(run: &[Option<&[f64]>], weights: &[f64]) -> Option<Self> {
-        let origin = *run.iter().flatten().next()?.first_chunk::<D>()?;
-        let (rows, length) = (weights.len() / run.len(), run.len().next_multiple_of(4));
-        let mut points = vec![[0.0; D]; length];
-        let mut columns = vec![0.0; rows * length];
-        let mut sum = 0.0;
-        for (t, (o, weights)) in run.iter().zip(weights.chunks_exact(rows)).enumerate() {
-            let Some(o) = o else { continue };
-            let (o, point) = (o.first_chunk::<D>()?, &mut points[t]);
+    pub(super) fn steps<const T: usize, const D: usize>(self) -> impl Iterator<Item = (&'o [f64; D], &'r [f64; T])> {
+        let steps = self.run.iter().zip(self.weights.chunks_exact(self.rows));
+        steps.filter_map(move |(o, weights)| {
+            Some(((*o)?.first_chunk::<D>()?, weights.get(self.first..)?.first_chunk::<T>()?))
+        })
+    }
+
+    /// Masses and weighted means of `T` rows, by differences from the first observation; `None` without one. A missing
+    /// coordinate makes means NaN.
+    #[inline(always)]
+    pub(super) fn means<const T: usize, const D: usize>(self) -> Option<([f64; T], [[f64; T]; D])> {
+        let origin = *self.steps::<T, D>().next()?.0;
+        let (mut mass, mut mean) = ([0.0; T], [[0.0; T]; D]);
+        for (o, weights) in self.steps::<T, D>() {
+            for t in 0..T {
+                mass[t] += weights[t];
+            }
             for d in 0..D {
-                point[d] = o[d] - origin[d];
-                sum += point[d];
-            }
-            for (column, weight) in columns.chunks_exact_mut(length).zip(weights) {
-                column[t] = *weight;
-            }
-        }
-        // One NaN makes the sum NaN; a sum that overflows takes the slower way, too.
-        sum.is_finite().then_some(Self { origin, points, weights: columns })
-    }
-
-    /// The weights of a row.
-    #[inline(always)]
-    pub(super) fn weights(&self, row: usize) -> &[f64] {
-        &self.weights[row * self.points.len()..][..self.points.len()]
-    }
-
-    /// Weighted mean, from the origin, of weights with this total.
-    #[inline(always)]
-    pub(super) fn center(&self, weights: &[f64], total: f64) -> [f64; D] {
-        let mut sums = [[0.0; D]; 4];
-        for (points, weights) in self.points.as_chunks::<4>().0.iter().zip(weights.as_chunks::<4>().0) {
-            for k in 0..4 {
-                for d in 0..D {
-                    sums[k][d] += weights[k] * points[k][d];
+                let from = o[d] - origin[d];
+                for t in 0..T {
+                    mean[d][t] += weights[t] * from;
                 }
             }
         }
-        let mut center = [0.0; D];
         for d in 0..D {
-            let sum = (sums[0][d] + sums[2][d]) + (sums[1][d] + sums[3][d]);
-            center[d] = if total > NO_MASS { sum / total } else { 0.0 };
+            for t in 0..T {
+                // NaN has to stay NaN.
+                let from = if mass[t] > NO_MASS { mean[d][t] / mass[t] } else { mean[d][t] * 0.0 };
+                mean[d][t] = origin[d] + from;
+            }
         }
-        center
+        Some((mass, mean))
     }
-}
-
-/// The sum of weights, whose number is a multiple of four.
-#[inline(always)]
-pub(super) fn total(weights: &[f64]) -> f64 {
-    let mut sums = [0.0; 4];
-    for weights in weights.as_chunks::<4>().0 {
-        for k in 0..4 {
-            sums[k] += weights[k];
-        }
-    }
-    (sums[0] + sums[2]) + (sums[1] + sums[3])
 }
 
 /// Moments of one run, compiled for several instruction sets; none of its sums is fused.
-struct Fill<'r, 'o> {
+struct AddRun<'r, 'o> {
     moments: &'r mut Moments,
     run: &'r [Option<&'o [f64]>],
     weights: &'r [f64],
 }
 
-impl Fill<'_, '_> {
-    #[inline(always)]
-    fn fixed<const D: usize>(&mut self) -> bool {
-        let run = Run::<D>::new(self.run, self.weights);
-        if let Some(run) = &run {
-            self.moments.fill(run);
-        }
-        run.is_some()
-    }
-}
-
-impl Task for Fill<'_, '_> {
+impl Task for AddRun<'_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<A: Arch>(mut self, _arch: A) {
-        let done = match self.moments.dim {
-            1 => self.fixed::<1>(),
-            2 => self.fixed::<2>(),
-            3 => self.fixed::<3>(),
-            4 => self.fixed::<4>(),
-            8 => self.fixed::<8>(),
-            _ => false,
+    fn run<A: Arch>(self, _arch: A) {
+        let Self { moments, run, weights } = self;
+        let rows = moments.mass.len() / moments.dim;
+        let done = match moments.dim {
+            1 => moments.add_tiles::<1>(run, weights),
+            2 => moments.add_tiles::<2>(run, weights),
+            3 => moments.add_tiles::<3>(run, weights),
+            4 => moments.add_tiles::<4>(run, weights),
+            5 => moments.add_tiles::<5>(run, weights),
+            6 => moments.add_tiles::<6>(run, weights),
+            8 => moments.add_tiles::<8>(run, weights),
+            _ => 0,
         };
-        if !done {
-            let rows = self.moments.mass.len() / self.moments.dim;
-            self.moments.fill_any(self.run, self.weights, rows);
+        if done < rows {
+            let mut part = Moments::new(rows, moments.dim);
+            part.fill_any(run, weights, rows);
+            moments.merge_from(&part, done);
         }
     }
-}
-
-/// Sum of each row of weights: the weight of the step itself.
-pub(crate) fn totals(weights: &[f64], rows: usize) -> Vec<f64> {
-    weights.chunks_exact(rows).map(|row| row.iter().sum()).collect()
 }
 
 #[cfg(test)]

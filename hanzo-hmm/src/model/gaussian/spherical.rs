@@ -76,6 +76,7 @@ impl Emission for GaussianSpherical {
         self.variances.len()
     }
 
+    #[inline]
     fn check(&self, o: &[f64], position: usize, partial: bool) -> Result<()> {
         self.wide.check(o, position, partial)
     }
@@ -135,7 +136,7 @@ impl Emission for GaussianSpherical {
     fn maximize(&mut self, stats: &GaussianDiagStats, prior: &VarianceFloor) -> Result<bool> {
         let (mut means, mut variances) = (self.means().to_vec(), self.variances.clone());
         let dim = self.dim();
-        let floor = (0..dim).map(|d| prior.of(stats.data.variance_or(d, 0.0))).sum::<f64>() / dim as f64;
+        let floor = (0..dim).map(|d| prior.of(stats.states.data_variance(d))).sum::<f64>() / dim as f64;
         let mut floored = false;
         for (i, variance) in variances.iter_mut().enumerate() {
             let entries = i * dim..(i + 1) * dim;

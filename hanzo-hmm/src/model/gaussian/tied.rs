@@ -73,6 +73,7 @@ impl Emission for GaussianTied {
         self.wide.n_states()
     }
 
+    #[inline]
     fn check(&self, o: &[f64], position: usize, partial: bool) -> Result<()> {
         self.wide.check(o, position, partial)
     }
@@ -143,7 +144,7 @@ impl Emission for GaussianTied {
             for (k, c) in pooled.iter_mut().enumerate() {
                 *c = stats.scatter.iter().skip(k).step_by(dim * dim).sum::<f64>() / total;
             }
-            let floors: Vec<f64> = (0..dim).map(|d| prior.of(stats.data.variance_or(d, 0.0))).collect();
+            let floors: Vec<f64> = (0..dim).map(|d| prior.of(stats.data_variance(d))).collect();
             floored = raise(&mut pooled, &floors, 0)?;
         }
         *self = Self::from_tables(means, &pooled, dim)?;
