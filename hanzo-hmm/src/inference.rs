@@ -11,6 +11,7 @@ mod sampling;
 mod scan;
 
 pub use decoding::Path;
+pub(crate) use k_best::KBest;
 pub use filter::FilterState;
 pub use fixed_lag::FixedLag;
 pub use forward_backward::Posterior;

@@ -13,6 +13,7 @@ mod workspace;
 
 pub use lattice::Lattice;
 pub use workspace::{Kernel, Strategy, Workspace};
+pub(crate) use workspace::resize;
 
 pub(crate) use dispatch::{Arch, Level, Task};
 pub(crate) use weights::{Block, Live, Weighted};

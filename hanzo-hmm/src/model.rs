@@ -29,5 +29,5 @@ pub use product::{Pairs, Product};
 pub use symbol_table::SymbolTable;
 pub use transitions::Transitions;
 
-pub(crate) use distribution::{NO_MASS, check_distribution, draw, flatten, normalise_counts, update_row};
+pub(crate) use distribution::{NO_MASS, check_counts, check_distribution, draw, flatten, normalise_counts, update_row};
 pub(crate) use transitions::{Shape, SparseRows};

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::hmm_core::HiddenMarkovModel;
 use crate::inference::FilterState;
 use crate::kernel::arith::log_sum_exp;
+use crate::learning::{Expectations, OnlineEm};
 use crate::model::{
     Categorical, Emission, GaussianDiag, GaussianFull, GaussianMixture, GaussianSpherical, GaussianTied, Hmm, Initial,
     Poisson, Product, Transitions, check_distribution,
@@ -25,6 +26,74 @@ fn checked<'de, R: Deserialize<'de>, T, D: Deserializer<'de>>(
     check: impl FnOnce(R) -> Result<T>,
 ) -> Result<T, D::Error> {
     check(R::deserialize(deserializer)?).map_err(de::Error::custom)
+}
+
+/// Reads a struct whose fields have these names and types, and calls its `check`.
+macro_rules! checked_on_load {
+    ($name:ident { $($field:ident: $kind:ty),* }) => {
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                #[derive(serde::Deserialize)]
+                #[serde(deny_unknown_fields)]
+                struct Raw {
+                    $($field: $kind),*
+                }
+                let Raw { $($field),* } = Raw::deserialize(deserializer)?;
+                let value = $name { $($field),* };
+                value.check().map_err(serde::de::Error::custom)?;
+                Ok(value)
+            }
+        }
+    };
+}
+pub(crate) use checked_on_load;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawExpectations<S> {
+    initial: Vec<f64>,
+    transitions: Vec<f64>,
+    emissions: S,
+    log_likelihood: f64,
+    observed: u64,
+    sequences: u64,
+}
+
+impl<'de, E: Emission> Deserialize<'de> for Expectations<E>
+where
+    E::Stats: Deserialize<'de>,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        checked(deserializer, |raw: RawExpectations<E::Stats>| {
+            let parts = (raw.initial, raw.transitions, raw.emissions);
+            let expectations = Self::from_parts(parts, raw.log_likelihood, raw.observed, raw.sequences);
+            expectations.check_numbers().map(|()| expectations)
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, bound(deserialize = "E: Emission + Deserialize<'de>, E::Stats: Deserialize<'de>"))]
+struct RawOnlineEm<E: Emission> {
+    model: Hmm<E>,
+    pseudocount: f64,
+    steps: u64,
+    log_likelihood: f64,
+    belief: Vec<f64>,
+    moves: Vec<f64>,
+    stats: Vec<E::Stats>,
+}
+
+impl<'de, E: Emission + Clone + Deserialize<'de>> Deserialize<'de> for OnlineEm<E>
+where
+    E::Stats: Deserialize<'de>,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        checked(deserializer, |raw: RawOnlineEm<E>| {
+            let averages = (raw.belief, raw.moves, raw.stats);
+            Self::from_parts((raw.model, raw.pseudocount), (raw.steps, raw.log_likelihood), averages)
+        })
+    }
 }
 
 impl Serialize for Transitions {

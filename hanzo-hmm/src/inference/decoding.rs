@@ -1,6 +1,6 @@
 //! Decoding: the best path, and the best state at each step.
 
-use super::forward_backward::{blocks, check_all};
+use super::forward_backward::{blocks, check_all, smooth};
 use super::scan;
 use crate::kernel::{Chain, Strategy, Workspace, viterbi};
 use crate::model::{Emission, Hmm, Observations};
@@ -84,7 +84,31 @@ impl<E: Emission> Hmm<E> {
     ///
     /// As for [`posterior`](Self::posterior).
     pub fn posterior_decode<'a, Q: Observations<E::Obs<'a>>>(&self, observations: Q) -> Result<Vec<usize>> {
-        let posterior = self.posterior(observations)?;
-        Ok(posterior.gamma.steps().map(|row| viterbi::largest(row.iter().copied()).0).collect())
+        let mut states = Vec::new();
+        self.posterior_decode_with(&mut Workspace::new(), observations, &mut states)?;
+        Ok(states)
+    }
+
+    /// [`posterior_decode`](Self::posterior_decode) in the memory of `workspace` and of `out`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`posterior`](Self::posterior); `out` is then unchanged.
+    pub fn posterior_decode_with<'a, Q>(
+        &self,
+        workspace: &mut Workspace,
+        observations: Q,
+        out: &mut Vec<usize>,
+    ) -> Result<()>
+    where
+        Q: Observations<E::Obs<'a>>,
+    {
+        check_all(self, &observations)?;
+        smooth(self, workspace, &observations, None)?;
+        out.clear();
+        out.extend(
+            workspace.gamma().chunks_exact(self.n_states()).map(|row| viterbi::largest(row.iter().copied()).0),
+        );
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Filtering and prediction: one observation at a time.
 
-use crate::kernel::arith::{exp_nonpositive, exp_on, log_sum_exp, vecmat};
-use crate::kernel::{Arch, Fixed, Level, Task, Weighted, Width, product};
+use crate::kernel::arith::{exp_nonpositive, exp_on, folded, log_sum_exp, vecmat};
+use crate::kernel::{Arch, Fixed, Level, Task, Weighted, Width, Workspace, product};
 use crate::model::{Categorical, Emission, GaussianDiag, Hmm, Labels, Shape};
 use crate::{Error, Result};
 
@@ -165,15 +165,45 @@ impl<E: Emission> Hmm<E> {
     ///
     /// [`Error::DimensionMismatch`] when the filter belongs to a model of another size.
     pub fn predict(&self, filter: &FilterState, steps: usize) -> Result<Vec<f64>> {
+        let mut out = Vec::new();
+        self.predict_with(&mut Workspace::new(), filter, steps, &mut out)?;
+        Ok(out)
+    }
+
+    /// [`predict`](Self::predict) in the memory of `workspace` and of `out`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`predict`](Self::predict); `out` is then unchanged.
+    pub fn predict_with(
+        &self,
+        workspace: &mut Workspace,
+        filter: &FilterState,
+        steps: usize,
+        out: &mut Vec<f64>,
+    ) -> Result<()> {
         self.check_filter(filter)?;
-        let mut now = filter.belief.clone();
-        let mut next = vec![0.0; now.len()];
+        let (now, next) = (out, &mut workspace.backward);
+        now.clone_from(&filter.belief);
+        next.clear();
+        next.resize(now.len(), 0.0);
         let moves = if filter.steps == 0 { steps.saturating_sub(1) } else { steps };
         for _ in 0..moves {
-            product(&now, self.transitions().probabilities(), &mut next);
-            std::mem::swap(&mut now, &mut next);
+            product(now, self.transitions().probabilities(), next);
+            std::mem::swap(now, next);
         }
-        Ok(now)
+        Ok(())
+    }
+
+    /// Sets a filter back to the start; one of another size is replaced.
+    pub(super) fn restart(&self, filter: &mut FilterState) {
+        if filter.belief.len() != self.n_states() {
+            *filter = self.filter();
+            return;
+        }
+        filter.belief.copy_from_slice(self.initial_probabilities());
+        filter.log_belief.copy_from_slice(self.log_initial());
+        (filter.in_logs, filter.log_likelihood, filter.steps) = (true, 0.0, 0);
     }
 
     fn check_filter(&self, filter: &FilterState) -> Result<()> {
@@ -377,33 +407,27 @@ impl<E: Emission> Step<'_, '_, E> {
             }
             None => {
                 model.emission().log_prob_into(self.o, &mut weights);
+                // From memory, where numbers stand together in vectors.
+                let logs = *std::hint::black_box(&weights);
                 // The states whose prediction is 0 would not count, so there must not be any.
-                let shift = weights.iter().fold(f64::NEG_INFINITY, |max, l| if *l > max { *l } else { max });
+                let shift = folded(logs, |a, b| if b > a { b } else { a });
                 if !shift.is_finite() {
                     return None;
                 }
-                weights.iter_mut().for_each(|l| *l = exp_on::<A>(*l - shift));
+                for j in 0..N {
+                    weights[j] = exp_on::<A>(logs[j] - shift);
+                }
                 shift
             }
         };
         let matrix = transitions.probabilities().as_chunks::<N>().0.first_chunk::<N>()?;
         let mut prediction = [0.0; N];
         Fixed::<N>.product::<A>(belief, matrix, &mut prediction);
-        let mut smallest = f64::INFINITY;
         for j in 0..N {
-            smallest = if prediction[j] < smallest { prediction[j] } else { smallest };
             weights[j] *= prediction[j];
         }
-        let mut sums = weights;
-        let mut width = N;
-        while width > 1 {
-            let half = width.div_ceil(2);
-            for k in 0..width / 2 {
-                sums[k] += sums[k + half];
-            }
-            width = half;
-        }
-        let total = sums[0];
+        let smallest = folded(prediction, |a, b| if b < a { b } else { a });
+        let total = folded(weights, |a, b| a + b);
         if !(smallest > 0.0 && total >= SMALLEST_TOTAL && total.is_finite()) {
             return None;
         }

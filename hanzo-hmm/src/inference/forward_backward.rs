@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::kernel::arith::{LN2_HIGH, LN2_LOW, Sum};
 use crate::kernel::weights::Weights;
 use super::scan;
-use crate::kernel::{Block, Chain, Kernel, Lattice, Strategy, Workspace, dense, log, scaled};
+use crate::kernel::{Block, Chain, Kernel, Lattice, Strategy, Workspace, dense, log, resize, scaled};
 use crate::model::{Emission, Hmm, Observations};
 use crate::{Error, Result};
 
@@ -76,12 +76,38 @@ impl<E: Emission> Hmm<E> {
     ///
     /// The family's error for a bad observation; [`Error::ImpossibleSequence`] where the condition has probability 0.
     pub fn log_predictive<'a, Q: Observations<E::Obs<'a>>>(&self, observations: Q) -> Result<Vec<f64>> {
+        let mut values = Vec::new();
+        self.log_predictive_with(&mut Workspace::new(), observations, &mut values)?;
+        Ok(values)
+    }
+
+    /// [`log_predictive`](Self::log_predictive) in the memory of `workspace` and into `out`, whose memory the workspace
+    /// takes in exchange.
+    ///
+    /// # Errors
+    ///
+    /// As for [`log_predictive`](Self::log_predictive); `out` is then unchanged.
+    pub fn log_predictive_with<'a, Q>(
+        &self,
+        workspace: &mut Workspace,
+        observations: Q,
+        out: &mut Vec<f64>,
+    ) -> Result<()>
+    where
+        Q: Observations<E::Obs<'a>>,
+    {
         check_all(self, &observations)?;
-        let mut filter = self.filter();
+        let Workspace { filter, lattice, .. } = workspace;
+        let filter = filter.get_or_insert_with(|| self.filter());
+        self.restart(filter);
         let (partial, labels) = (observations.is_partial(), observations.labels());
-        (0..observations.len())
-            .map(|t| self.advance(&mut filter, observations.get(t), partial, labels.map(|labels| (labels, t))))
-            .collect()
+        lattice.clear();
+        lattice.reserve(observations.len());
+        for t in 0..observations.len() {
+            lattice.push(self.advance(filter, observations.get(t), partial, labels.map(|labels| (labels, t)))?);
+        }
+        std::mem::swap(out, lattice);
+        Ok(())
     }
 
     /// ln of [`backward`](Self::backward).
@@ -90,14 +116,32 @@ impl<E: Emission> Hmm<E> {
     ///
     /// The family's error for a bad observation.
     pub fn backward_log<'a, Q: Observations<E::Obs<'a>>>(&self, observations: Q) -> Result<Lattice> {
-        check_all(self, &observations)?;
-        let mut workspace = Workspace::new();
-        workspace.weights.fill_logs(self, &observations, 0..observations.len());
-        let block = workspace.weights.log_block(self.emission().table());
-        log::backward(Chain::of(self), &mut workspace.log_carry, block, &mut workspace.backward);
         let mut lattice = Lattice::default();
-        lattice.swap(&mut workspace.backward, self.n_states());
+        self.backward_log_with(&mut Workspace::new(), observations, &mut lattice)?;
         Ok(lattice)
+    }
+
+    /// [`backward_log`](Self::backward_log) in the memory of `workspace` and into `out`, whose memory the workspace takes
+    /// in exchange.
+    ///
+    /// # Errors
+    ///
+    /// The family's error for a bad observation; `out` is then unchanged.
+    pub fn backward_log_with<'a, Q>(
+        &self,
+        workspace: &mut Workspace,
+        observations: Q,
+        out: &mut Lattice,
+    ) -> Result<()>
+    where
+        Q: Observations<E::Obs<'a>>,
+    {
+        check_all(self, &observations)?;
+        let Workspace { weights, log_carry, backward, .. } = workspace;
+        weights.fill_logs(self, &observations, 0..observations.len());
+        log::backward(Chain::of(self), log_carry, weights.log_block(self.emission().table()), backward);
+        out.swap(backward, self.n_states());
+        Ok(())
     }
 
     /// beta: P(observations after t given the state at t), 1 at the last step. Values are not scaled: they underflow to
@@ -107,11 +151,24 @@ impl<E: Emission> Hmm<E> {
     ///
     /// The family's error for a bad observation.
     pub fn backward<'a, Q: Observations<E::Obs<'a>>>(&self, observations: Q) -> Result<Lattice> {
-        let logs = self.backward_log(observations)?;
-        let mut values: Vec<f64> = logs.as_slice().iter().map(|l| l.exp()).collect();
         let mut lattice = Lattice::default();
-        lattice.swap(&mut values, self.n_states());
+        self.backward_with(&mut Workspace::new(), observations, &mut lattice)?;
         Ok(lattice)
+    }
+
+    /// [`backward`](Self::backward) in the memory of `workspace` and into `out`, whose memory the workspace takes in
+    /// exchange.
+    ///
+    /// # Errors
+    ///
+    /// The family's error for a bad observation; `out` is then unchanged.
+    pub fn backward_with<'a, Q>(&self, workspace: &mut Workspace, observations: Q, out: &mut Lattice) -> Result<()>
+    where
+        Q: Observations<E::Obs<'a>>,
+    {
+        self.backward_log_with(workspace, observations, out)?;
+        out.exponentiate();
+        Ok(())
     }
 
     /// The posterior distribution of the state at every step. O(T S^2) time, O(T S) space.
@@ -235,8 +292,8 @@ where
     Ok(log_likelihood)
 }
 
-/// Checks every observation.
-pub(crate) fn check_all<'a, E, Q>(model: &Hmm<E>, observations: &Q) -> Result<()>
+/// Checks every observation and returns how many there are.
+pub(crate) fn check_all<'a, E, Q>(model: &Hmm<E>, observations: &Q) -> Result<usize>
 where
     E: Emission,
     Q: Observations<E::Obs<'a>>,
@@ -253,10 +310,14 @@ where
             }
         }
     }
-    (0..observations.len()).try_for_each(|t| match observations.get(t) {
-        Some(o) => model.emission().check(o, t, partial),
-        None => Ok(()),
-    })
+    let mut observed = 0;
+    for t in 0..observations.len() {
+        if let Some(o) = observations.get(t) {
+            model.emission().check(o, t, partial)?;
+            observed += 1;
+        }
+    }
+    Ok(observed)
 }
 
 /// Steps with an observation.
@@ -368,8 +429,8 @@ where
     weights.begin();
     weights.fill(level, model, observations, 0..observations.len())?;
     let block = weights.block(model.emission().table());
-    lattice.resize(observations.len() * n_states, 0.0);
-    exponents.resize(observations.len(), 0);
+    resize(lattice, observations.len() * n_states);
+    resize(exponents, observations.len());
     if dense::period(chain).is_some() && observations.len() >= dense::SHORTEST {
         let pairs = expected.is_some();
         let smoothing = dense::Smoothing { chain, block, lattice, exponents, memory: halves, pairs };

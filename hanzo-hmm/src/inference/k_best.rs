@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use super::decoding::Path;
 use super::forward_backward::check_all;
-use crate::kernel::{Block, Chain, Level, Workspace, viterbi};
+use crate::kernel::{Block, Chain, Workspace, viterbi};
 use crate::model::{Emission, Hmm, Observations};
 use crate::{Error, Result};
 
@@ -36,21 +36,42 @@ impl<E: Emission> Hmm<E> {
     ///
     /// The family's error for a bad observation; [`Error::ImpossibleSequence`] for a sequence of probability 0.
     pub fn k_best<'a, Q: Observations<E::Obs<'a>>>(&self, observations: Q, k: usize) -> Result<Vec<Path>> {
+        let mut paths = Vec::new();
+        self.k_best_with(&mut Workspace::new(), observations, k, &mut paths)?;
+        Ok(paths)
+    }
+
+    /// [`k_best`](Self::k_best) in the memory of `workspace` and of the paths in `out`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`k_best`](Self::k_best); `out` is then unchanged.
+    pub fn k_best_with<'a, Q>(
+        &self,
+        workspace: &mut Workspace,
+        observations: Q,
+        k: usize,
+        out: &mut Vec<Path>,
+    ) -> Result<()>
+    where
+        Q: Observations<E::Obs<'a>>,
+    {
         check_all(self, &observations)?;
-        if k == 0 {
-            return Ok(Vec::new());
+        if k == 0 || observations.is_empty() {
+            out.clear();
+            out.resize_with(k.min(1), Path::default);
+            return Ok(());
         }
-        if observations.is_empty() {
-            return Ok(vec![Path::default()]);
-        }
-        let chain = Chain::of(self);
-        let Workspace { mut weights, mut backward, mut lattice, mut path, .. } = Workspace::new();
+        let (chain, level) = (Chain::of(self), workspace.level());
+        let Workspace { weights, backward, lattice, path, k_best, .. } = workspace;
         weights.fill_logs(self, &observations, 0..observations.len());
         let block = weights.log_block(self.emission().table());
-        viterbi::forward(Level::best(), chain, &mut backward, block, &mut lattice)?;
-        viterbi::trace_back(Level::best(), chain, &lattice, &mut path)
+        lattice.clear();
+        viterbi::forward(level, chain, backward, block, lattice)?;
+        viterbi::trace_back(level, chain, lattice, path)
             .map_err(|position| Error::ImpossibleSequence { sequence: 0, position })?;
-        Ok(Search::new(chain, block, &lattice).run(k))
+        Search::new(chain, block, lattice, k_best).run(k, out);
+        Ok(())
     }
 }
 
@@ -79,7 +100,7 @@ impl Ord for Way {
 }
 
 /// The best ways to reach a state at a step, as far as they were asked for.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Node {
     known: Vec<Way>,
     candidates: BinaryHeap<Way>,
@@ -87,30 +108,63 @@ struct Node {
     open: bool,
 }
 
+/// Memory of a search.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KBest {
+    /// For every step and state, and for the place beyond the end that all paths lead to, where its node is, plus 1; 0
+    /// where it was not asked for yet.
+    places: Vec<usize>,
+    nodes: Vec<Node>,
+    used: usize,
+    stack: Vec<(usize, usize)>,
+    /// In the place of a node that is not kept.
+    spare: Node,
+}
+
 struct Search<'s> {
     chain: Chain<'s>,
     block: Block<'s>,
     scores: &'s [f64],
-    /// One a step and state, made when first asked for, and one beyond the end that all paths lead to.
-    nodes: Vec<Option<Box<Node>>>,
+    memory: &'s mut KBest,
 }
 
 impl<'s> Search<'s> {
-    fn new(chain: Chain<'s>, block: Block<'s>, scores: &'s [f64]) -> Self {
-        Self { chain, block, scores, nodes: (0..=scores.len()).map(|_| None).collect() }
+    fn new(chain: Chain<'s>, block: Block<'s>, scores: &'s [f64], memory: &'s mut KBest) -> Self {
+        memory.places.clear();
+        memory.places.resize(scores.len() + 1, 0);
+        memory.used = 0;
+        Self { chain, block, scores, memory }
     }
 
-    fn run(mut self, k: usize) -> Vec<Path> {
+    fn run(mut self, k: usize, out: &mut Vec<Path>) {
         let end = self.scores.len();
-        (0..k).map_while(|rank| self.way(end, rank).map(|way| self.path(way))).collect()
+        let mut found = 0;
+        while found < k
+            && let Some(way) = self.way(end, found)
+        {
+            if found == out.len() {
+                out.push(Path::default());
+            }
+            self.write_path(way, &mut out[found]);
+            found += 1;
+        }
+        out.truncate(found);
+    }
+
+    /// The node, if it was asked for before.
+    fn node(&self, node: usize) -> Option<&Node> {
+        self.memory.nodes.get(self.memory.places[node].checked_sub(1)?)
     }
 
     /// The `rank`-th best way to `node`, if there are so many. What it needs of earlier steps is worked off from a
     /// stack, not by recursion, which could be as deep as the sequence is long.
     fn way(&mut self, node: usize, rank: usize) -> Option<Way> {
-        let mut stack = vec![(node, rank)];
+        let mut stack = std::mem::take(&mut self.memory.stack);
+        stack.clear();
+        stack.push((node, rank));
         while let Some(&(node, rank)) = stack.last() {
-            let mut own = self.nodes[node].take().unwrap_or_else(|| self.first_node(node));
+            let place = self.place(node);
+            let mut own = std::mem::take(&mut self.memory.nodes[place]);
             let mut needed = None;
             while own.known.len() <= rank {
                 if let (true, Some(last)) = (own.open, own.known.last().copied()) {
@@ -129,7 +183,7 @@ impl<'s> Search<'s> {
                 own.known.push(best);
                 own.open = node >= self.chain.n_states();
             }
-            self.nodes[node] = Some(own);
+            self.memory.nodes[place] = own;
             match needed {
                 Some(request) => stack.push(request),
                 None => {
@@ -137,12 +191,30 @@ impl<'s> Search<'s> {
                 }
             }
         }
-        self.nodes[node].as_ref()?.known.as_slice().get(rank).copied()
+        self.memory.stack = stack;
+        self.node(node)?.known.as_slice().get(rank).copied()
+    }
+
+    /// Where the node is, which is made if it was not asked for before.
+    fn place(&mut self, node: usize) -> usize {
+        if let Some(place) = self.memory.places[node].checked_sub(1) {
+            return place;
+        }
+        let place = self.memory.used;
+        self.memory.used += 1;
+        self.memory.places[node] = self.memory.used;
+        if place == self.memory.nodes.len() {
+            self.memory.nodes.push(Node::default());
+        }
+        let mut own = std::mem::take(&mut self.memory.nodes[place]);
+        self.begin(node, &mut own);
+        self.memory.nodes[place] = own;
+        place
     }
 
     /// What is known of a way without computing anything.
     fn known(&self, node: usize, rank: usize) -> Known {
-        match &self.nodes[node] {
+        match self.node(node) {
             None => Known::NotYet,
             Some(own) => match own.known.as_slice().get(rank) {
                 Some(way) => Known::Way(*way),
@@ -152,15 +224,17 @@ impl<'s> Search<'s> {
         }
     }
 
-    /// The node with the best way from every state before.
-    fn first_node(&self, node: usize) -> Box<Node> {
+    /// Writes the best way from every state before to a node.
+    fn begin(&self, node: usize, own: &mut Node) {
         let n = self.chain.n_states();
-        let mut own = Node::default();
+        own.known.clear();
+        own.candidates.clear();
+        own.open = false;
         if node < n {
             if self.scores[node] > f64::NEG_INFINITY {
                 own.candidates.push(Way { score: self.scores[node], from: 0, rank: 0 });
             }
-            return Box::new(own);
+            return;
         }
         for from in 0..n {
             let score = self.scores[self.before(node, from)];
@@ -169,7 +243,6 @@ impl<'s> Search<'s> {
                 own.candidates.push(way);
             }
         }
-        Box::new(own)
     }
 
     /// The node of state `from` one step before `node`.
@@ -189,21 +262,27 @@ impl<'s> Search<'s> {
         Way { score: moved + self.block.table[self.block.index[t] * n + state], from, rank }
     }
 
-    /// The states of a way to the end.
-    fn path(&self, end: Way) -> Path {
+    /// Writes the states of a way to the end.
+    fn write_path(&mut self, end: Way, path: &mut Path) {
         let n = self.chain.n_states();
-        let mut states = vec![0; self.scores.len() / n];
+        path.states.clear();
+        path.states.resize(self.scores.len() / n, 0);
+        path.log_prob = end.score;
+        let mut spare = std::mem::take(&mut self.memory.spare);
         let mut way = end;
-        for (t, place) in states.iter_mut().enumerate().rev() {
+        for (t, place) in path.states.iter_mut().enumerate().rev() {
             *place = way.from;
             let node = t * n + way.from;
             // The best way to a state may have been used without being asked for.
-            let known = self.nodes[node].as_ref().and_then(|own| own.known.as_slice().get(way.rank).copied());
-            if let Some(next) = known.or_else(|| self.first_node(node).candidates.pop()) {
+            let known = self.node(node).and_then(|own| own.known.as_slice().get(way.rank).copied());
+            if known.is_none() {
+                self.begin(node, &mut spare);
+            }
+            if let Some(next) = known.or_else(|| spare.candidates.pop()) {
                 way = next;
             }
         }
-        Path { states, log_prob: end.score }
+        self.memory.spare = spare;
     }
 }
 

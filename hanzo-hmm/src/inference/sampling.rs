@@ -32,20 +32,45 @@ impl<E: Emission> Hmm<E> {
         Q: Observations<E::Obs<'a>>,
         R: Rng + ?Sized,
     {
+        let mut path = Vec::new();
+        self.sample_posterior_with(&mut Workspace::new(), observations, rng, &mut path)?;
+        Ok(path)
+    }
+
+    /// [`sample_posterior`](Self::sample_posterior) in the memory of `workspace` and into `out`, whose memory the
+    /// workspace takes in exchange.
+    ///
+    /// # Errors
+    ///
+    /// As for [`sample_posterior`](Self::sample_posterior); `out` is then unchanged.
+    pub fn sample_posterior_with<'a, Q, R>(
+        &self,
+        workspace: &mut Workspace,
+        observations: Q,
+        rng: &mut R,
+        out: &mut Vec<usize>,
+    ) -> Result<()>
+    where
+        Q: Observations<E::Obs<'a>>,
+        R: Rng + ?Sized,
+    {
         check_all(self, &observations)?;
-        let mut workspace = Workspace::new();
-        let scaled = self.fill_scaled(&mut workspace, &observations).is_ok();
-        if scaled && let Some(path) = self.draw_backwards(&workspace.lattice, false, rng) {
-            return Ok(path);
+        let scaled = self.fill_scaled(workspace, &observations).is_ok();
+        let Workspace { weights, log_carry, lattice, backward: choice, path, .. } = workspace;
+        if scaled && self.draw_backwards(lattice, false, rng, choice, path).is_some() {
+            std::mem::swap(out, path);
+            return Ok(());
         }
-        let Workspace { weights, log_carry, lattice, .. } = &mut workspace;
         weights.fill_logs(self, &observations, 0..observations.len());
         lattice.clear();
         log_carry.begin();
         let block = weights.log_block(self.emission().table());
         log::forward(Chain::of(self), log_carry, block, |values| lattice.extend_from_slice(values))
             .map_err(|log::Dead(position)| Error::ImpossibleSequence { sequence: 0, position })?;
-        self.draw_backwards(lattice, true, rng).ok_or(Error::ImpossibleSequence { sequence: 0, position: 0 })
+        self.draw_backwards(lattice, true, rng, choice, path)
+            .ok_or(Error::ImpossibleSequence { sequence: 0, position: 0 })?;
+        std::mem::swap(out, path);
+        Ok(())
     }
 
     fn fill_scaled<'a, Q>(&self, workspace: &mut Workspace, observations: &Q) -> Result<(), scaled::Lost>
@@ -65,12 +90,21 @@ impl<E: Emission> Hmm<E> {
 
     /// Draws the last state from the last forward values, and each one before given its successor. `None` where the
     /// values leave no choice.
-    fn draw_backwards<R: Rng + ?Sized>(&self, lattice: &[f64], in_logs: bool, rng: &mut R) -> Option<Vec<usize>> {
+    fn draw_backwards<R: Rng + ?Sized>(
+        &self,
+        lattice: &[f64],
+        in_logs: bool,
+        rng: &mut R,
+        choice: &mut Vec<f64>,
+        path: &mut Vec<usize>,
+    ) -> Option<()> {
         let n = self.n_states();
-        let mut path = vec![0; lattice.len() / n];
-        let mut choice = vec![0.0; n];
+        path.clear();
+        path.resize(lattice.len() / n, 0);
+        choice.clear();
+        choice.resize(n, 0.0);
         let mut next: Option<usize> = None;
-        for (row, place) in lattice.chunks_exact(n).zip(&mut path).rev() {
+        for (row, place) in lattice.chunks_exact(n).zip(path).rev() {
             choice.copy_from_slice(row);
             if let Some(next) = next {
                 let (plain, logs) = (self.transitions().transposed(), self.transitions().logs_transposed());
@@ -88,10 +122,10 @@ impl<E: Emission> Hmm<E> {
             if !(total > SMALLEST && total.is_finite()) {
                 return None;
             }
-            *place = draw(&choice, rng);
+            *place = draw(choice, rng);
             next = Some(*place);
         }
-        Some(path)
+        Some(())
     }
 }
 

@@ -39,25 +39,35 @@ pub(crate) fn exp_on<A: Arch>(x: f64) -> f64 {
     let rounded = x * std::f64::consts::LOG2_E + MAGIC;
     let n = rounded - MAGIC;
     let r = (x - n * LN2_HIGH) - n * LN2_LOW;
-    let mut p = 1.0 / 6_227_020_800.0;
-    p = mul_add::<A>(p, r, 1.0 / 479_001_600.0);
-    p = mul_add::<A>(p, r, 1.0 / 39_916_800.0);
-    p = mul_add::<A>(p, r, 1.0 / 3_628_800.0);
-    p = mul_add::<A>(p, r, 1.0 / 362_880.0);
-    p = mul_add::<A>(p, r, 1.0 / 40_320.0);
-    p = mul_add::<A>(p, r, 1.0 / 5_040.0);
-    p = mul_add::<A>(p, r, 1.0 / 720.0);
-    p = mul_add::<A>(p, r, 1.0 / 120.0);
-    p = mul_add::<A>(p, r, 1.0 / 24.0);
-    p = mul_add::<A>(p, r, 1.0 / 6.0);
-    p = mul_add::<A>(p, r, 0.5);
-    let p = mul_add::<A>(p * r, r, r) + 1.0;
+    // In pairs of terms, which do not wait for each other (Estrin's scheme).
+    let (r2, pair) = (r * r, |even: f64, odd: f64| mul_add::<A>(r, odd, even));
+    let (r4, r8) = (r2 * r2, (r2 * r2) * (r2 * r2));
+    let low = mul_add::<A>(pair(1.0 / 24.0, 1.0 / 120.0), r2, pair(0.5, 1.0 / 6.0));
+    let middle = mul_add::<A>(pair(1.0 / 40_320.0, 1.0 / 362_880.0), r2, pair(1.0 / 720.0, 1.0 / 5_040.0));
+    let high = pair(1.0 / 3_628_800.0, 1.0 / 39_916_800.0);
+    let high = mul_add::<A>(pair(1.0 / 479_001_600.0, 1.0 / 6_227_020_800.0), r2, high);
+    let p = mul_add::<A>(high, r8, mul_add::<A>(middle, r4, low));
+    let p = mul_add::<A>(p, r2, r) + 1.0;
     // 2^n as two factors, because n goes down to -1082.
     let bits = rounded.to_bits().wrapping_sub(MAGIC.to_bits());
     let half = (bits as i64 >> 1) as u64;
     let rest = bits.wrapping_sub(half);
     let scale = |k: u64| f64::from_bits(k.wrapping_add(1023) << 52);
     p * scale(half) * scale(rest)
+}
+
+/// All values in one, by halves, so that no value waits for all before it.
+#[inline(always)]
+pub(crate) fn folded<const N: usize>(mut values: [f64; N], f: impl Fn(f64, f64) -> f64) -> f64 {
+    let mut width = N;
+    while width > 1 {
+        let half = width.div_ceil(2);
+        for k in 0..width / 2 {
+            values[k] = f(values[k], values[k + half]);
+        }
+        width = half;
+    }
+    values[0]
 }
 
 /// ln of the sum of exponentials, the maximum taken out; `-inf` for no term or none above `-inf`.

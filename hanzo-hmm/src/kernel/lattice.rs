@@ -71,6 +71,11 @@ impl Lattice {
         &self.values
     }
 
+    /// Replaces every value by its exponential.
+    pub(crate) fn exponentiate(&mut self) {
+        self.values.iter_mut().for_each(|value| *value = value.exp());
+    }
+
     /// Exchanges the values with a buffer of the same meaning.
     pub(crate) fn swap(&mut self, values: &mut Vec<f64>, n_states: usize) {
         std::mem::swap(&mut self.values, values);

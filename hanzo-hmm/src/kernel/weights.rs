@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use super::Chain;
-use super::arith::{Sum, exp_on, exponent, pow2};
+use super::{Chain, resize};
+use super::arith::{Sum, exp_on, exponent, folded, pow2};
 use super::dispatch::{Arch, Level, Task};
 use super::scaled::Lost;
+use super::width::larger;
 use crate::Result;
 use crate::model::{Emission, Hmm, Labels, Observations, Shape, SymbolTable};
 
@@ -134,7 +135,7 @@ impl Weights {
         let n_states = chain.n_states();
         self.index.clear();
         self.index.extend(0..range.len());
-        self.rows.resize(range.len() * n_states, 0.0);
+        resize(&mut self.rows, range.len() * n_states);
         let mut run = [const { None }; RUN];
         for (rows, start) in self.rows.chunks_mut(RUN * n_states).zip(range.step_by(RUN)) {
             let steps = start..start + rows.len() / n_states;
@@ -183,7 +184,7 @@ impl Weights {
         let n_states = model.n_states();
         self.index.clear();
         self.index.extend(0..range.len());
-        self.rows.resize(range.len() * n_states, 0.0);
+        resize(&mut self.rows, range.len() * n_states);
         let mut run = [const { None }; RUN];
         for (rows, start) in self.rows.chunks_mut(RUN * n_states).zip(range.step_by(RUN)) {
             read_run(model.emission(), sequence, start..start + rows.len() / n_states, &mut run, rows);
@@ -377,26 +378,11 @@ impl Task for Shift<'_> {
 #[inline(always)]
 fn subtract_largest<const N: usize>(rows: &mut [f64], shifts: &mut [f64; RUN]) {
     for (row, shift) in rows.as_chunks_mut::<N>().0.iter_mut().zip(shifts) {
-        let mut now = *row;
-        let mut width = N;
-        while width > 1 {
-            let half = width.div_ceil(2);
-            for k in 0..width / 2 {
-                now[k] = larger(now[k], now[k + half]);
-            }
-            width = half;
-        }
-        *shift = now[0];
+        *shift = folded(*row, larger);
         for l in row {
-            *l -= now[0];
+            *l -= *shift;
         }
     }
-}
-
-/// Written so that it compiles to one maximum instruction, unlike `f64::max`.
-#[inline(always)]
-fn larger(a: f64, b: f64) -> f64 {
-    if b > a { b } else { a }
 }
 
 /// Steps that the emission family sees together.

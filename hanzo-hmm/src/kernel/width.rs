@@ -269,8 +269,9 @@ pub(crate) fn in_memory<const N: usize>(x: &[f64; N]) -> &[f64; N] {
     std::hint::black_box(x)
 }
 
+/// The larger one, the first among equals. One maximum instruction, unlike `f64::max`.
 #[inline(always)]
-fn larger(a: f64, b: f64) -> f64 {
+pub(super) fn larger(a: f64, b: f64) -> f64 {
     if b > a { b } else { a }
 }
 

@@ -2,6 +2,8 @@
 
 use std::num::NonZeroUsize;
 
+use crate::inference::{FilterState, KBest};
+
 use super::dispatch::Level;
 use super::weights::Weights;
 use super::{dense, log, scaled};
@@ -82,8 +84,21 @@ pub struct Workspace {
     pub(crate) exponents: Vec<i64>,
     /// Best predecessors of every state at every step.
     pub(crate) before: Vec<u8>,
+    /// Memory of the search for several paths.
+    pub(crate) k_best: KBest,
+    /// A filter for this number of states.
+    pub(crate) filter: Option<FilterState>,
     /// A decoded path.
     pub(crate) path: Vec<usize>,
+}
+
+/// Makes a buffer `n` long. What it held may be lost: fresh memory that comes zeroed is not written twice.
+pub(crate) fn resize<T: Copy + Default>(values: &mut Vec<T>, n: usize) {
+    if values.capacity() < n {
+        *values = vec![T::default(); n];
+    } else {
+        values.resize(n, T::default());
+    }
 }
 
 impl Workspace {

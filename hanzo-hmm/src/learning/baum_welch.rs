@@ -6,7 +6,6 @@ use rand_distr::{Distribution, Exp1};
 
 use super::expectations::{Expectations, Pool, Settings, check_sequences, expect};
 use super::stationary::{Evidence, improve};
-use crate::inference::observed;
 use crate::kernel::{Kernel, Strategy};
 use crate::model::{Emission, Hmm, Initial, Observations, Transitions, update_row};
 use crate::{Error, Result};
@@ -195,9 +194,9 @@ impl<E: Emission> BaumWelch<E> {
         E: Clone,
         Q: Observations<E::Obs<'a>>,
     {
-        let steps = observed(sequences);
+        self.checked_tolerance(model, 1)?;
+        let steps = check_sequences(model, sequences)?;
         let tolerance = self.checked_tolerance(model, steps)?;
-        check_sequences(model, sequences)?;
         if steps == 0 {
             return Err(Error::NoData);
         }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::inference::{Expected, check_all, observed, smooth, smooth_in_blocks};
 use crate::kernel::arith::Sum;
 use crate::kernel::{Kernel, Strategy, Workspace};
-use crate::model::{Emission, Hmm, Observations};
+use crate::model::{Emission, Hmm, Observations, check_counts};
 use crate::{Error, Result};
 
 /// Expected sufficient statistics of some sequences under a model: starts, transitions, emissions, log-likelihood.
@@ -33,9 +33,8 @@ use crate::{Error, Result};
 /// # Ok::<(), hanzo_hmm::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields, bound(serialize = "E::Stats: serde::Serialize")))]
-#[cfg_attr(feature = "serde", serde(bound(deserialize = "E::Stats: serde::Deserialize<'de>")))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(bound(serialize = "E::Stats: serde::Serialize")))]
 pub struct Expectations<E: Emission> {
     pub(super) initial: Vec<f64>,
     pub(super) transitions: Vec<f64>,
@@ -111,17 +110,37 @@ impl<E: Emission> Expectations<E> {
 
     /// Checks the shape, and that counts are counts.
     pub(super) fn check(&self, model: &Hmm<E>) -> Result<()> {
-        let n = model.n_states();
-        let sound = |table: &[f64]| table.iter().all(|x| x.is_finite() && *x >= 0.0);
-        let what = "expectations";
-        if self.initial.len() != n || self.transitions.len() != n * n {
-            return Err(Error::DimensionMismatch { what, expected: n, found: self.initial.len() });
+        let (expected, found) = (model.n_states(), self.initial.len());
+        if expected != found {
+            return Err(Error::DimensionMismatch { what: "expectations", expected, found });
         }
-        let numbers = sound(&self.initial) && sound(&self.transitions) && self.log_likelihood.is_finite();
-        if !(numbers && model.emission().fits(&self.emissions)) {
-            return Err(Error::DimensionMismatch { what: "emission statistics", expected: n, found: n });
+        self.check_numbers()?;
+        if model.emission().fits(&self.emissions) {
+            return Ok(());
         }
-        Ok(())
+        Err(Error::DimensionMismatch { what: "emission statistics", expected, found })
+    }
+
+    /// What can be checked without the model.
+    pub(crate) fn check_numbers(&self) -> Result<()> {
+        let (expected, found) = (self.initial.len(), self.transitions.len());
+        if Some(found) != expected.checked_mul(expected) {
+            return Err(Error::DimensionMismatch { what: "expected transitions", expected, found });
+        }
+        check_counts("expected starts", &self.initial)?;
+        check_counts("expected transitions", &self.transitions)?;
+        if self.log_likelihood.is_finite() { Ok(()) } else { Err(Error::NotFinite { what: "log-likelihood" }) }
+    }
+
+    /// Those with these parts, not yet checked.
+    #[cfg(feature = "serde")]
+    pub(crate) fn from_parts(
+        (initial, transitions, emissions): (Vec<f64>, Vec<f64>, E::Stats),
+        log_likelihood: f64,
+        observed: u64,
+        sequences: u64,
+    ) -> Self {
+        Self { initial, transitions, emissions, log_likelihood, observed, sequences }
     }
 
     fn add(&mut self, part: &Self) {
@@ -129,8 +148,8 @@ impl<E: Emission> Expectations<E> {
         self.transitions.iter_mut().zip(&part.transitions).for_each(|(a, b)| *a += b);
         E::merge(&mut self.emissions, &part.emissions);
         self.log_likelihood += part.log_likelihood;
-        self.observed += part.observed;
-        self.sequences += part.sequences;
+        self.observed = self.observed.saturating_add(part.observed);
+        self.sequences = self.sequences.saturating_add(part.sequences);
     }
 }
 
@@ -240,11 +259,13 @@ where
     let mut expected = Expected::new(n_states);
     let mut log_likelihood = Sum::default();
     let mut run = Vec::with_capacity(RUN);
+    let mut seen = 0;
     let mut learn = |stats: &mut E::Stats, sequence: &Q, start: usize, gamma: &[f64]| {
         for (at, gamma) in gamma.chunks(RUN * n_states).enumerate() {
             let from = start + at * RUN;
             run.clear();
             run.extend((from..from + gamma.len() / n_states).map(|t| sequence.get(t)));
+            seen += run.iter().flatten().count();
             model.emission().accumulate_run(stats, &run, gamma);
         }
     };
@@ -283,18 +304,19 @@ where
     }
     part.transitions = expected.transitions;
     part.log_likelihood = log_likelihood.value();
-    part.observed = observed(chunk) as u64;
+    // What a kernel has given up was read twice.
+    part.observed = if settings.emissions && !settings.checkpoints { seen } else { observed(chunk) } as u64;
     part.sequences = chunk.iter().filter(|sequence| !sequence.is_empty()).count() as u64;
     Ok(part)
 }
 
-/// Checks all sequences.
-pub(super) fn check_sequences<'a, E, Q>(model: &Hmm<E>, sequences: &[Q]) -> Result<()>
+/// Checks all sequences and returns how many observations they have.
+pub(super) fn check_sequences<'a, E, Q>(model: &Hmm<E>, sequences: &[Q]) -> Result<usize>
 where
     E: Emission,
     Q: Observations<E::Obs<'a>>,
 {
-    sequences.iter().try_for_each(|sequence| check_all(model, sequence))
+    sequences.iter().map(|sequence| check_all(model, sequence)).sum()
 }
 
 /// Names the sequence in an error that counts from one sequence alone.

@@ -2,6 +2,8 @@
 
 use crate::kernel::product;
 use crate::model::{Emission, Hmm, Transitions, update_row};
+#[cfg(feature = "serde")]
+use crate::model::{check_counts, check_distribution};
 use crate::{Error, Result};
 
 /// Online EM: parameters follow the observations, and nothing of the past is kept but averaged statistics.
@@ -25,7 +27,9 @@ use crate::{Error, Result};
 /// assert!(row[0] > 0.8);
 /// # Ok::<(), hanzo_hmm::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(bound(serialize = "E: serde::Serialize, E::Stats: serde::Serialize")))]
 pub struct OnlineEm<E: Emission> {
     model: Hmm<E>,
     pseudocount: f64,
@@ -65,6 +69,34 @@ impl<E: Emission + Clone> OnlineEm<E> {
             return Err(Error::InvalidOption { name: "pseudocount" });
         }
         Ok(Self { pseudocount, ..self })
+    }
+
+    /// The learner with these parts, once they fit each other.
+    #[cfg(feature = "serde")]
+    pub(crate) fn from_parts(
+        (model, pseudocount): (Hmm<E>, f64),
+        (steps, log_likelihood): (u64, f64),
+        (mut belief, moves, stats): (Vec<f64>, Vec<f64>, Vec<E::Stats>),
+    ) -> Result<Self> {
+        let n = model.n_states();
+        for (what, expected, found) in [
+            ("belief", n, belief.len()),
+            ("averaged transitions", n * n * n, moves.len()),
+            ("averaged statistics", n, stats.len()),
+        ] {
+            if expected != found {
+                return Err(Error::DimensionMismatch { what, expected, found });
+            }
+        }
+        check_distribution("belief", 0, &mut belief)?;
+        check_counts("averaged transitions", &moves)?;
+        if !log_likelihood.is_finite() {
+            return Err(Error::NotFinite { what: "log-likelihood" });
+        }
+        if !stats.iter().all(|stats| model.emission().fits(stats)) {
+            return Err(Error::DimensionMismatch { what: "emission statistics", expected: n, found: n });
+        }
+        Self { model, pseudocount: 0.0, steps, log_likelihood, belief, moves, stats }.with_pseudocount(pseudocount)
     }
 
     /// Learns from one observation, or moves on without one. Returns ln p(observation given the past) under the

@@ -3,6 +3,8 @@
 use rand_core::Rng;
 use rand_distr::{Distribution, Exp1};
 
+#[cfg(feature = "serde")]
+use super::check_counts;
 use super::{Emission, Observations, SymbolTable, check_distribution, draw, flatten, normalise_counts, update_row};
 use crate::{Error, Result};
 
@@ -202,14 +204,26 @@ impl Emission for Categorical {
 
 /// Expected symbol counts of every state.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct CategoricalStats {
     n_states: usize,
     /// `M x S`, so that one observation touches neighbours.
     counts: Vec<f64>,
 }
 
+#[cfg(feature = "serde")]
+crate::raw::checked_on_load!(CategoricalStats { n_states: usize, counts: Vec<f64> });
+
 impl CategoricalStats {
+    #[cfg(feature = "serde")]
+    fn check(&self) -> Result<()> {
+        if self.n_states == 0 || !self.counts.len().is_multiple_of(self.n_states) {
+            let (expected, found) = (self.n_states, self.counts.len());
+            return Err(Error::DimensionMismatch { what: "symbol counts", expected, found });
+        }
+        check_counts("symbol counts", &self.counts)
+    }
+
     fn add<const S: usize>(&mut self, run: &[Option<usize>], gamma: &[f64]) {
         let counts = self.counts.as_chunks_mut::<S>().0;
         for (o, gamma) in run.iter().zip(gamma.as_chunks::<S>().0) {

@@ -27,6 +27,14 @@ pub(crate) fn check_distribution(what: &'static str, row: usize, values: &mut [f
     Err(Error::RowSum { what, row, sum })
 }
 
+/// Checks that expected counts, masses or sums of squares are finite and not negative.
+pub(crate) fn check_counts(what: &'static str, counts: &[f64]) -> Result<()> {
+    if !counts.iter().all(|count| count.is_finite()) {
+        return Err(Error::NotFinite { what });
+    }
+    if counts.iter().all(|count| *count >= 0.0) { Ok(()) } else { Err(Error::OutOfRange { what }) }
+}
+
 /// Joins equally long rows into one row-major table.
 pub(crate) fn flatten(what: &'static str, rows: Vec<Vec<f64>>, width: usize) -> Result<Vec<f64>> {
     let mut flat = Vec::with_capacity(rows.len().saturating_mul(width));

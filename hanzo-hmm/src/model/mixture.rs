@@ -2,6 +2,8 @@
 
 use rand_core::Rng;
 
+#[cfg(feature = "serde")]
+use super::check_counts;
 use super::{
     Emission, GaussianDiag, GaussianDiagStats, GaussianFull, GaussianFullStats, NO_MASS, Observations, VarianceFloor,
     check_distribution, draw, flatten, normalise_counts,
@@ -305,10 +307,21 @@ impl Emission for GaussianMixture {
 
 /// Expected masses of the components, and the statistics of their Gaussians.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct MixtureStats {
     mass: Vec<f64>,
     parts: PartStats,
+}
+
+#[cfg(feature = "serde")]
+crate::raw::checked_on_load!(MixtureStats { mass: Vec<f64>, parts: PartStats });
+
+#[cfg(feature = "serde")]
+impl MixtureStats {
+    /// The statistics of the Gaussians are checked as they are read.
+    fn check(&self) -> Result<()> {
+        check_counts("masses of components", &self.mass)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 use rand_core::Rng;
 use rand_distr::Distribution;
 
+#[cfg(feature = "serde")]
+use super::check_counts;
 use super::{Emission, NO_MASS, Observations};
 use crate::kernel::{Arch, Level, LogProbRun, Task};
 use crate::model::flatten;
@@ -223,7 +225,7 @@ impl Emission for Poisson {
 
 /// Expected masses and sums of counts of every state.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct PoissonStats {
     dim: usize,
     mass: Vec<f64>,
@@ -305,7 +307,20 @@ impl Task for AddRun<'_, '_> {
     }
 }
 
+#[cfg(feature = "serde")]
+crate::raw::checked_on_load!(PoissonStats { dim: usize, mass: Vec<f64>, sum: Vec<f64> });
+
 impl PoissonStats {
+    #[cfg(feature = "serde")]
+    fn check(&self) -> Result<()> {
+        if self.dim == 0 || Some(self.sum.len()) != self.mass.len().checked_mul(self.dim) {
+            let (expected, found) = (self.mass.len(), self.sum.len());
+            return Err(Error::DimensionMismatch { what: "sums of counts", expected, found });
+        }
+        check_counts("masses", &self.mass)?;
+        check_counts("sums of counts", &self.sum)
+    }
+
     /// Adds `T` states from `first` on.
     #[inline(always)]
     fn add_tile<const T: usize>(&mut self, run: &[Option<&[u64]>], gamma: &[f64], first: usize) {

@@ -202,6 +202,8 @@ impl Emission for GaussianDiag {
             16 => self.log_prob_fixed::<16>(o, out),
             _ => self.log_prob_any(o, out),
         }
+        // From memory, or the cases above would end in pieces of vectors.
+        let out = std::hint::black_box(out);
         // Finite coordinates never give NaN: their differences may be infinite, and then so is the square.
         if out.first().is_some_and(|l| l.is_nan()) {
             self.log_prob_partial(o, out);

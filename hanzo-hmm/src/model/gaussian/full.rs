@@ -4,6 +4,8 @@ use rand_core::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use super::super::dense::{cholesky, invert_lower};
+#[cfg(feature = "serde")]
+use super::super::check_counts;
 use super::super::{Emission, NO_MASS, Observations, flatten};
 use super::moments::Tile;
 use super::{Clusters, LN_2_PI, VarianceFloor, check_means, check_vector, clusters, normal_cdf};
@@ -348,10 +350,43 @@ impl Task for FullRun<'_, '_> {
 impl FullRun<'_, '_> {
     #[inline(always)]
     fn fixed<const S: usize, const D: usize>(self) {
-        for (o, out) in self.run.iter().zip(self.out.chunks_exact_mut(S)) {
-            match o {
-                Some(o) => self.family.log_prob_square::<S, D>(o, out),
-                None => out.fill(0.0),
+        let family = self.family;
+        let centers = family.centers.as_chunks::<S>().0.first_chunk::<D>();
+        let (Some(totals), Some(centers)) = (family.totals.first_chunk::<S>(), centers) else { return };
+        let (totals, centers) = (*totals, *centers);
+        let mut rows = family.inverse.as_chunks::<S>().0.iter();
+        // Lower triangles.
+        let mut inverse = [[[0.0; S]; D]; D];
+        for d in 0..D {
+            for e in 0..=d {
+                inverse[d][e] = rows.next().copied().unwrap_or([0.0; S]);
+            }
+        }
+        for (o, out) in self.run.iter().zip(self.out.as_chunks_mut::<S>().0) {
+            let Some(o) = o else {
+                *out = [0.0; S];
+                continue;
+            };
+            let Some(point) = o.first_chunk::<D>() else { continue };
+            let (mut from, mut squares) = ([[0.0; S]; D], [0.0; S]);
+            for d in 0..D {
+                for s in 0..S {
+                    from[d][s] = point[d] - centers[d][s];
+                }
+            }
+            for d in 0..D {
+                let mut z = [0.0; S];
+                for e in 0..=d {
+                    for s in 0..S {
+                        z[s] += inverse[d][e][s] * from[e][s];
+                    }
+                }
+                for s in 0..S {
+                    squares[s] += z[s] * z[s];
+                }
+            }
+            for s in 0..S {
+                out[s] = density(totals[s], squares[s]);
             }
         }
     }
@@ -359,7 +394,7 @@ impl FullRun<'_, '_> {
 
 /// Expected masses, means and scatter matrices of every state.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct GaussianFullStats {
     dim: usize,
     pub(super) mass: Vec<f64>,
@@ -367,6 +402,9 @@ pub struct GaussianFullStats {
     /// Sums of outer products of deviations from the mean, `S x D x D`.
     pub(super) scatter: Vec<f64>,
 }
+
+#[cfg(feature = "serde")]
+crate::raw::checked_on_load!(GaussianFullStats { dim: usize, mass: Vec<f64>, mean: Vec<f64>, scatter: Vec<f64> });
 
 /// Statistics of one run, compiled for several instruction sets; none of its sums is fused.
 struct AddRun<'r, 'o> {
@@ -403,6 +441,23 @@ impl Task for AddRun<'_, '_> {
 }
 
 impl GaussianFullStats {
+    #[cfg(feature = "serde")]
+    fn check(&self) -> Result<()> {
+        let (n, dim) = (self.mass.len(), self.dim);
+        let fits = Some(self.mean.len()) == n.checked_mul(dim)
+            && Some(self.scatter.len()) == self.mean.len().checked_mul(dim);
+        if dim == 0 || !fits {
+            return Err(Error::DimensionMismatch { what: "scatter matrices", expected: n, found: self.mean.len() });
+        }
+        check_counts("masses", &self.mass)?;
+        for state in 0..n {
+            let diagonal = self.scatter[state * dim * dim..][..dim * dim].iter().step_by(dim + 1).copied();
+            check_counts("squared deviations", &diagonal.collect::<Vec<_>>())?;
+        }
+        let finite = self.mean.iter().chain(&self.scatter).all(|x| x.is_finite());
+        if finite { Ok(()) } else { Err(Error::NotFinite { what: "scatter matrices" }) }
+    }
+
     /// Adds four states at a time; returns the first one that is left over.
     #[inline(always)]
     fn add_tiles<const D: usize>(&mut self, run: &[Option<&[f64]>], gamma: &[f64]) -> usize {
@@ -583,7 +638,9 @@ pub(super) fn raise(covariance: &mut [f64], floors: &[f64], state: usize) -> Res
 /// A log-density; differences that overflow, whose squares may be NaN, have density 0.
 #[inline(always)]
 fn density(total: f64, square: f64) -> f64 {
-    if square.is_nan() { f64::NEG_INFINITY } else { total - 0.5 * square }
+    // Written so that it compiles to one maximum instruction.
+    let value = total - 0.5 * square;
+    if value > f64::NEG_INFINITY { value } else { f64::NEG_INFINITY }
 }
 
 /// Coordinates up to which differences from the means are kept on the stack.

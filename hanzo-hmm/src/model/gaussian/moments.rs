@@ -1,6 +1,8 @@
 //! Weighted means and squared deviations that can be merged without cancellation (Chan, Golub, LeVeque 1983).
 
 use super::super::NO_MASS;
+#[cfg(feature = "serde")]
+use super::super::check_counts;
 use crate::kernel::{Arch, Level, Task};
 
 /// Mass, mean and sum of squared deviations from the mean, of every row and coordinate.
@@ -8,7 +10,7 @@ use crate::kernel::{Arch, Level, Task};
 /// Runs of steps are added in two passes, deviations being taken from the mean of the run; runs are then merged. A NaN
 /// coordinate counts for nothing.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub(crate) struct Moments {
     pub(crate) dim: usize,
     pub(crate) mass: Vec<f64>,
@@ -16,7 +18,23 @@ pub(crate) struct Moments {
     pub(crate) square: Vec<f64>,
 }
 
+#[cfg(feature = "serde")]
+crate::raw::checked_on_load!(Moments { dim: usize, mass: Vec<f64>, mean: Vec<f64>, square: Vec<f64> });
+
 impl Moments {
+    #[cfg(feature = "serde")]
+    fn check(&self) -> crate::Result<()> {
+        let size = self.mass.len();
+        for found in [self.mean.len(), self.square.len(), self.dim * (size / self.dim.max(1))] {
+            if found != size {
+                return Err(crate::Error::DimensionMismatch { what: "moments", expected: size, found });
+            }
+        }
+        check_counts("masses", &self.mass)?;
+        check_counts("squared deviations", &self.square)?;
+        if self.mean.iter().all(|x| x.is_finite()) { Ok(()) } else { Err(crate::Error::NotFinite { what: "means" }) }
+    }
+
     pub(crate) fn new(rows: usize, dim: usize) -> Self {
         let zeros = || vec![0.0; rows * dim];
         Self { dim, mass: zeros(), mean: zeros(), square: zeros() }
