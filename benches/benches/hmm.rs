@@ -183,9 +183,14 @@ fn others(criterion: &mut Criterion) {
     });
 }
 
+/// Everything on one thread, as the peers do.
+fn alone(_: &mut Criterion) {
+    rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("nothing has used the pool yet");
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(10).measurement_time(Duration::from_secs(2));
-    targets = categorical, families, others
+    targets = alone, categorical, families, others
 }
 criterion_main!(benches);

@@ -12,8 +12,8 @@ mod width;
 mod workspace;
 
 pub use lattice::Lattice;
-pub use workspace::{Kernel, Strategy, Workspace};
 pub(crate) use workspace::resize;
+pub use workspace::{Kernel, Strategy, Workspace};
 
 pub(crate) use dispatch::{Arch, Level, Task};
 pub(crate) use weights::{Block, Live, Weighted};

@@ -355,6 +355,85 @@ fn generated_steps_repeat_and_avoid_zeros() {
     assert_eq!(free.generate(50)[..20], free.generate(20));
 }
 
+/// Every width of the kernels, scores that are small integers times ln 2: ties at almost every step.
+#[test]
+fn ties_go_to_the_lowest_index_at_every_width() {
+    let uniform = |n: usize| vec![1.0 / n as f64; n];
+    for n in (1..=10).chain([16, 17, 32, 33]) {
+        // Only powers of two are equal to the last bit.
+        if n.is_power_of_two() {
+            let flat = Hmm::new(
+                Initial::Free(uniform(n)),
+                Transitions::new(vec![uniform(n); n]).unwrap(),
+                Categorical::new(vec![vec![0.5, 0.5]; n]).unwrap(),
+            )
+            .unwrap();
+            assert_eq!(flat.viterbi([0, 1, 1, 0, 1]).unwrap().states, [0; 5], "{n} states");
+        }
+        let row = |i: usize, width: usize| -> Vec<f64> {
+            let mut row: Vec<f64> = (0..width).map(|j| 0.5_f64.powi(((i * 7 + j * 5) % 3 + 6) as i32)).collect();
+            row[i % width] += 1.0 - row.iter().sum::<f64>();
+            row
+        };
+        let model = Hmm::new(
+            Initial::Free(row(0, n)),
+            Transitions::new((0..n).map(|i| row(i, n)).collect()).unwrap(),
+            Categorical::new((0..n).map(|i| row(i, 4)).collect()).unwrap(),
+        )
+        .unwrap();
+        let data: Vec<usize> = (0..700).map(|t| t * t % 13 % 4).collect();
+        let path = model.viterbi(&data).unwrap();
+        // Worked out step by step.
+        let (mut scores, mut before) = (vec![Vec::new()], vec![vec![]]);
+        for (t, o) in data.iter().enumerate() {
+            let arrive = |j: usize| -> (f64, usize) {
+                let from = |i: usize| scores[t][i] + model.transitions().row(i)[j].ln();
+                let first = model.initial_probabilities()[j].ln();
+                let best = if t == 0 {
+                    (first, 0)
+                } else {
+                    (0..n).fold(
+                        (f64::NEG_INFINITY, 0),
+                        |best: (f64, usize), i| {
+                            if from(i) > best.0 { (from(i), i) } else { best }
+                        },
+                    )
+                };
+                (best.0 + model.emission().row(j)[*o].ln(), best.1)
+            };
+            let (now, back): (Vec<f64>, Vec<usize>) = (0..n).map(arrive).unzip();
+            scores.push(now);
+            before.push(back);
+        }
+        let last = &scores[data.len()];
+        let mut state = (0..n).fold(0, |best, j| if last[j] > last[best] { j } else { best });
+        assert_eq!(path.log_prob, last[state], "{n} states");
+        for t in (0..data.len()).rev() {
+            assert_eq!(path.states[t], state, "{n} states, step {t}");
+            state = before[t + 1][state];
+        }
+    }
+}
+
+#[test]
+fn an_impossible_step_is_named_at_every_width() {
+    for n in [2, 4, 8, 9, 16, 20] {
+        let model = Hmm::new(
+            Initial::Free(vec![1.0 / n as f64; n]),
+            Transitions::new(vec![vec![1.0 / n as f64; n]; n]).unwrap(),
+            Categorical::new(vec![vec![0.5, 0.5, 0.0]; n]).unwrap(),
+        )
+        .unwrap();
+        for position in [0, 1, 255, 256, 257, 600] {
+            let mut data = vec![1; 601];
+            data[position] = 2;
+            let dead = Error::ImpossibleSequence { sequence: 0, position };
+            assert_eq!(model.viterbi(&data), Err(dead.clone()), "{n} states");
+            assert_eq!(model.k_best(&data, 3), Err(dead), "{n} states");
+        }
+    }
+}
+
 #[test]
 fn viterbi_breaks_ties_towards_the_lowest_index() {
     let even = Hmm::new(

@@ -5,7 +5,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use hanzo_hmm::{Categorical, GaussianDiag, Hmm, Initial, Path, Posterior, Rows, Transitions, Workspace};
+use hanzo_hmm::{Categorical, GaussianDiag, Hmm, Initial, Lattice, Path, Posterior, Rows, Transitions, Workspace};
+use rand::SeedableRng;
+use rand::rngs::Xoshiro256PlusPlus;
 
 struct Counting;
 
@@ -81,17 +83,28 @@ fn operations_reuse_their_memory() {
             });
             assert_eq!(count, 0, "categorical filter, {n} states, zeros {zeros}");
 
+            let start = gaussian.filter();
             let data: Vec<f64> = (0..600).map(|t| f64::from(t % 11)).collect();
             let data = Rows::new(&data, 2).unwrap();
             let (mut workspace, mut posterior, mut path) = (Workspace::new(), Posterior::default(), Path::default());
+            let (mut paths, mut states, mut drawn, mut values) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+            let (mut lattice, mut ahead) = (Lattice::default(), Vec::new());
+            let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
             let mut run = || {
+                gaussian.k_best_with(&mut workspace, data, 5, &mut paths).unwrap();
+                gaussian.posterior_decode_with(&mut workspace, data, &mut states).unwrap();
+                gaussian.sample_posterior_with(&mut workspace, data, &mut rng, &mut drawn).unwrap();
+                gaussian.log_predictive_with(&mut workspace, data, &mut values).unwrap();
+                gaussian.backward_with(&mut workspace, data, &mut lattice).unwrap();
+                gaussian.predict_with(&mut workspace, &start, 3, &mut ahead).unwrap();
                 gaussian.log_likelihood_with(&mut workspace, data).unwrap();
                 gaussian.posterior_with(&mut workspace, data, &mut posterior).unwrap();
                 gaussian.viterbi_with(&mut workspace, data, &mut path).unwrap();
             };
-            // The workspace and the results exchange their memory, so both have to grow once.
-            run();
-            run();
+            // The workspace and the results exchange their memory, so all have to grow.
+            for _ in 0..8 {
+                run();
+            }
             assert_eq!(allocations(run), 0, "workspace, {n} states, zeros {zeros}");
         }
     }

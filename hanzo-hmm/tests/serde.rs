@@ -3,8 +3,9 @@
 #![cfg(feature = "serde")]
 
 use hanzo_hmm::{
-    BaumWelch, Categorical, Expectations, FilterState, GaussianDiag, GaussianFull, GaussianMixture, GaussianSpherical,
-    GaussianTied, HiddenMarkovModel, Hmm, Initial, Poisson, Product, Rows, Transitions,
+    BaumWelch, Categorical, Emission, Expectations, FilterState, GaussianDiag, GaussianFull, GaussianMixture,
+    GaussianSpherical, GaussianTied, HiddenMarkovModel, Hmm, Initial, Observations, OnlineEm, Poisson, Product, Rows,
+    Transitions,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -163,12 +164,95 @@ fn expectations_travel() {
         [("\"mass\":[", "\"mass\":[-1.0,"), ("\"initial\":[", "\"initial\":[1.0,"), ("\"dim\":2", "\"dim\":0")]
     {
         assert!(text.contains(from), "{text}");
-        let damaged: Expectations<GaussianFull> = serde_json::from_str(&text.replacen(from, to, 1)).unwrap();
-        let mut all = Expectations::new(&model);
-        let empty = all.clone();
-        assert!(all.merge(&model, &damaged).is_err(), "{from}");
-        assert_eq!(all, empty);
-        assert!(training.maximise(&mut one, &damaged).is_err());
-        assert_eq!(one, other);
+        assert!(serde_json::from_str::<Expectations<GaussianFull>>(&text.replacen(from, to, 1)).is_err(), "{from}");
+    }
+    // Those of another model are sound by themselves.
+    let wide = Hmm::new(
+        Initial::Free(vec![1.0]),
+        Transitions::new(vec![vec![1.0]]).unwrap(),
+        GaussianFull::new(vec![vec![0.0, 0.0]], vec![vec![vec![1.0, 0.0], vec![0.0, 1.0]]]).unwrap(),
+    )
+    .unwrap();
+    let strange = training.expect(&wide, &[Rows::new(&data, 2).unwrap()]).unwrap();
+    let strange = serde_json::from_str(&serde_json::to_string(&strange).unwrap()).unwrap();
+    let mut all = Expectations::new(&model);
+    let empty = all.clone();
+    assert!(all.merge(&model, &strange).is_err());
+    assert_eq!(all, empty);
+    assert!(training.maximise(&mut one, &strange).is_err());
+    assert_eq!(one, other);
+}
+
+/// The statistics of every family come back equal, and no number that cannot be one gets in.
+#[test]
+fn statistics_are_checked_as_they_are_read() {
+    fn check<'a, E, Q>(emission: E, data: Q, damages: &[(&str, &str)])
+    where
+        E: Emission + Clone,
+        E::Stats: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+        Q: Observations<E::Obs<'a>>,
+    {
+        let transitions = Transitions::new(vec![vec![0.9, 0.1], vec![0.3, 0.7]]).unwrap();
+        let model = Hmm::new(Initial::Free(vec![0.5, 0.5]), transitions, emission).unwrap();
+        let part = BaumWelch::new().expect(&model, &[data]).unwrap();
+        round_trip(part.emissions());
+        let text = serde_json::to_string(&part).unwrap();
+        let own = [
+            ("\"initial\":[", "\"initial\":[1.0,"),
+            ("\"transitions\":[", "\"transitions\":[-1.0,"),
+            ("\"log_likelihood\":", "\"log_likelihood\":null,\"x\":"),
+        ];
+        for (from, to) in own.iter().chain(damages) {
+            assert!(text.contains(from), "{from} in {text}");
+            assert!(serde_json::from_str::<Expectations<E>>(&text.replacen(from, to, 1)).is_err(), "{from}");
+        }
+    }
+    let numbers = [0.5, 1.0, -2.0, 3.5, 0.25, 4.0];
+    let means = vec![vec![0.0], vec![2.0]];
+    let one = vec![vec![vec![1.0]]; 2];
+    let rows = Rows::new(&numbers, 1).unwrap();
+    let masses = [("\"mass\":[", "\"mass\":[1.0,"), ("\"mass\":[", "\"mass\":[-1e9,"), ("\"dim\":1", "\"dim\":0")];
+    check(GaussianDiag::new(means.clone(), vec![vec![1.0]; 2]).unwrap(), rows, &masses);
+    check(GaussianFull::new(means, one.clone()).unwrap(), rows, &masses);
+    let mixture = GaussianMixture::diag(vec![vec![1.0]; 2], one.clone(), one).unwrap();
+    check(mixture, rows, &[("\"mass\":[", "\"mass\":[-1.0,"), ("\"diag\":", "\"round\":")]);
+    let counts = [1, 2, 0, 5];
+    check(Poisson::new(vec![vec![1.0], vec![3.0]]).unwrap(), Rows::new(&counts, 1).unwrap(), &masses);
+    let damages = [("\"n_states\":2", "\"n_states\":0"), ("\"counts\":[", "\"counts\":[-1.0,0.0,")];
+    check(Categorical::new(vec![vec![0.5, 0.5]; 2]).unwrap(), [0_usize, 1, 1], &damages);
+}
+
+/// A learner that was stored goes on as if it had not been, and a damaged one is refused.
+#[test]
+fn online_learners_travel() {
+    let start = Hmm::new(
+        Initial::Free(vec![0.5, 0.5]),
+        Transitions::new(vec![vec![0.8, 0.2], vec![0.3, 0.7]]).unwrap(),
+        GaussianDiag::new(vec![vec![-1.0], vec![1.0]], vec![vec![1.0]; 2]).unwrap(),
+    )
+    .unwrap();
+    let mut learner = OnlineEm::new(start).with_pseudocount(0.01).unwrap();
+    for t in 0..60 {
+        learner.update((t % 9 > 0).then_some(&[f64::from(t % 5)])).unwrap();
+    }
+    round_trip(&learner);
+    let text = serde_json::to_string(&learner).unwrap();
+    let mut back: OnlineEm<GaussianDiag> = serde_json::from_str(&text).unwrap();
+    for t in 0..60 {
+        let x = [f64::from(t % 7)];
+        assert_eq!(learner.update(Some(&x)), back.update(Some(&x)));
+    }
+    assert_eq!(learner, back);
+    for (from, to) in [
+        ("\"pseudocount\":0.01", "\"pseudocount\":-0.01"),
+        ("\"belief\":[", "\"belief\":[0.5,"),
+        ("\"belief\":[", "\"belief\":[7.0,"),
+        ("\"moves\":[", "\"moves\":[1.0,"),
+        ("\"moves\":[", "\"moves\":[null,"),
+        ("\"stats\":[", "\"stats\":[],\"x\":["),
+        ("\"variances\":[[", "\"variances\":[[-1.0,"),
+    ] {
+        assert!(text.contains(from), "{from} in {text}");
+        assert!(serde_json::from_str::<OnlineEm<GaussianDiag>>(&text.replacen(from, to, 1)).is_err(), "{from}");
     }
 }

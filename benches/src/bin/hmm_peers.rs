@@ -1,7 +1,7 @@
 //! The peer table of hanzo-hmm in one run.
 //!
 //! ```sh
-//! cargo run --release -p hanzo-benches --bin hmm_peers -- [PEERS.py VENV] [--cases PREFIX ...] [--large]
+//! cargo run --release -p hanzo-benches --bin hmm_peers -- [PEERS.py VENV] [--cases PREFIX ...] [--threads] [--large]
 //! ```
 //!
 //! For each shape it times ours, then the peers, then ours again, and prints the smaller times and their ratios.
@@ -10,7 +10,9 @@
 //! "seconds": ..}`, in CPU time; without it only the crate `bio` stands beside ours. Times are CPU time of one thread,
 //! the smallest of several runs. Models are dense random ones, symbols uniform, vectors N(0, 4), counts near 8.
 //!
-//! `--large` trains 64 states on ten million steps instead and prints the time and the peak memory.
+//! `em1` is a fit of one iteration, `em_next` an iteration of a longer fit, which finds its memory warm.
+//!
+//! `--threads` times a sequence of ten million steps on one and on two threads. `--large` trains 64 states on ten million steps instead and prints the time and the peak memory.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -38,22 +40,39 @@ const CASES: [(&str, usize, usize, usize); 6] = [
     ("gaussian_full", 4, 4, 100_000),
     ("poisson", 4, 1, 100_000),
 ];
-const OPERATIONS: [&str; 4] = ["loglik", "viterbi", "posterior", "em1"];
+const OPERATIONS: [&str; 5] = ["loglik", "viterbi", "posterior", "em1", "em_next"];
+/// Times in seconds, where there are any.
+type Column = [Option<f64>; 5];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let (mut paths, mut prefixes, mut large, mut in_cases) = (Vec::new(), Vec::new(), false, false);
+    let (mut paths, mut prefixes, mut large, mut threads, mut in_cases) = (Vec::new(), Vec::new(), false, false, false);
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--large" => large = true,
+            "--threads" => threads = true,
             "--cases" => in_cases = true,
             _ if in_cases => prefixes.push(argument),
             _ => paths.push(argument),
         }
     }
-    if large {
-        return train_large();
+    if threads {
+        return two_threads();
     }
-    let script = match paths.as_slice() {
+    // Everything else on one thread.
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()?
+        .install(|| alone(&paths, &prefixes, large))
+        .map_err(Into::into)
+}
+
+fn alone(paths: &[String], prefixes: &[String], large: bool) -> Result<(), String> {
+    let result = if large { train_large() } else { table(paths, prefixes) };
+    result.map_err(|error| error.to_string())
+}
+
+fn table(paths: &[String], prefixes: &[String]) -> Result<(), Box<dyn Error>> {
+    let script = match paths {
         [] => None,
         [script, venv] => Some((script.as_str(), venv.as_str())),
         _ => return Err("either no path, or those of the script and of its virtual environment".into()),
@@ -84,8 +103,8 @@ fn case(
     let rng = &mut Random::seed_from_u64(1);
     let (initial, moves) = (distribution(rng, s), rows(rng, s, s));
     let chain = (Initial::Free(initial.clone()), Transitions::new(moves.clone())?);
-    let mut bio = [None; 4];
-    let peers = || -> Result<_, Box<dyn Error>> { script.map_or(Ok([[None; 4]; 2]), |script| hmmlearn(script, name)) };
+    let mut bio: Column = [None; 5];
+    let peers = || -> Result<_, Box<dyn Error>> { script.map_or(Ok([[None; 5]; 2]), |script| hmmlearn(script, name)) };
     let (ours, theirs) = match family {
         "categorical" => {
             let symbols = rows(rng, s, m);
@@ -124,7 +143,7 @@ fn case(
     };
     let [scaling, log] = theirs;
     // Products of the recursion, of both recursions, of those and of the outer products.
-    let products = [1.0, 1.0, 2.0, 3.0].map(|k| k * (t * s * s) as f64);
+    let products = [1.0, 1.0, 2.0, 3.0, 3.0].map(|k| k * (t * s * s) as f64);
     for (op, what) in OPERATIONS.iter().enumerate() {
         let own = ours[op];
         let column = |peer: Option<f64>| match peer {
@@ -149,7 +168,7 @@ fn around<'a, E, Q, P>(
     hmm: &Hmm<E>,
     data: Q,
     mut peers: impl FnMut() -> Result<P, Box<dyn Error>>,
-) -> Result<([f64; 4], P), Box<dyn Error>>
+) -> Result<([f64; 5], P), Box<dyn Error>>
 where
     E: Emission + Clone,
     Q: Observations<E::Obs<'a>> + Copy,
@@ -162,7 +181,7 @@ where
     Ok((best, theirs))
 }
 
-fn ours<'a, E, Q>(hmm: &Hmm<E>, data: Q) -> Result<[f64; 4], Box<dyn Error>>
+fn ours<'a, E, Q>(hmm: &Hmm<E>, data: Q) -> Result<[f64; 5], Box<dyn Error>>
 where
     E: Emission + Clone,
     Q: Observations<E::Obs<'a>> + Copy,
@@ -171,11 +190,15 @@ where
     // Once before the clock: the data have to be possible.
     hmm.posterior_with(&mut workspace, data, &mut posterior)?;
     let training = BaumWelch::new().max_iters(1);
+    let long = BaumWelch::new().max_iters(11).total_tolerance(0.0);
+    let first = smallest(|| training.fit(&mut hmm.clone(), &[data]).is_ok());
+    let eleven = smallest(|| long.fit(&mut hmm.clone(), &[data]).is_ok());
     Ok([
         smallest(|| hmm.log_likelihood_with(&mut workspace, data).is_ok()),
         smallest(|| hmm.viterbi_with(&mut workspace, data, &mut path).is_ok()),
         smallest(|| hmm.posterior_with(&mut workspace, data, &mut posterior).is_ok()),
-        smallest(|| training.fit(&mut hmm.clone(), &[data]).is_ok()),
+        first,
+        (eleven - first) / 10.0,
     ])
 }
 
@@ -200,7 +223,7 @@ fn thread_seconds() -> f64 {
 }
 
 /// `bio` has no posterior; its training keeps a `T x S^2` table and is timed on a tenth of the steps.
-fn beside_bio(model: &BioModel, data: &[usize]) -> [Option<f64>; 4] {
+fn beside_bio(model: &BioModel, data: &[usize]) -> Column {
     let once = |run: &mut dyn FnMut()| {
         let start = thread_seconds();
         run();
@@ -211,16 +234,17 @@ fn beside_bio(model: &BioModel, data: &[usize]) -> [Option<f64>; 4] {
         Some(once(&mut || drop(black_box(bio_hmm::viterbi(model, data))))),
         None,
         Some(10.0 * once(&mut || drop(black_box(bio_hmm::baum_welch(model, &data[..data.len() / 10]))))),
+        None,
     ]
 }
 
 /// Times of hmmlearn's `scaling` and `log` kernels.
-fn hmmlearn((script, venv): (&str, &str), case: &str) -> Result<[[Option<f64>; 4]; 2], Box<dyn Error>> {
+fn hmmlearn((script, venv): (&str, &str), case: &str) -> Result<[Column; 2], Box<dyn Error>> {
     let output = Command::new("python3").args([script, venv, "--cases", case]).output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
     }
-    let mut times = [[None; 4]; 2];
+    let mut times = [[None; 5]; 2];
     for line in String::from_utf8(output.stdout)?.lines() {
         let row: serde_json::Value = serde_json::from_str(line)?;
         let peer = ["hmmlearn-scaling", "hmmlearn-log"].iter().position(|peer| row["peer"] == *peer);
@@ -249,6 +273,38 @@ fn filter() {
         }
     });
     println!("filter, gaussian_diag S={s} D={d}: {:.1} ns an observation", time * 1e9 / t as f64);
+}
+
+/// A long sequence on one and on two threads, in time on the wall.
+fn two_threads() -> Result<(), Box<dyn Error>> {
+    let (s, m, t) = (16, 64, 10_000_000);
+    let rng = &mut Random::seed_from_u64(4);
+    let (initial, moves) = (Initial::Free(distribution(rng, s)), Transitions::new(rows(rng, s, s))?);
+    let hmm = Hmm::new(initial, moves, Categorical::new(rows(rng, s, m))?)?;
+    let data: Vec<usize> = (0..t).map(|_| rng.random_range(0..m)).collect();
+    let wall = |threads: usize, run: &(dyn Fn() + Sync)| -> Result<f64, Box<dyn Error>> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+        let mut best = f64::INFINITY;
+        for _ in 0..5 {
+            let start = std::time::Instant::now();
+            pool.install(run);
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        Ok(best)
+    };
+    let likelihood = || drop(black_box(hmm.log_likelihood(&data)));
+    let short = &data[..t / 10];
+    let posterior = || drop(black_box(hmm.posterior(short)));
+    for (name, steps, run) in [("loglik", t, &likelihood as &(dyn Fn() + Sync)), ("posterior", t / 10, &posterior)] {
+        let (one, two) = (wall(1, run)?, wall(2, run)?);
+        println!(
+            "{name} S={s} T={steps}: {:.1} ms on one thread, {:.1} on two, {:.2} times",
+            one * 1e3,
+            two * 1e3,
+            one / two
+        );
+    }
+    Ok(())
 }
 
 /// Training that would take 15 GB in three lattices.

@@ -106,9 +106,7 @@ impl<E: Emission> Hmm<E> {
         check_all(self, &observations)?;
         smooth(self, workspace, &observations, None)?;
         out.clear();
-        out.extend(
-            workspace.gamma().chunks_exact(self.n_states()).map(|row| viterbi::largest(row.iter().copied()).0),
-        );
+        out.extend(workspace.gamma().chunks_exact(self.n_states()).map(|row| viterbi::largest(row.iter().copied()).0));
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! Filtering and prediction: one observation at a time.
 
+use std::hint::black_box;
+
 use crate::kernel::arith::{exp_nonpositive, exp_on, folded, log_sum_exp, vecmat};
 use crate::kernel::{Arch, Fixed, Level, Task, Weighted, Width, Workspace, product};
 use crate::model::{Categorical, Emission, GaussianDiag, Hmm, Labels, Shape};
@@ -407,16 +409,17 @@ impl<E: Emission> Step<'_, '_, E> {
             }
             None => {
                 model.emission().log_prob_into(self.o, &mut weights);
-                // From memory, where numbers stand together in vectors.
-                let logs = *std::hint::black_box(&weights);
                 // The states whose prediction is 0 would not count, so there must not be any.
-                let shift = folded(logs, |a, b| if b > a { b } else { a });
+                let shift = folded(*black_box(&weights), |a, b| if b > a { b } else { a });
                 if !shift.is_finite() {
                     return None;
                 }
+                // In and out of memory, where numbers stand together as vectors; else they are computed in pieces.
+                let logs = *black_box(&weights);
                 for j in 0..N {
                     weights[j] = exp_on::<A>(logs[j] - shift);
                 }
+                weights = *black_box(&weights);
                 shift
             }
         };

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
+use super::scan;
 use crate::kernel::arith::{LN2_HIGH, LN2_LOW, Sum};
 use crate::kernel::weights::Weights;
-use super::scan;
-use crate::kernel::{Block, Chain, Kernel, Lattice, Strategy, Workspace, dense, log, resize, scaled};
+use crate::kernel::{Chain, Kernel, Lattice, Strategy, Workspace, dense, log, resize, scaled};
 use crate::model::{Emission, Hmm, Observations};
 use crate::{Error, Result};
 
@@ -127,12 +127,7 @@ impl<E: Emission> Hmm<E> {
     /// # Errors
     ///
     /// The family's error for a bad observation; `out` is then unchanged.
-    pub fn backward_log_with<'a, Q>(
-        &self,
-        workspace: &mut Workspace,
-        observations: Q,
-        out: &mut Lattice,
-    ) -> Result<()>
+    pub fn backward_log_with<'a, Q>(&self, workspace: &mut Workspace, observations: Q, out: &mut Lattice) -> Result<()>
     where
         Q: Observations<E::Obs<'a>>,
     {
@@ -373,7 +368,7 @@ where
     #[cfg(feature = "rayon")]
     if observations.len() >= 2 * dense::PARALLEL && rayon::current_num_threads() > 1 {
         late_meeting.begin(chain);
-        let nothing = Block { table: &[], index: &[], possible: &[] };
+        let nothing = crate::kernel::Block { table: &[], index: &[], possible: &[] };
         let (front, back) = rayon::join(
             || {
                 meeting_blocks(observations.len()).try_for_each(|(ahead, _)| {

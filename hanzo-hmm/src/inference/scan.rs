@@ -11,11 +11,11 @@ use std::ops::Range;
 
 use super::decoding::Path;
 use super::forward_backward::{Expected, log_of};
+use crate::Result;
 use crate::kernel::arith::{Sum, pow2};
 use crate::kernel::weights::Weights;
 use crate::kernel::{Block, Chain, Level, Workspace, dense, product, scaled, viterbi};
 use crate::model::{Emission, Hmm, Observations};
-use crate::Result;
 
 /// Whether a sequence is one for the scaled scan: a dense model and more than one chunk.
 pub(super) fn applies<E: Emission>(model: &Hmm<E>, steps: usize, chunk: NonZeroUsize) -> bool {

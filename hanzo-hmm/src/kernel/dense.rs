@@ -26,8 +26,27 @@ pub(crate) struct Meeting {
 struct End {
     values: Vec<f64>,
     memory: Vec<f64>,
+    count: Count,
+}
+
+/// The power of two of a chain, and the steps since it was last changed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
     exponent: i64,
     since: usize,
+}
+
+impl Count {
+    /// Counts a step, and rescales its values every `period` steps.
+    #[inline(always)]
+    fn rescale_at(&mut self, period: usize, values: &mut [f64]) -> Result<(), Lost> {
+        self.since += 1;
+        if self.since == period {
+            self.exponent += rescale(values)?;
+            self.since = 0;
+        }
+        Ok(())
+    }
 }
 
 impl End {
@@ -35,7 +54,7 @@ impl End {
         self.values.clear();
         self.values.resize(n_states, 1.0);
         self.memory.resize(2 * n_states, 0.0);
-        (self.exponent, self.since) = (0, 0);
+        self.count = Count::default();
     }
 }
 
@@ -68,7 +87,7 @@ impl Meeting {
     /// The same where the backward chain is that of another one.
     pub(crate) fn likelihood_with(&self, other: &Self) -> (f64, i64) {
         let sum = self.front.values.iter().zip(&other.back.values).map(|(a, b)| a * b).sum();
-        (sum, self.front.exponent + other.back.exponent)
+        (sum, self.front.count.exponent + other.back.count.exponent)
     }
 }
 
@@ -115,57 +134,42 @@ fn advance_at<A: Arch, W: Width>(
         && let Some((&first, rest)) = ahead.split_first()
     {
         multiply_in(&mut meeting.front.values, w.get(front_table, first).ok_or(Lost)?);
-        meeting.front.exponent += rescale(&mut meeting.front.values)?;
+        meeting.front.count.exponent += rescale(&mut meeting.front.values)?;
         meeting.started = true;
         ahead = rest;
     }
-    let Meeting { front: a, back: b, .. } = meeting;
-    let (low, high) = a.memory.split_at_mut(n_states);
-    low.copy_from_slice(&a.values);
+    let Meeting { front: End { values: front_values, memory, count: a }, back: later, .. } = meeting;
+    let (low, high) = memory.split_at_mut(n_states);
+    low.copy_from_slice(front_values);
     let (mut now, mut next) = (w.row(low).ok_or(Lost)?, w.row(high).ok_or(Lost)?);
-    let (low, high) = b.memory.split_at_mut(n_states);
-    low.copy_from_slice(&b.values);
-    let (mut beta, mut weighted) = (w.row(low).ok_or(Lost)?, w.row(high).ok_or(Lost)?);
+    let End { values: back_values, memory, count: b } = later;
+    let (low, high) = memory.split_at_mut(n_states);
+    low.copy_from_slice(back_values);
+    let (mut beta, mut after) = (w.row(low).ok_or(Lost)?, w.row(high).ok_or(Lost)?);
     let both = if interleaved(n_states) { ahead.len().min(back.index.len()) } else { 0 };
     let (behind_first, behind) = back.index.split_at(back.index.len() - both);
     let (ahead, ahead_rest) = ahead.split_at(both);
     for (&f, &k) in ahead.iter().zip(behind.iter().rev()) {
         let (weights, others) = (w.get(front_table, f).ok_or(Lost)?, w.get(back_table, k).ok_or(Lost)?);
-        multiply(weighted.as_mut(), beta.as_ref(), others);
-        w.product::<A>(&now, matrix, &mut next);
-        w.product::<A>(&weighted, transposed, &mut beta);
-        multiply(now.as_mut(), next.as_ref(), weights);
-        a.since += 1;
-        if a.since == period {
-            a.exponent += rescale(now.as_mut())?;
-            a.since = 0;
-        }
-        b.since += 1;
-        if b.since == period {
-            b.exponent += rescale(beta.as_mut())?;
-            b.since = 0;
-        }
+        w.product_weighted::<A>(&now, matrix, weights, &mut next);
+        w.weighted_product::<A>(&mut beta, others, transposed, &mut after);
+        std::mem::swap(&mut now, &mut next);
+        std::mem::swap(&mut beta, &mut after);
+        a.rescale_at(period, now.as_mut())?;
+        b.rescale_at(period, beta.as_mut())?;
     }
     for &f in ahead_rest {
-        w.product::<A>(&now, matrix, &mut next);
-        multiply(now.as_mut(), next.as_ref(), w.get(front_table, f).ok_or(Lost)?);
-        a.since += 1;
-        if a.since == period {
-            a.exponent += rescale(now.as_mut())?;
-            a.since = 0;
-        }
+        w.product_weighted::<A>(&now, matrix, w.get(front_table, f).ok_or(Lost)?, &mut next);
+        std::mem::swap(&mut now, &mut next);
+        a.rescale_at(period, now.as_mut())?;
     }
     for &k in behind_first.iter().rev() {
-        multiply(weighted.as_mut(), beta.as_ref(), w.get(back_table, k).ok_or(Lost)?);
-        w.product::<A>(&weighted, transposed, &mut beta);
-        b.since += 1;
-        if b.since == period {
-            b.exponent += rescale(beta.as_mut())?;
-            b.since = 0;
-        }
+        w.weighted_product::<A>(&mut beta, w.get(back_table, k).ok_or(Lost)?, transposed, &mut after);
+        std::mem::swap(&mut beta, &mut after);
+        b.rescale_at(period, beta.as_mut())?;
     }
-    a.values.copy_from_slice(now.as_ref());
-    b.values.copy_from_slice(beta.as_ref());
+    front_values.copy_from_slice(now.as_ref());
+    back_values.copy_from_slice(beta.as_ref());
     Ok(())
 }
 

@@ -50,7 +50,12 @@ pub(crate) fn few_forward(
         scores.iter_mut().zip(kept).for_each(|(score, kept)| *score = kept);
         for (t, symbol) in block.index.iter().enumerate() {
             let step = Block { index: std::slice::from_ref(symbol), ..block };
-            level.run(FewForward { chain, scores, block: step, places: places.get_mut(..n_states).unwrap_or_default() });
+            level.run(FewForward {
+                chain,
+                scores,
+                block: step,
+                places: places.get_mut(..n_states).unwrap_or_default(),
+            });
             if is_dead(scores) {
                 return Err(first + t);
             }

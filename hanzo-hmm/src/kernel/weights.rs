@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::{Chain, resize};
 use super::arith::{Sum, exp_on, exponent, folded, pow2};
 use super::dispatch::{Arch, Level, Task};
 use super::scaled::Lost;
 use super::width::larger;
+use super::{Chain, resize};
 use crate::Result;
 use crate::model::{Emission, Hmm, Labels, Observations, Shape, SymbolTable};
 

@@ -30,6 +30,32 @@ pub(crate) trait Width: Copy {
     /// `y = x M`. The order of the additions depends on the width alone.
     fn product<A: Arch>(self, x: &Self::Row<'_>, matrix: Self::Matrix<'_>, y: &mut Self::Row<'_>);
 
+    /// `y = (x M) .* w`, one step of the forward recursion.
+    #[inline(always)]
+    fn product_weighted<A: Arch>(
+        self,
+        x: &Self::Row<'_>,
+        matrix: Self::Matrix<'_>,
+        weights: &[f64],
+        y: &mut Self::Row<'_>,
+    ) {
+        self.product::<A>(x, matrix, y);
+        multiply_by(y.as_mut(), weights);
+    }
+
+    /// `y = (x .* w) M`, one step of the backward recursion; `x` may be changed.
+    #[inline(always)]
+    fn weighted_product<A: Arch>(
+        self,
+        x: &mut Self::Row<'_>,
+        weights: &[f64],
+        matrix: Self::Matrix<'_>,
+        y: &mut Self::Row<'_>,
+    ) {
+        multiply_by(x.as_mut(), weights);
+        self.product::<A>(x, matrix, y);
+    }
+
     /// The same on slices.
     fn apply<A: Arch>(self, x: &[f64], matrix: &[f64], y: &mut [f64]);
 
@@ -153,6 +179,37 @@ impl<const N: usize> Width for Fixed<N> {
         }
     }
 
+    /// For a few states the weights go into the matrix, which does not wait for `x`.
+    #[inline(always)]
+    fn product_weighted<A: Arch>(self, x: &[f64; N], matrix: &[[f64; N]; N], weights: &[f64], y: &mut [f64; N]) {
+        let Some(weights) = weights.first_chunk::<N>().filter(|_| N <= FEW) else {
+            self.product::<A>(x, matrix, y);
+            return multiply_by(y, weights);
+        };
+        let mut own = *matrix;
+        for row in &mut own {
+            for j in 0..N {
+                row[j] *= weights[j];
+            }
+        }
+        self.product::<A>(x, &own, y);
+    }
+
+    #[inline(always)]
+    fn weighted_product<A: Arch>(self, x: &mut [f64; N], weights: &[f64], matrix: &[[f64; N]; N], y: &mut [f64; N]) {
+        let Some(weights) = weights.first_chunk::<N>().filter(|_| N <= FEW) else {
+            multiply_by(x, weights);
+            return self.product::<A>(x, matrix, y);
+        };
+        let mut own = *matrix;
+        for i in 0..N {
+            for j in 0..N {
+                own[i][j] *= weights[i];
+            }
+        }
+        self.product::<A>(x, &own, y);
+    }
+
     #[inline(always)]
     fn apply<A: Arch>(self, x: &[f64], matrix: &[f64], y: &mut [f64]) {
         if let (Some(x), Some(matrix), Some(y)) = (x.first_chunk(), self.matrix(matrix), y.first_chunk_mut()) {
@@ -262,6 +319,13 @@ fn max_plus(x: f64, m: f64, best: f64) -> f64 {
     if candidate > best { candidate } else { best }
 }
 
+#[inline(always)]
+fn multiply_by(values: &mut [f64], weights: &[f64]) {
+    for (value, weight) in values.iter_mut().zip(weights) {
+        *value *= weight;
+    }
+}
+
 /// Keeps a row out of the registers: from memory a number reaches all lanes with one instruction, from a register it
 /// takes several.
 #[inline(always)]
@@ -360,6 +424,8 @@ fn columns<const B: usize, const W: usize>(
 
 /// Up to this many states a product is unrolled as a whole.
 const SMALL: usize = 8;
+/// Up to this many states there is time to weigh the matrix at every step.
+const FEW: usize = 4;
 
 #[cfg(test)]
 mod tests {

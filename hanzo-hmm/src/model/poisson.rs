@@ -326,9 +326,9 @@ impl PoissonStats {
     fn add_tile<const T: usize>(&mut self, run: &[Option<&[u64]>], gamma: &[f64], first: usize) {
         let rows = self.mass.len();
         let steps = || {
-            run.iter().zip(gamma.chunks_exact(rows)).filter_map(|(o, gamma)| {
-                Some(((*o)?, gamma.get(first..)?.first_chunk::<T>()?))
-            })
+            run.iter()
+                .zip(gamma.chunks_exact(rows))
+                .filter_map(|(o, gamma)| Some(((*o)?, gamma.get(first..)?.first_chunk::<T>()?)))
         };
         let mut mass = [0.0; T];
         for (_, gamma) in steps() {

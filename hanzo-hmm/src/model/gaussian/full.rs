@@ -3,9 +3,9 @@
 use rand_core::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::super::dense::{cholesky, invert_lower};
 #[cfg(feature = "serde")]
 use super::super::check_counts;
+use super::super::dense::{cholesky, invert_lower};
 use super::super::{Emission, NO_MASS, Observations, flatten};
 use super::moments::Tile;
 use super::{Clusters, LN_2_PI, VarianceFloor, check_means, check_vector, clusters, normal_cdf};
@@ -444,8 +444,8 @@ impl GaussianFullStats {
     #[cfg(feature = "serde")]
     fn check(&self) -> Result<()> {
         let (n, dim) = (self.mass.len(), self.dim);
-        let fits = Some(self.mean.len()) == n.checked_mul(dim)
-            && Some(self.scatter.len()) == self.mean.len().checked_mul(dim);
+        let fits =
+            Some(self.mean.len()) == n.checked_mul(dim) && Some(self.scatter.len()) == self.mean.len().checked_mul(dim);
         if dim == 0 || !fits {
             return Err(Error::DimensionMismatch { what: "scatter matrices", expected: n, found: self.mean.len() });
         }
