@@ -359,7 +359,7 @@ fn generated_steps_repeat_and_avoid_zeros() {
 #[test]
 fn ties_go_to_the_lowest_index_at_every_width() {
     let uniform = |n: usize| vec![1.0 / n as f64; n];
-    for n in (1..=10).chain([16, 17, 32, 33]) {
+    for n in (1_usize..=10).chain([16, 17, 32, 33]) {
         // Only powers of two are equal to the last bit.
         if n.is_power_of_two() {
             let flat = Hmm::new(

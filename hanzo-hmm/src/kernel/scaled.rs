@@ -5,7 +5,7 @@
 //! sequence for which it becomes visible is left to the log kernel, as is one whose likelihood is not the same at all
 //! steps of the backward pass.
 
-use super::arith::{exponent, mul_add, pow2};
+use super::arith::{exponent, folded, mul_add, pow2};
 use super::dispatch::{Arch, Baseline, Level, Task};
 use super::width::{Width, with_width};
 use super::{Block, Chain};
@@ -352,7 +352,15 @@ impl Guard {
 /// Divides by the power of two of the maximum and returns its exponent.
 #[inline(always)]
 pub(crate) fn rescale(values: &mut [f64]) -> Result<i64, Lost> {
-    let max = values.iter().copied().fold(0.0, |max, v| if v > max { v } else { max });
+    let larger = |max, v| if v > max { v } else { max };
+    let (rows, rest) = values.as_chunks::<4>();
+    let mut lanes = [0.0; 4];
+    for row in rows {
+        for k in 0..4 {
+            lanes[k] = larger(lanes[k], row[k]);
+        }
+    }
+    let max = rest.iter().copied().fold(folded(lanes, larger), larger);
     if !(max >= SMALLEST_MASS && max.is_finite()) {
         return Err(Lost);
     }

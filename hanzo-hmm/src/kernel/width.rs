@@ -164,7 +164,8 @@ impl<const N: usize> Width for Fixed<N> {
     fn product<A: Arch>(self, x: &[f64; N], matrix: &[[f64; N]; N], y: &mut [f64; N]) {
         if N > SMALL {
             *y = [0.0; N];
-            return blocked::<A>(in_memory(x), matrix.as_flattened(), y, plus::<A>, |a, b| a + b);
+            blocked::<A>(in_memory(x), matrix.as_flattened(), y, plus::<A>, |a, b| a + b);
+            return to_memory(y);
         }
         // Even and odd rows apart: two short chains of additions in place of a long one.
         let (mut even, mut odd) = ([0.0; N], [0.0; N]);
@@ -202,9 +203,9 @@ impl<const N: usize> Width for Fixed<N> {
             return self.product::<A>(x, matrix, y);
         };
         let mut own = *matrix;
-        for i in 0..N {
-            for j in 0..N {
-                own[i][j] *= weights[i];
+        for (row, weight) in own.iter_mut().zip(weights) {
+            for p in row {
+                *p *= weight;
             }
         }
         self.product::<A>(x, &own, y);
@@ -221,7 +222,8 @@ impl<const N: usize> Width for Fixed<N> {
     fn max_product<A: Arch>(self, x: &[f64; N], matrix: &[[f64; N]; N], y: &mut [f64; N]) {
         if N > SMALL {
             *y = [f64::NEG_INFINITY; N];
-            return blocked::<A>(in_memory(x), matrix.as_flattened(), y, max_plus, larger);
+            blocked::<A>(in_memory(x), matrix.as_flattened(), y, max_plus, larger);
+            return to_memory(y);
         }
         let (mut even, mut odd) = ([f64::NEG_INFINITY; N], [f64::NEG_INFINITY; N]);
         for i in 0..N {
@@ -331,6 +333,12 @@ fn multiply_by(values: &mut [f64], weights: &[f64]) {
 #[inline(always)]
 pub(crate) fn in_memory<const N: usize>(x: &[f64; N]) -> &[f64; N] {
     std::hint::black_box(x)
+}
+
+/// Writes a row out as whole vectors; else what follows may take it to pieces.
+#[inline(always)]
+fn to_memory<const N: usize>(y: &mut [f64; N]) {
+    std::hint::black_box(y);
 }
 
 /// The larger one, the first among equals. One maximum instruction, unlike `f64::max`.

@@ -70,8 +70,8 @@ fn check_vector(o: &[f64], dim: usize, position: usize, partial: bool) -> Result
     if o.len() != dim {
         return Err(Error::DimensionMismatch { what: "observation", expected: dim, found: o.len() });
     }
-    // A finite number less itself is 0, any other is NaN.
-    if o.iter().map(|x| x - x).sum::<f64>() == 0.0 {
+    // A finite number times 0 is 0, any other is NaN.
+    if o.iter().map(|x| x * 0.0).sum::<f64>() == 0.0 {
         return Ok(());
     }
     if o.iter().all(|x| x.is_finite() || (partial && x.is_nan())) {

@@ -357,9 +357,9 @@ impl FullRun<'_, '_> {
         let mut rows = family.inverse.as_chunks::<S>().0.iter();
         // Lower triangles.
         let mut inverse = [[[0.0; S]; D]; D];
-        for d in 0..D {
-            for e in 0..=d {
-                inverse[d][e] = rows.next().copied().unwrap_or([0.0; S]);
+        for (d, triangle) in inverse.iter_mut().enumerate() {
+            for (own, row) in triangle.iter_mut().zip(rows.by_ref().take(d + 1)) {
+                *own = *row;
             }
         }
         for (o, out) in self.run.iter().zip(self.out.as_chunks_mut::<S>().0) {
@@ -374,11 +374,11 @@ impl FullRun<'_, '_> {
                     from[d][s] = point[d] - centers[d][s];
                 }
             }
-            for d in 0..D {
+            for (d, triangle) in inverse.iter().enumerate() {
                 let mut z = [0.0; S];
-                for e in 0..=d {
+                for (own, from) in triangle.iter().zip(&from).take(d + 1) {
                     for s in 0..S {
-                        z[s] += inverse[d][e][s] * from[e][s];
+                        z[s] += own[s] * from[s];
                     }
                 }
                 for s in 0..S {
