@@ -3,18 +3,32 @@
 //! A verifier turns [`Evidence`] and the [`Binding`] it must carry into typed [`Claims`]; what the claims are worth is for a policy to say
 //! ([`crate::kbs::Policy`]). Verifiers work without the broker too, for instance on the evidence inside a job attestation.
 
+#[cfg(any(feature = "snp", feature = "nvidia"))]
+mod cache;
+mod claims;
+mod error;
+#[cfg(feature = "snp")]
+mod snp;
 #[cfg(feature = "software-evidence")]
 mod software;
+#[cfg(any(feature = "snp", feature = "nvidia"))]
+mod x509;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use subtle::ConstantTimeEq;
-
 use crate::error::{Error, Result};
 use crate::wire::{Reader, put_lp32};
 
+pub use claims::{
+    Claims, GpuArchitecture, GpuSwitch, IntelPlatform, NvidiaClaims, SgxClaims, SnpClaims, SnpProduct, SnpSigner,
+    SnpTcb, SoftwareClaims, TcbStatus, TdxClaims,
+};
+pub use error::AttestationError;
+#[cfg(feature = "snp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "snp")))]
+pub use snp::SnpVerifier;
 #[cfg(feature = "software-evidence")]
 #[cfg_attr(docsrs, doc(cfg(feature = "software-evidence")))]
 pub use software::{SoftwareAttester, SoftwareVerifier};
@@ -43,6 +57,16 @@ where
 {
     fn verify(&self, evidence: &Evidence, bound: &Binding, now: UnixTime) -> Result<Claims, AttestationError> {
         self(evidence, bound, now)
+    }
+}
+
+/// Two verifiers as one: the second is asked about the kinds that the first does not support. Pairs nest.
+impl<A: EvidenceVerifier, B: EvidenceVerifier> EvidenceVerifier for (A, B) {
+    fn verify(&self, evidence: &Evidence, bound: &Binding, now: UnixTime) -> Result<Claims, AttestationError> {
+        match self.0.verify(evidence, bound, now) {
+            Err(AttestationError::Unsupported { .. }) => self.1.verify(evidence, bound, now),
+            answer => answer,
+        }
     }
 }
 
@@ -224,65 +248,4 @@ pub struct Binding {
     pub report_data: [u8; 64],
     /// The SPDM nonce of GPU evidence.
     pub gpu_nonce: [u8; 32],
-}
-
-/// What verified evidence proves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Claims {
-    /// Of [`EvidenceKind::Software`].
-    Software(SoftwareClaims),
-}
-
-impl Claims {
-    /// The kind of evidence these claims come from.
-    #[must_use]
-    pub const fn kind(&self) -> EvidenceKind {
-        match self {
-            Self::Software(_) => EvidenceKind::Software,
-        }
-    }
-
-    /// Whether the evidence carried what `bound` asks for; constant time.
-    #[must_use]
-    pub fn carry(&self, bound: &Binding) -> bool {
-        match self {
-            Self::Software(claims) => claims.report_data.ct_eq(&bound.report_data).into(),
-        }
-    }
-}
-
-/// What a software statement proves: that the holder of a key named this measurement for this session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SoftwareClaims {
-    /// The report data inside the statement.
-    pub report_data: [u8; 64],
-    /// The measurement that the key's holder states.
-    pub measurement: [u8; 32],
-    /// SHA-256 of the verifying key.
-    pub key_digest: [u8; 32],
-}
-
-/// Why evidence proves nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AttestationError {
-    /// The evidence does not follow its format.
-    #[error("malformed evidence at byte {offset}")]
-    Malformed {
-        /// Where reading stopped.
-        offset: usize,
-    },
-    /// A signature over the report does not verify.
-    #[error("signature over the report does not verify")]
-    Signature,
-    /// The evidence is good, but for another session or key.
-    #[error("evidence is bound to another session")]
-    Binding,
-    /// The verifier does not handle this kind, or not with these algorithms.
-    #[error("evidence of kind {kind:?} is not supported")]
-    Unsupported {
-        /// The kind.
-        kind: EvidenceKind,
-    },
 }

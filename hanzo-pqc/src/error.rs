@@ -56,6 +56,12 @@ pub enum Error {
     /// A release policy has a field that this build cannot enforce.
     #[error("unknown policy tag {0}")]
     UnknownPolicyTag(u8),
+    /// A field of a release policy has a value outside its range or form.
+    #[error("policy field {field} has no valid value")]
+    PolicyField {
+        /// The field.
+        field: &'static str,
+    },
     /// Bytes do not follow their format.
     #[error("malformed {what} at byte {offset}")]
     Malformed {

@@ -241,7 +241,11 @@ impl<V: EvidenceVerifier, K: KeyStore, S: ChallengeStore> Broker<V, K, S> {
         check_kinds(&challenge, message)?;
         let transcript = Transcript::new(&request, &challenge, key.as_bytes());
         let claims = self.verify(message, &transcript, now)?;
+        if challenge.tier().evidence().tee_io && !claims.iter().all(proves_tee_io) {
+            return Err(KbsError::TeeIoNotProven);
+        }
         let facts = Facts {
+            now,
             tier: challenge.tier(),
             suite: challenge.suite(),
             recipient: Sha256::digest(key.as_bytes()).into(),
@@ -353,6 +357,14 @@ fn check_kinds(challenge: &Challenge, message: &EvidenceMessage) -> Result<(), K
         return Err(KbsError::EvidenceMissing);
     }
     Ok(())
+}
+
+/// Every GPU of the session must: the key may be used on any of them.
+const fn proves_tee_io(claims: &Claims) -> bool {
+    match claims {
+        Claims::NvidiaGpu(claims) => claims.tee_io,
+        _ => true,
+    }
 }
 
 const DEFAULT_TTL_S: NonZeroU64 = NonZeroU64::MIN.saturating_add(59);

@@ -1,5 +1,6 @@
 //! What the broker and its recipients refuse, and how much of it the other side learns.
 
+use super::policy::field_name;
 use crate::attestation::{AttestationError, EvidenceKind};
 use crate::envelope::KeyId;
 use crate::error::Error;
@@ -43,8 +44,11 @@ pub enum KbsError {
     /// Evidence verifies, but is bound to another session or key.
     #[error("evidence is bound to another session")]
     ReportDataMismatch,
+    /// Tier 4 needs GPU evidence that proves TEE-I/O, which the built-in verifier never finds proven: no published format names the byte.
+    #[error("no gpu evidence proves tee-i/o, which tier 4 needs")]
+    TeeIoNotProven,
     /// The policy of a key denies.
-    #[error("policy of {key} denies at tag {tag}")]
+    #[error("policy of {key} denies at tag {tag}, {}", field_name(*tag))]
     PolicyDenied {
         /// The key.
         key: KeyId,

@@ -1,54 +1,74 @@
 //! Release policies: who may have a key, in canonical bytes with a digest.
 
-use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use sha2::{Digest, Sha256};
-
-use crate::attestation::{Claims, SoftwareClaims};
+use crate::attestation::{Claims, UnixTime};
 use crate::error::{Error, Result};
-use crate::hybrid::EncapsulationKey;
 use crate::suite::HybridSuite;
 use crate::tier::PrivacyTier;
 use crate::wire::{Reader, digest, put_lp32};
+use field::Value;
+
+mod builder;
+mod evaluate;
+mod field;
+
+pub use builder::PolicyBuilder;
 
 /// The conditions under which one key is released. Deny is the default: a mandatory field that is absent denies, and so does an empty set.
 ///
 /// Bytes: `HKPO` 01 ‖ fields (u8 tag ‖ u32 length ‖ value), tags strictly ascending, sets sorted without duplicates. The one byte 2A in place of a
-/// set is "any"; only the functions named `dangerous_any_*` write it.
+/// set is "any"; only the functions named `dangerous_any_*` write it. "With X" is where the session shows evidence of kind X.
 ///
-/// | tag | field | mandatory |
+/// | tag | field | where absent |
 /// |---|---|---|
-/// | 1 | name, UTF-8 of at most 64 bytes, a label only | no |
-/// | 2 | tiers | yes |
-/// | 3 | suites | yes |
-/// | 5 | SHA-256 of the recipient keys | where the session shows no CPU evidence |
-/// | 64 | SHA-256 of the verifying keys of software evidence | with software evidence |
-/// | 65 | measurements in software evidence | with software evidence |
+/// | 1 | name, UTF-8 of at most 64 bytes, a label only | |
+/// | 2, 3 | tiers; suites | denied |
+/// | 4 | the greatest age of DCAP collateral, s | 2,592,000 |
+/// | 5 | SHA-256 of the recipient keys | denied where the session shows no CPU evidence |
+/// | 16 | statuses of Intel platforms ([`crate::attestation::TcbStatus`]) | up to date alone |
+/// | 17; 18 to 21 | MRTD; RTMR0 to RTMR3 | denied with TDX |
+/// | 22, 23, 24 | MRCONFIGID, MROWNER, MRSEAM | not checked |
+/// | 25 | refused advisories | none |
+/// | 26, 27 | MRENCLAVE; MRSIGNER and product | denied with SGX where both are absent |
+/// | 28 | the lowest ISVSVN | not checked |
+/// | 33 | SNP measurements | denied with SNP |
+/// | 34 | the lowest reported TCB of each product | denied with SNP |
+/// | 35, 44 | whether VLEK signatures count, and whose | denied with VLEK |
+/// | 36 | VMPL | 0 alone |
+/// | 37, 38, 39 | host data, identity key, author key | not checked |
+/// | 40 | the lowest guest SVN | not checked |
+/// | 41 | forbidden bits of the guest policy; 19, debug, is always one of them | 18 |
+/// | 42 | platform information: bits that must be one, bits that must be zero | not checked |
+/// | 43 | chips | not checked |
+/// | 48, 49 | GPU driver, VBIOS | denied with a GPU |
+/// | 50 | GPU measurements: every index listed must match one of its values | denied with a GPU |
+/// | 51 | GPU feature flags | 0 alone |
+/// | 52, 53 | GPU firmware identities, serial numbers | not checked |
+/// | 54 | whether index 36 is left out where the report says that decoder 0 is off | 1 |
+/// | 64, 65 | SHA-256 of the verifying keys of software evidence; its measurements | denied with software evidence |
 ///
-/// A tag that this version cannot enforce is refused, never ignored.
+/// A tag that this version cannot enforce is refused, never ignored. With the feature `config`, `Policy::from_toml` reads the same fields by name.
 ///
 /// ```
+/// use hanzo_pqc::attestation::UnixTime;
 /// use hanzo_pqc::kbs::{Facts, Policy};
 /// use hanzo_pqc::PrivacyTier;
 ///
 /// let tier = PrivacyTier::AtRest;
 /// let policy = Policy::builder().name("tenant-7").tiers([tier]).suites([tier.suite()]).recipient_digests([[9; 32]]).build()?;
-/// let facts = Facts { tier, suite: tier.suite(), recipient: [9; 32], claims: &[] };
+/// let now = UnixTime::from_seconds(1_800_000_000);
+/// let facts = Facts { now, tier, suite: tier.suite(), recipient: [9; 32], claims: &[] };
 /// assert!(policy.evaluate(&facts).is_ok());
-/// assert_eq!(policy.evaluate(&Facts { recipient: [8; 32], ..facts }).unwrap_err().tag, 5);
+/// let denied = policy.evaluate(&Facts { recipient: [8; 32], ..facts }).unwrap_err();
+/// assert_eq!(denied.to_string(), "policy denies at tag 5, recipients");
 /// assert_eq!(Policy::from_bytes(&policy.to_bytes())?, policy);
 /// # Ok::<(), hanzo_pqc::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
-    name: Option<Box<str>>,
-    tiers: Option<Allowed<1>>,
-    suites: Option<Allowed<2>>,
-    recipients: Option<Allowed<32>>,
-    software_keys: Option<Allowed<32>>,
-    software_measurements: Option<Allowed<32>>,
+    fields: BTreeMap<u8, Value>,
 }
 
 impl Policy {
@@ -61,7 +81,10 @@ impl Policy {
     /// The label.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        match self.get(1) {
+            Some(Value::Text(name)) => Some(name),
+            _ => None,
+        }
     }
 
     /// SHA-256(lp16(`hanzo-kbs/v1/policy`) ‖ bytes), which envelopes and receipts carry.
@@ -70,47 +93,16 @@ impl Policy {
         digest(b"hanzo-kbs/v1/policy", &[&self.to_bytes()])
     }
 
-    /// Says whether the policy allows a release, field by field in the order of tags.
-    ///
-    /// # Errors
-    ///
-    /// The first field that denies.
-    pub fn evaluate(&self, facts: &Facts<'_>) -> Result<(), Denied> {
-        demand(2, self.tiers.as_ref(), &[facts.tier.code()])?;
-        demand(3, self.suites.as_ref(), &facts.suite.code().to_be_bytes())?;
-        let shows_cpu = facts.claims.iter().any(|claims| claims.kind().is_cpu());
-        if self.recipients.is_some() || !shows_cpu {
-            demand(5, self.recipients.as_ref(), &facts.recipient)?;
-        }
-        for claims in facts.claims {
-            match claims {
-                Claims::Software(claims) => self.evaluate_software(facts.tier, claims)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn evaluate_software(&self, tier: PrivacyTier, claims: &SoftwareClaims) -> Result<(), Denied> {
-        // A software key proves nothing of the machine: tiers that promise something of it are out of its reach.
-        if tier > PrivacyTier::AtRest {
-            return Err(Denied { tag: 64 });
-        }
-        demand(64, self.software_keys.as_ref(), &claims.key_digest)?;
-        demand(65, self.software_measurements.as_ref(), &claims.measurement)
-    }
-
     /// The canonical bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
-        if let Some(name) = &self.name {
-            put_field(&mut out, 1, name.as_bytes());
+        for (&tag, value) in &self.fields {
+            if let Some((_, kind)) = field::field(tag) {
+                out.push(tag);
+                put_lp32(&mut out, &value.write(kind));
+            }
         }
-        put_allowed(&mut out, 2, self.tiers.as_ref());
-        put_allowed(&mut out, 3, self.suites.as_ref());
-        put_allowed(&mut out, 5, self.recipients.as_ref());
-        put_allowed(&mut out, 64, self.software_keys.as_ref());
-        put_allowed(&mut out, 65, self.software_measurements.as_ref());
         out
     }
 
@@ -118,7 +110,7 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownPolicyTag`] for a field this version cannot enforce, [`Error::UnknownTier`], [`Error::TooLong`] above 1 MiB, and
+    /// [`Error::UnknownPolicyTag`] for a field this version cannot enforce, [`Error::TooLong`] above 1 MiB, and
     /// [`Error::Malformed`] for any other bytes that no [`Self::to_bytes`] gives.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         if bytes.len() > MAX_LEN {
@@ -126,7 +118,7 @@ impl Policy {
         }
         let mut reader = Reader::new(POLICY, bytes);
         reader.expect(MAGIC)?;
-        let mut policy = Self::default();
+        let mut fields = BTreeMap::new();
         let mut last = 0;
         while !reader.is_empty() {
             let place = reader.malformed();
@@ -136,24 +128,27 @@ impl Policy {
             }
             last = tag;
             let value = reader.lp32("policy field", MAX_LEN)?;
-            match tag {
-                1 => policy.name = Some(read_name(value).ok_or(place)?),
-                2 => policy.tiers = Some(read_tiers(value, place)?),
-                3 => policy.suites = Some(Allowed::read(value).ok_or(place)?),
-                5 => policy.recipients = Some(Allowed::read(value).ok_or(place)?),
-                64 => policy.software_keys = Some(Allowed::read(value).ok_or(place)?),
-                65 => policy.software_measurements = Some(Allowed::read(value).ok_or(place)?),
-                _ => return Err(Error::UnknownPolicyTag(tag)),
-            }
+            let (_, kind) = field::field(tag).ok_or(Error::UnknownPolicyTag(tag))?;
+            let value = Value::read(kind, value).ok_or(place)?;
+            value
+                .check(tag, kind)
+                .map_err(|error| if matches!(error, Error::UnknownTier(_)) { error } else { place })?;
+            fields.insert(tag, value);
         }
         reader.finish()?;
-        Ok(policy)
+        Ok(Self { fields })
+    }
+
+    fn get(&self, tag: u8) -> Option<&Value> {
+        self.fields.get(&tag)
     }
 }
 
 /// What a policy judges: one session, after its evidence was verified.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
+    /// The time of the judgement.
+    pub now: UnixTime,
     /// The tier of the request.
     pub tier: PrivacyTier,
     /// The suite of the session.
@@ -166,189 +161,25 @@ pub struct Facts<'a> {
 
 /// A policy's no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("policy denies at tag {tag}")]
+#[error("policy denies at tag {tag}, {}", field_name(*tag))]
 pub struct Denied {
-    /// The field that denies.
+    /// The field that denies; 0 where there is no policy at all.
     pub tag: u8,
 }
 
-/// Collects the fields of a [`Policy`]. A setter that is called again adds to its set.
-#[derive(Debug, Clone, Default)]
-pub struct PolicyBuilder {
-    policy: Policy,
-}
-
-impl PolicyBuilder {
-    /// Labels the policy; the label decides nothing.
+impl Denied {
+    /// The field's name, as in policy files.
     #[must_use]
-    pub fn name(mut self, name: &str) -> Self {
-        self.policy.name = Some(name.into());
-        self
-    }
-
-    /// Allows these tiers.
-    #[must_use]
-    pub fn tiers(mut self, tiers: impl IntoIterator<Item = PrivacyTier>) -> Self {
-        let codes = tiers.into_iter().map(|tier| [tier.code()]);
-        Allowed::add(&mut self.policy.tiers, codes);
-        self
-    }
-
-    /// Allows these suites.
-    #[must_use]
-    pub fn suites(mut self, suites: impl IntoIterator<Item = HybridSuite>) -> Self {
-        let codes = suites.into_iter().map(|suite| suite.code().to_be_bytes());
-        Allowed::add(&mut self.policy.suites, codes);
-        self
-    }
-
-    /// Allows these recipient keys.
-    #[must_use]
-    pub fn recipients<'a>(self, keys: impl IntoIterator<Item = &'a EncapsulationKey>) -> Self {
-        self.recipient_digests(keys.into_iter().map(|key| Sha256::digest(key.as_bytes()).into()))
-    }
-
-    /// Allows recipient keys by the SHA-256 of their encoding.
-    #[must_use]
-    pub fn recipient_digests(mut self, digests: impl IntoIterator<Item = [u8; 32]>) -> Self {
-        Allowed::add(&mut self.policy.recipients, digests);
-        self
-    }
-
-    /// Allows software evidence under these verifying keys, by the SHA-256 of their encoding.
-    #[must_use]
-    pub fn software_keys(mut self, digests: impl IntoIterator<Item = [u8; 32]>) -> Self {
-        Allowed::add(&mut self.policy.software_keys, digests);
-        self
-    }
-
-    /// Allows software evidence with these measurements.
-    #[must_use]
-    pub fn software_measurements(mut self, digests: impl IntoIterator<Item = [u8; 32]>) -> Self {
-        Allowed::add(&mut self.policy.software_measurements, digests);
-        self
-    }
-
-    /// Allows every tier.
-    #[must_use]
-    pub fn dangerous_any_tier(mut self) -> Self {
-        self.policy.tiers = Some(Allowed::Any);
-        self
-    }
-
-    /// Allows every suite that the tier accepts.
-    #[must_use]
-    pub fn dangerous_any_suite(mut self) -> Self {
-        self.policy.suites = Some(Allowed::Any);
-        self
-    }
-
-    /// Allows every recipient key: without evidence, whoever asks.
-    #[must_use]
-    pub fn dangerous_any_recipient(mut self) -> Self {
-        self.policy.recipients = Some(Allowed::Any);
-        self
-    }
-
-    /// Allows software evidence under any key: whoever makes one.
-    #[must_use]
-    pub fn dangerous_any_software_key(mut self) -> Self {
-        self.policy.software_keys = Some(Allowed::Any);
-        self
-    }
-
-    /// Allows software evidence with any measurement.
-    #[must_use]
-    pub fn dangerous_any_software_measurement(mut self) -> Self {
-        self.policy.software_measurements = Some(Allowed::Any);
-        self
-    }
-
-    /// Finishes the policy.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TooLong`] for a name above 64 bytes or a policy above 1 MiB.
-    pub fn build(self) -> Result<Policy> {
-        if self.policy.name().is_some_and(|name| name.len() > MAX_NAME_LEN) {
-            return Err(Error::TooLong { what: "policy name", limit: MAX_NAME_LEN });
-        }
-        if self.policy.to_bytes().len() > MAX_LEN {
-            return Err(TOO_LONG);
-        }
-        Ok(self.policy)
+    pub fn field(&self) -> &'static str {
+        field_name(self.tag)
     }
 }
 
-/// An allow-list of values of N bytes, or all of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Allowed<const N: usize> {
-    Any,
-    Only(BTreeSet<[u8; N]>),
-}
-
-impl<const N: usize> Allowed<N> {
-    fn add(field: &mut Option<Self>, values: impl IntoIterator<Item = [u8; N]>) {
-        match field.get_or_insert_with(|| Self::Only(BTreeSet::new())) {
-            Self::Any => {}
-            Self::Only(set) => set.extend(values),
-        }
-    }
-
-    fn contains(&self, value: &[u8; N]) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Only(set) => set.contains(value),
-        }
-    }
-
-    /// `None` for anything but the byte 2A or sorted, distinct values.
-    fn read(value: &[u8]) -> Option<Self> {
-        if value == ANY {
-            return Some(Self::Any);
-        }
-        let (values, rest) = value.as_chunks::<N>();
-        let sorted = values.is_sorted_by(|a, b| a < b);
-        (rest.is_empty() && sorted).then(|| Self::Only(values.iter().copied().collect()))
-    }
-}
-
-fn demand<const N: usize>(tag: u8, field: Option<&Allowed<N>>, value: &[u8; N]) -> Result<(), Denied> {
-    if field.is_some_and(|allowed| allowed.contains(value)) { Ok(()) } else { Err(Denied { tag }) }
-}
-
-fn read_name(value: &[u8]) -> Option<Box<str>> {
-    let name = core::str::from_utf8(value).ok()?;
-    (name.len() <= MAX_NAME_LEN).then(|| name.into())
-}
-
-fn read_tiers(value: &[u8], place: Error) -> Result<Allowed<1>> {
-    let tiers = Allowed::read(value).ok_or(place)?;
-    if let Allowed::Only(set) = &tiers {
-        for [code] in set {
-            PrivacyTier::try_from(*code)?;
-        }
-    }
-    Ok(tiers)
-}
-
-fn put_allowed<const N: usize>(out: &mut Vec<u8>, tag: u8, field: Option<&Allowed<N>>) {
-    match field {
-        None => {}
-        Some(Allowed::Any) => put_field(out, tag, ANY),
-        Some(Allowed::Only(set)) => put_field(out, tag, set.iter().copied().collect::<Vec<_>>().as_flattened()),
-    }
-}
-
-fn put_field(out: &mut Vec<u8>, tag: u8, value: &[u8]) {
-    out.push(tag);
-    put_lp32(out, value);
+pub(super) fn field_name(tag: u8) -> &'static str {
+    field::field(tag).map_or("no policy", |(name, _)| name)
 }
 
 const POLICY: &str = "policy";
 const MAGIC: &[u8] = b"HKPO\x01";
-/// No tier has this code, and every other set has values of two bytes or more: the byte is never an element.
-const ANY: &[u8] = &[0x2A];
-const MAX_NAME_LEN: usize = 64;
 const MAX_LEN: usize = 1024 * 1024;
 const TOO_LONG: Error = Error::TooLong { what: POLICY, limit: MAX_LEN };
