@@ -7,6 +7,10 @@
 mod cache;
 mod claims;
 mod error;
+#[cfg(feature = "tdx")]
+mod intel;
+#[cfg(feature = "nvidia")]
+mod nvidia;
 #[cfg(feature = "snp")]
 mod snp;
 #[cfg(feature = "software-evidence")]
@@ -26,6 +30,12 @@ pub use claims::{
     SnpTcb, SoftwareClaims, TcbStatus, TdxClaims,
 };
 pub use error::AttestationError;
+#[cfg(feature = "tdx")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tdx")))]
+pub use intel::TdxVerifier;
+#[cfg(feature = "nvidia")]
+#[cfg_attr(docsrs, doc(cfg(feature = "nvidia")))]
+pub use nvidia::NvidiaVerifier;
 #[cfg(feature = "snp")]
 #[cfg_attr(docsrs, doc(cfg(feature = "snp")))]
 pub use snp::SnpVerifier;

@@ -210,9 +210,41 @@ fn policies_out_of_order() {
     assert_eq!(read(&[&[1, 0, 0, 0, 65], &[b'a'; 65]]), malformed(5), "long name");
     assert_eq!(read(&[&[2, 0, 0, 0, 1, 5]]), Err(Error::UnknownTier(5)));
     assert_eq!(read(&[&[0, 0, 0, 0, 0]]), malformed(5), "tag zero");
-    for tag in [4, 16, 33, 48, 63, 66, 255] {
+    for tag in [6, 15, 29, 32, 45, 47, 55, 63, 66, 255] {
         assert_eq!(read(&[&[tag, 0, 0, 0, 0]]), Err(Error::UnknownPolicyTag(tag)));
     }
+    let field = |tag: u8, value: &[u8]| read(&[&[&[tag, 0, 0, 0, value.len() as u8], value].concat()]);
+    let rows: &[(u8, &[u8], &[u8])] = &[
+        (16, &[0, 7], &[0, 8]),
+        (28, &[1, 0], &[0]),
+        (34, &[1, 0, 4, 0, 24, 219, 2, 0, 0, 0, 0, 0], &[1, 0, 4, 0, 24, 219, 1, 0, 9, 9, 9, 9]),
+        (34, &[3, 1, 0, 0, 0, 0], &[4, 1, 0, 0, 0, 0]),
+        (35, &[1], &[2]),
+        (42, &[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2], &[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3]),
+        (48, &[0, 1, b'5', 0, 2, b'5', b'.'], &[0, 1, b'6', 0, 1, b'5']),
+        (48, &[0, 1, b'5'], &[0, 0]),
+        (48, &[0x2A], &[0, 1, 0xFF]),
+        (
+            50,
+            &[[1, 1].as_slice(), &[7; 48], &[2, 1], &[6; 48]].concat(),
+            &[[2, 1].as_slice(), &[7; 48], &[1, 1], &[6; 48]].concat(),
+        ),
+        (50, &[[64, 1].as_slice(), &[7; 48]].concat(), &[[65, 1].as_slice(), &[7; 48]].concat()),
+        (50, &[], &[1, 0]),
+        (51, &[0, 1, 2], &[3]),
+        (25, &[], &[0x2A]),
+    ];
+    for (tag, good, bad) in rows {
+        assert!(field(*tag, good).is_ok_and(|policy| policy.to_bytes()[10..] == **good), "tag {tag}");
+        assert_eq!(field(*tag, bad), malformed(5), "tag {tag}");
+    }
+    let wrong =
+        |builder: hanzo_pqc::kbs::PolicyBuilder, field| assert_eq!(builder.build(), Err(Error::PolicyField { field }));
+    wrong(Policy::builder().gpu_measurement(65, [[0; 48]]), "gpu_measurements");
+    wrong(Policy::builder().gpu_measurement(1, (0..=255).map(|i| [i; 48])), "gpu_measurements");
+    wrong(Policy::builder().gpu_driver_versions([""]), "gpu_driver_versions");
+    wrong(Policy::builder().gpu_feature_flags([3]), "gpu_feature_flags");
+    wrong(Policy::builder().snp_platform_info(1, 1), "snp_platform_info");
     assert!(Policy::builder().name(&"a".repeat(65)).build().is_err());
     assert_eq!(read(&[&[3, 0, 0, 0, 1, 0x2A]]), Policy::builder().dangerous_any_suite().build());
 }

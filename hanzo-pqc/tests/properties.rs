@@ -167,7 +167,8 @@ proptest! {
         list in 0..5,
     ) {
         let claims = [Claims::Software(SoftwareClaims { report_data: [0; 64], measurement: [measurement; 32], key_digest: [key; 32] })];
-        let facts = Facts { tier, suite, recipient: [recipient; 32], claims: &claims[..usize::from(evidence)] };
+        let now = time(0);
+        let facts = Facts { now, tier, suite, recipient: [recipient; 32], claims: &claims[..usize::from(evidence)] };
         let digests = |i: usize| lists[i].iter().map(|byte| [*byte; 32]).collect::<Vec<_>>();
         let narrow = Policy::builder()
             .tiers(tiers)
