@@ -50,22 +50,32 @@
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 
+mod admission;
+mod audit;
 mod broker;
 mod challenge_store;
 mod error;
+mod key_record;
 mod key_store;
 mod message;
 mod policy;
 mod receipt;
 mod recipient;
+#[cfg(feature = "redb")]
+mod redb_store;
 mod transcript;
 
+pub use admission::{Admission, KeyRateLimit};
+pub use audit::{AuditEvent, AuditKind, AuditLog, AuditRecord, AuditSink};
 pub use broker::{Broker, KbsConfig};
 pub use challenge_store::{ChallengeStore, MemoryChallengeStore, Session, Taken};
 pub use error::{KbsError, Refusal};
-pub use key_store::{KeyStore, MemoryKeyStore};
+pub use key_store::{KeyStore, KeyTable, MemoryKeyStore, MemoryTable, VaultKeyStore};
 pub use message::{Challenge, CpuEvidence, EvidenceMessage, MAX_KEYS, MAX_SUITES, Request, SessionId};
 pub use policy::{Denied, Facts, Policy, PolicyBuilder};
 pub use receipt::{Receipt, ReceiptEntry, Release, broker_id};
 pub use recipient::{Challenged, Recipient};
+#[cfg(feature = "redb")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redb")))]
+pub use redb_store::{RedbChallengeStore, RedbTable};
 pub use transcript::Transcript;

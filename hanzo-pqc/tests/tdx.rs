@@ -18,7 +18,7 @@ use hanzo_pqc::kbs::{Facts, Policy, PolicyBuilder};
 /// The folder `sample` of the package; a missing package fails the test.
 fn package() -> PathBuf {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let arguments = ["metadata", "--format-version", "1", "--locked", "--offline", "--all-features"];
+    let arguments = ["metadata", "--format-version", "1", "--locked", "--features", "tdx"];
     let output = Command::new(cargo).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -1,11 +1,15 @@
 //! The broker's state machine.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt;
 use core::num::NonZeroU64;
 
 use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
 
+use super::admission::Admission;
+use super::audit::{AuditEvent, AuditKind, AuditLog, reason};
 use super::challenge_store::{ChallengeStore, MemoryChallengeStore, Session, Taken};
 use super::error::KbsError;
 use super::key_store::KeyStore;
@@ -14,8 +18,9 @@ use super::policy::Facts;
 use super::receipt::{Receipt, ReceiptBody, ReceiptEntry, Release, broker_id, envelope_digest};
 use super::transcript::Transcript;
 use crate::attestation::{Claims, EvidenceKind, EvidenceVerifier, UnixTime};
+use crate::backend::{DsaBackend, KemBackend, RustCrypto};
 use crate::dsa::{SigningKey, VerifyingKey};
-use crate::envelope::{Dek, Envelope, EnvelopeHeader};
+use crate::envelope::{Dek, Envelope, EnvelopeHeader, KeyId};
 use crate::error::Error;
 use crate::hybrid::EncapsulationKey;
 use crate::suite::HybridSuite;
@@ -130,33 +135,56 @@ impl Default for KbsConfig {
     }
 }
 
-/// Issues challenges and releases keys against evidence: `V` verifies evidence, `K` holds keys and policies, `S` remembers sessions.
+/// Issues challenges and releases keys against evidence: `V` verifies evidence, `K` holds keys and policies, `S` remembers sessions, and `B` is the
+/// [backend](crate::backend) of the broker's key, which wraps and signs.
 ///
 /// The broker keeps the largest time it has seen and never goes back behind it. The module [`kbs`](crate::kbs) has an example.
-#[derive(Debug)]
-pub struct Broker<V, K, S = MemoryChallengeStore> {
+pub struct Broker<V, K, S = MemoryChallengeStore, B: DsaBackend + KemBackend = RustCrypto> {
     config: KbsConfig,
-    signer: SigningKey,
+    signer: SigningKey<B>,
     verifier: V,
     keys: K,
     sessions: S,
+    admission: Option<Box<dyn Admission + Send>>,
+    audit: Option<AuditLog>,
     seen: UnixTime,
 }
 
-impl<V: EvidenceVerifier, K: KeyStore, S: ChallengeStore> Broker<V, K, S> {
+impl<V: EvidenceVerifier, K: KeyStore, S: ChallengeStore, B: DsaBackend + KemBackend> Broker<V, K, S, B> {
     /// Makes a broker. Its key caps the tiers it can grant: ML-DSA-65 signs receipts of tiers 0 to 2, ML-DSA-87 of all.
     ///
     /// # Errors
     ///
     /// [`Error::TierMismatch`] for an ML-DSA-44 key, which no tier accepts.
-    pub fn new(config: KbsConfig, signer: SigningKey, verifier: V, keys: K, sessions: S) -> Result<Self, KbsError> {
+    pub fn new(config: KbsConfig, signer: SigningKey<B>, verifier: V, keys: K, sessions: S) -> Result<Self, KbsError> {
         PrivacyTier::Open.check_signature_algorithm(signer.algorithm())?;
-        Ok(Self { config, signer, verifier, keys, sessions, seen: UnixTime::default() })
+        let seen = UnixTime::default();
+        Ok(Self { config, signer, verifier, keys, sessions, admission: None, audit: None, seen })
+    }
+
+    /// Asks this before every challenge; without it, everyone may ask.
+    #[must_use]
+    pub fn with_admission(mut self, admission: impl Admission + Send + 'static) -> Self {
+        self.admission = Some(Box::new(admission));
+        self
+    }
+
+    /// Records every challenge, release and denial, each before it is answered; a record that cannot be stored stops what it describes.
+    #[must_use]
+    pub fn with_audit(mut self, log: AuditLog) -> Self {
+        self.audit = Some(log);
+        self
+    }
+
+    /// The audit log, for records of what an operator does with the store.
+    #[must_use]
+    pub const fn audit_mut(&mut self) -> Option<&mut AuditLog> {
+        self.audit.as_mut()
     }
 
     /// The key that recipients pin.
     #[must_use]
-    pub const fn verifying_key(&self) -> &VerifyingKey {
+    pub const fn verifying_key(&self) -> &VerifyingKey<B> {
         self.signer.verifying_key()
     }
 
@@ -177,7 +205,7 @@ impl<V: EvidenceVerifier, K: KeyStore, S: ChallengeStore> Broker<V, K, S> {
     /// # Errors
     ///
     /// [`KbsError::TierNotOffered`], [`KbsError::SuiteNotOffered`], [`Error::TierMismatch`] where every known suite is too weak,
-    /// [`KbsError::Busy`] where too many sessions are live. The broker is then as before.
+    /// [`KbsError::Busy`] where too many sessions are live or the admission says no. The broker is then as before.
     pub fn challenge<R: CryptoRng + ?Sized>(
         &mut self,
         now: UnixTime,
@@ -185,6 +213,24 @@ impl<V: EvidenceVerifier, K: KeyStore, S: ChallengeStore> Broker<V, K, S> {
         rng: &mut R,
     ) -> Result<Challenge, KbsError> {
         let now = now.max(self.seen);
+        let answer = self.issue(now, request, rng);
+        let (kind, session, detail) = match &answer {
+            Ok(challenge) => (AuditKind::Challenge, challenge.session(), Box::default()),
+            Err(error) => (AuditKind::Denial, NO_SESSION, reason(error)),
+        };
+        self.note(now, AuditEvent { kind, session, keys: request.keys().to_vec(), digests: Vec::new(), detail })?;
+        answer
+    }
+
+    fn issue<R: CryptoRng + ?Sized>(
+        &mut self,
+        now: UnixTime,
+        request: &Request,
+        rng: &mut R,
+    ) -> Result<Challenge, KbsError> {
+        if self.admission.as_mut().is_some_and(|admission| !admission.admit(request, now)) {
+            return Err(KbsError::Busy);
+        }
         let tier = request.tier();
         let signs = tier.check_signature_algorithm(self.signer.algorithm()).is_ok();
         if !self.config.offers(tier) || !signs {
@@ -228,16 +274,50 @@ impl<V: EvidenceVerifier, K: KeyStore, S: ChallengeStore> Broker<V, K, S> {
         rng: &mut R,
     ) -> Result<Release, KbsError> {
         let now = now.max(self.seen);
+        let mut keys = Vec::new();
+        let answer = self.answer(now, message, rng, &mut keys);
+        let event = match &answer {
+            Ok(release) => {
+                let entries = release.receipt().entries().iter();
+                let digests = entries.flat_map(|entry| [entry.policy_digest, entry.envelope_digest]);
+                let digests = core::iter::once(*release.receipt().evidence_digest()).chain(digests).collect();
+                AuditEvent {
+                    kind: AuditKind::Release,
+                    session: release.session(),
+                    keys,
+                    digests,
+                    detail: Box::default(),
+                }
+            }
+            Err(error) => {
+                let digests = if self.audit.is_some() { alloc::vec![message.digest()] } else { Vec::new() };
+                let detail = if self.audit.is_some() { reason(error) } else { Box::default() };
+                AuditEvent { kind: AuditKind::Denial, session: message.session(), keys, digests, detail }
+            }
+        };
+        self.note(now, event)?;
+        answer
+    }
+
+    /// `keys` receives the keys of the session, once it is found.
+    fn answer<R: CryptoRng + ?Sized>(
+        &mut self,
+        now: UnixTime,
+        message: &EvidenceMessage,
+        rng: &mut R,
+        keys: &mut Vec<KeyId>,
+    ) -> Result<Release, KbsError> {
         let Session { request, challenge } = match self.sessions.take(message.session())? {
             Taken::Live(session) => session,
             Taken::Consumed => return Err(KbsError::ReplayedNonce),
             Taken::Unknown => return Err(KbsError::ChallengeUnknown),
         };
         self.seen = now;
+        *keys = request.keys().to_vec();
         if now >= challenge.expires_at() {
             return Err(KbsError::ChallengeExpired);
         }
-        let key = EncapsulationKey::from_bytes(challenge.suite(), message.encapsulation_key())?;
+        let key = EncapsulationKey::<B>::from_bytes_in(challenge.suite(), message.encapsulation_key())?;
         check_kinds(&challenge, message)?;
         let transcript = Transcript::new(&request, &challenge, key.as_bytes());
         let claims = self.verify(message, &transcript, now)?;
@@ -252,7 +332,7 @@ impl<V: EvidenceVerifier, K: KeyStore, S: ChallengeStore> Broker<V, K, S> {
             claims: &claims,
         };
         let policies = self.check_policies(&request, &facts)?;
-        let deks = self.fetch(&request)?;
+        let deks = self.fetch(&request, now)?;
         let envelopes = request
             .keys()
             .iter()
@@ -327,12 +407,30 @@ impl<V: EvidenceVerifier, K: KeyStore, S: ChallengeStore> Broker<V, K, S> {
             .collect()
     }
 
-    fn fetch(&self, request: &Request) -> Result<Vec<Dek>, KbsError> {
+    fn fetch(&self, request: &Request, now: UnixTime) -> Result<Vec<Dek>, KbsError> {
         request
             .keys()
             .iter()
-            .map(|key| self.keys.data_key(key)?.ok_or_else(|| KbsError::KeyNotFound { key: key.clone() }))
+            .map(|key| self.keys.data_key(key, now)?.ok_or_else(|| KbsError::KeyNotFound { key: key.clone() }))
             .collect()
+    }
+}
+
+impl<V, K, S, B: DsaBackend + KemBackend> Broker<V, K, S, B> {
+    fn note(&mut self, at: UnixTime, event: AuditEvent) -> Result<(), KbsError> {
+        self.audit.as_mut().map_or(Ok(()), |log| log.append(at, event))
+    }
+}
+
+impl<V, K: fmt::Debug, S: fmt::Debug, B: DsaBackend + KemBackend> fmt::Debug for Broker<V, K, S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker")
+            .field("config", &self.config)
+            .field("signer", &self.signer)
+            .field("keys", &self.keys)
+            .field("sessions", &self.sessions)
+            .field("seen", &self.seen)
+            .finish_non_exhaustive()
     }
 }
 
@@ -367,4 +465,5 @@ const fn proves_tee_io(claims: &Claims) -> bool {
     }
 }
 
+const NO_SESSION: SessionId = SessionId::from_bytes([0; 16]);
 const DEFAULT_TTL_S: NonZeroU64 = NonZeroU64::MIN.saturating_add(59);

@@ -61,6 +61,18 @@ pub enum KbsError {
         /// The key.
         key: KeyId,
     },
+    /// The key, or the version that was asked for, is revoked for good.
+    #[error("key {key} is revoked")]
+    KeyRevoked {
+        /// The key.
+        key: KeyId,
+    },
+    /// A name that no key can have: it ends like a version's, or no version's number fits behind it.
+    #[error("{key} cannot be the name of a key")]
+    ReservedKeyId {
+        /// The name.
+        key: KeyId,
+    },
     /// A store could not answer.
     #[error("store is unavailable")]
     StoreUnavailable,

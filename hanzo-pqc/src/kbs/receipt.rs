@@ -8,6 +8,7 @@ use rand_core::CryptoRng;
 
 use super::message::{MAX_KEYS, SessionId, read_key_id};
 use crate::attestation::UnixTime;
+use crate::backend::DsaBackend;
 use crate::dsa::{Signature, SignatureAlgorithm, SigningKey, VerifyingKey};
 use crate::envelope::{Envelope, KeyId};
 use crate::error::{Error, Result};
@@ -17,7 +18,7 @@ use crate::wire::{Reader, digest, put_lp16, put_lp32};
 
 /// The name of a broker: SHA-256(lp16(`hanzo-kbs/v1/broker-id`) ‖ u8 signature code ‖ verifying key).
 #[must_use]
-pub fn broker_id(key: &VerifyingKey) -> [u8; 32] {
+pub fn broker_id<B: DsaBackend>(key: &VerifyingKey<B>) -> [u8; 32] {
     digest(b"hanzo-kbs/v1/broker-id", &[&[key.algorithm().code()], key.as_bytes()])
 }
 
@@ -127,7 +128,11 @@ pub struct ReceiptEntry {
 }
 
 impl Receipt {
-    pub(super) fn sign<R: CryptoRng + ?Sized>(body: ReceiptBody, key: &SigningKey, rng: &mut R) -> Result<Self> {
+    pub(super) fn sign<B: DsaBackend, R: CryptoRng + ?Sized>(
+        body: ReceiptBody,
+        key: &SigningKey<B>,
+        rng: &mut R,
+    ) -> Result<Self> {
         let signature = key.sign(&body.signed_message(), rng)?;
         Ok(Self { body, signature })
     }
@@ -137,7 +142,7 @@ impl Receipt {
     /// # Errors
     ///
     /// [`Error::InvalidSignature`] where another key signed, or the signature does not verify.
-    pub fn verify(&self, broker: &VerifyingKey) -> Result<()> {
+    pub fn verify<B: DsaBackend>(&self, broker: &VerifyingKey<B>) -> Result<()> {
         if self.body.algorithm != broker.algorithm() || self.body.broker_id != broker_id(broker) {
             return Err(Error::InvalidSignature);
         }
