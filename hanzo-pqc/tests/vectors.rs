@@ -255,7 +255,7 @@ fn kbs_policies() {
         let policy = hanzo_pqc::kbs::Policy::from_bytes(&encoded).unwrap();
         assert_eq!((policy.to_bytes(), policy.digest()), (encoded.clone(), array(case, "policy_digest")));
         // The same, from what the fields mean.
-        let measurements: [[u8; 48]; 2] = core::array::from_fn(|i| encoded[47 + 48 * i..][..48].try_into().unwrap());
+        let measurements: [[u8; 48]; 2] = core::array::from_fn(|i| encoded[43 + 48 * i..][..48].try_into().unwrap());
         let built = hanzo_pqc::kbs::Policy::builder()
             .name("tenant-7/snp")
             .tiers([PrivacyTier::CpuTee, PrivacyTier::GpuCc])

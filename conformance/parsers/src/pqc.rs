@@ -1,9 +1,12 @@
-//! Envelopes, keys, evidence, policies and the messages of the key broker.
+//! Envelopes, keys in every form, evidence, policies, records and the messages of the key broker.
+
+mod keys;
+mod reports;
 
 use hanzo_pqc::attestation::{AttestationError, Binding, Claims, Evidence, EvidenceKind, SoftwareClaims, UnixTime};
 use hanzo_pqc::kbs::{
-    Broker, Challenge, EvidenceMessage, KbsConfig, MemoryChallengeStore, MemoryKeyStore, Policy, Receipt, Recipient,
-    Release, Request,
+    AuditEvent, AuditKind, AuditLog, AuditRecord, Broker, Challenge, EvidenceMessage, KbsConfig, KeyStore, KeyTable,
+    MemoryChallengeStore, MemoryKeyStore, MemoryTable, Policy, Receipt, Recipient, Release, Request, VaultKeyStore,
 };
 use hanzo_pqc::rand_core::SeedableRng;
 use hanzo_pqc::{Dek, Envelope, KeyId, PrivacyTier, SignatureAlgorithm, SigningKey, VaultKey, VerifyingKey};
@@ -12,6 +15,28 @@ use rand_chacha::ChaCha12Rng;
 use crate::{Parser, canonical};
 
 pub(crate) const PARSERS: &[Parser] = &[
+    keys::PKCS8_KEM,
+    keys::PKCS8_DSA,
+    keys::PKCS8_COMPOSITE,
+    keys::SPKI,
+    keys::PEM,
+    keys::X_WING,
+    keys::P384,
+    keys::COMPOSITE_KEY,
+    keys::COMPOSITE_SIGNATURE,
+    keys::JSON_REQUEST,
+    keys::JSON_RESPONSE,
+    keys::CONFIG,
+    reports::SNP,
+    reports::SNP_CERTIFICATE,
+    reports::NVIDIA,
+    reports::NVIDIA_CHAIN,
+    reports::TDX,
+    reports::TDX_COLLATERAL,
+    reports::SOFTWARE,
+    Parser { name: "pqc/policy_file", samples: || vec![POLICY_FILE.into()], read: policy_file, memory: 1 << 10 },
+    Parser { name: "pqc/audit_record", samples: || vec![audit()], read: audit_record, memory: 64 },
+    Parser { name: "pqc/key_record", samples: || vec![record()], read: key_record, memory: 128 },
     Parser { name: "pqc/request", samples: || vec![session().request], read: request, memory: 64 },
     Parser { name: "pqc/challenge", samples: || vec![session().challenge], read: challenge, memory: 64 },
     Parser { name: "pqc/evidence", samples: || vec![session().item], read: evidence, memory: 64 },
@@ -44,6 +69,7 @@ const TIER: PrivacyTier = PrivacyTier::AtRest;
 
 fn policy() -> Policy {
     let builder = Policy::builder().name("parsers").tiers([TIER]).suites([TIER.suite()]);
+    let builder = builder.snp_measurements([[3; 48]]).gpu_driver_versions(["550.90.07"]).gpu_measurement(9, [[4; 48]]);
     builder.software_keys([[2; 32]]).software_measurements([[1; 32]]).build().expect("a policy of one tier")
 }
 
@@ -117,4 +143,65 @@ fn read_policy(bytes: &[u8]) -> bool {
 fn verifying_key(bytes: &[u8]) -> bool {
     let key = VerifyingKey::from_bytes(SignatureAlgorithm::MlDsa65, bytes);
     canonical(bytes, key, |key| key.as_bytes().to_vec())
+}
+
+const POLICY_FILE: &str = r#"name = "tenant-7"
+tiers = [2, 3]
+suites = ["MLKEM768-X25519-HKDF-SHA256"]
+tcb_statuses = ["UpToDate"]
+snp_minimum_tcb = [{ product = "Milan", bootloader = 4, snp = 24, microcode = 219 }]
+snp_platform_info = { one = 1, zero = 8 }
+gpu_measurements = { 9 = [] }
+gpu_driver_versions = ["550.90.07"]
+gpu_leaf_serials = ["0a1b"]
+dangerous_any = ["gpu_vbios_versions"]
+"#;
+
+/// What a file says comes out again as bytes that are read alike.
+fn policy_file(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(policy) = Policy::from_toml(text) else { return false };
+    assert_eq!(Policy::from_bytes(&policy.to_bytes()), Ok(policy), "{text}");
+    true
+}
+
+fn audit() -> Vec<u8> {
+    let records = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let sink = records.clone();
+    let mut log = AuditLog::new(move |record: &AuditRecord| {
+        sink.lock().expect("one thread").push(record.to_bytes());
+        Ok(())
+    });
+    let mut event = AuditEvent::of_keys(AuditKind::Release, vec![KeyId::new("model").expect("a short name")]);
+    event.digests = vec![[5; 32], [6; 32]];
+    event.detail = "a note".into();
+    log.append(UnixTime::from_seconds(1_800_000_000), event).expect("an open sink");
+    let mut records = records.lock().expect("one thread");
+    records.remove(0)
+}
+
+fn audit_record(bytes: &[u8]) -> bool {
+    canonical(bytes, AuditRecord::from_bytes(bytes), AuditRecord::to_bytes)
+}
+
+/// What a store keeps under a name: two versions, one retired.
+fn record() -> Vec<u8> {
+    let mut rng = ChaCha12Rng::seed_from_u64(2);
+    let mut store = MemoryKeyStore::new(VaultKey::generate(&mut rng));
+    let key = KeyId::new("model").expect("a short name");
+    store.put(key.clone(), &Dek::generate(&mut rng), policy(), &mut rng).expect("a new key");
+    store.rotate(&key, &Dek::generate(&mut rng), UnixTime::from_seconds(9), &mut rng).expect("a live key");
+    store.table().get(key.as_bytes()).expect("memory").expect("stored")
+}
+
+/// A record that somebody else put into the table: it is read, and opens under no other vault key.
+fn key_record(bytes: &[u8]) -> bool {
+    let key = KeyId::new("model").expect("a short name");
+    let mut table = MemoryTable::default();
+    table.put(key.as_bytes(), bytes).expect("memory");
+    let store = VaultKeyStore::open(table, VaultKey::from_bytes(&[0; 32]));
+    let policy = store.policy(&key);
+    let opened = store.data_key(&key, UnixTime::from_seconds(0));
+    assert!(!matches!(opened, Ok(Some(_))), "a key of another vault opens");
+    policy.is_ok()
 }

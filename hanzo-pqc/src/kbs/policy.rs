@@ -13,6 +13,8 @@ use field::Value;
 mod builder;
 mod evaluate;
 mod field;
+#[cfg(feature = "config")]
+mod file;
 
 pub use builder::PolicyBuilder;
 
