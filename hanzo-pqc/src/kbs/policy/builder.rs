@@ -281,10 +281,9 @@ impl PolicyBuilder {
     }
 
     pub(super) fn add(mut self, tag: u8, elements: impl IntoIterator<Item = Box<[u8]>>) -> Self {
-        match self.policy.fields.entry(tag).or_insert_with(|| Value::Set(Default::default())) {
-            Value::Set(set) => set.extend(elements),
-            // "Any" stays any.
-            _ => {}
+        // "Any" stays any.
+        if let Value::Set(set) = self.policy.fields.entry(tag).or_insert_with(|| Value::Set(Default::default())) {
+            set.extend(elements);
         }
         self
     }
