@@ -125,8 +125,11 @@ fn block(n: u8) -> BlockRef<[u8; 1]> {
     BlockRef { id: [n], parent: [parent], height: u64::from(n > 0) + u64::from(n > 2) }
 }
 
-/// Plays a history: the chain, its decisions, and how many blocks it took.
-fn play(history: &History) -> (Snowman<[u8; 1]>, Vec<Decision<[u8; 1]>>, usize) {
+/// The chain, its decisions, and how many blocks it took.
+type Played = (Snowman<[u8; 1]>, Vec<Decision<[u8; 1]>>, usize);
+
+/// Plays a history.
+fn play(history: &History) -> Played {
     let params = Params::builder().k(2).alpha_preference(2).conditions([(2, 2)]).concurrent_repolls(1);
     let params = params.build().expect("valid parameters");
     let mut chain = Snowman::new(params, Variant::Snowflake, block(0), 1);

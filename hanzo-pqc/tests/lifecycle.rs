@@ -141,7 +141,7 @@ fn every_answer_is_recorded_before_it_is_given() {
     world.broker = world.broker.with_audit(log);
     assert!(ask(&mut world, "tenant-7/model-0", 0).is_ok());
     assert!(ask(&mut world, "unknown", 1).is_err());
-    let event = AuditEvent::of_keys(AuditKind::Revoke, world.keys.clone());
+    let event = AuditEvent::of_keys(Revoke, world.keys.clone());
     world.broker.audit_mut().unwrap().append(time(2), event).unwrap();
     let records = records.lock().unwrap().clone();
     let kinds: Vec<_> = records.iter().map(|record| record.event().kind).collect();

@@ -207,7 +207,8 @@ proptest! {
                     prop_assert_eq!(store.take(challenge.session()), memory.take(challenge.session()));
                 }
                 _ => {
-                    durable = None;
+                    // The file is closed before it is opened again.
+                    drop(durable.take());
                     durable = Some(open());
                 }
             }
