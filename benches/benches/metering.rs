@@ -311,7 +311,7 @@ fn quota(c: &mut Criterion) {
         b.iter(|| {
             let check = |key: &&u64| {
                 now += 100;
-                window.check(Timestamp::from_nanos(now), key, 1).is_ok()
+                window.check(Timestamp::from_nanos(now), *key, 1).is_ok()
             };
             requests.iter().filter(check).count()
         });
@@ -322,7 +322,7 @@ fn quota(c: &mut Criterion) {
         b.iter(|| {
             let check = |key: &&u64| {
                 now += 100;
-                gcra.check(Timestamp::from_nanos(now), key, 1).is_ok()
+                gcra.check(Timestamp::from_nanos(now), *key, 1).is_ok()
             };
             requests.iter().filter(check).count()
         });

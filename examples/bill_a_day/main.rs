@@ -22,6 +22,8 @@ use work::Work;
 const BILLING_BLOCKS: u64 = 100;
 /// Bills in the time that is metered.
 const BILLS: u64 = 6;
+/// Blocks in that time.
+const BLOCKS: u64 = BILLING_BLOCKS * BILLS;
 /// Base units in a token.
 const TOKEN: u128 = 1_000_000_000;
 
@@ -117,9 +119,9 @@ fn live(options: &Options) -> Result<Day> {
     }
 
     // As many blocks as make the bills, and the last one at the end.
-    let block = options.length / (BILLING_BLOCKS * BILLS) as u32;
+    let block = options.length / BLOCKS as u32;
     let (mut invoices, mut height, mut number) = (Vec::new(), 0, 0u64);
-    while height < BILLING_BLOCKS * BILLS {
+    while height < BLOCKS {
         std::thread::sleep(options.interval.min(options.length.saturating_sub(clock.elapsed())));
         number += 1;
         for tenant in &mut tenants {
@@ -133,7 +135,7 @@ fn live(options: &Options) -> Result<Day> {
             tenant.readings.push((elapsed.as_secs_f64(), counts.cpu_ns, counts.memory));
         }
         let elapsed = clock.elapsed();
-        height = (elapsed.as_nanos() / block.as_nanos()).min(u128::from(BILLING_BLOCKS * BILLS)) as u64;
+        height = (elapsed.as_nanos() / block.as_nanos()).min(u128::from(BLOCKS)) as u64;
         if let Some(boundary) = books.state().biller().due(height) {
             let now = at(elapsed);
             for billed in books.bill(now, boundary)? {

@@ -20,7 +20,7 @@ fn name(basis: Basis) -> &'static str {
     match basis {
         Basis::Reserved => "reserved",
         Basis::Used => "used",
-        Basis::MaxOfBoth => "larger of reserved and used",
+        Basis::MaxOfBoth => "the larger of reserved and used",
     }
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn table(day: &Day) -> Result<String> {
     let w = &mut out;
     writeln!(
         w,
-        "{:.1} s metered, {} billed, {} base units per CU-hour\n",
+        "{:.1} s metered, billed as {}, {} base units per CU-hour\n",
         day.seconds,
         name(day.tariff.basis()),
         day.tariff.price_per_cu_hour()
@@ -146,9 +146,10 @@ fn page(day: &Day) -> Result<String> {
     let cost = |t: &Tenant| {
         let mut sum = 0;
         let mut points = vec![(0.0, 0.0)];
-        for (n, invoice) in of(day, t).enumerate() {
+        for invoice in of(day, t) {
             sum += invoice.total;
-            points.push(((n + 1) as f64 * day.seconds / crate::BILLS as f64, sum as f64 / TOKEN as f64 * 1e3));
+            let at = invoice.to_height as f64 / crate::BLOCKS as f64 * day.seconds;
+            points.push((at, sum as f64 / TOKEN as f64 * 1e3));
         }
         Line { steps: true, ..line(t, points) }
     };

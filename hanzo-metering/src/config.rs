@@ -152,7 +152,7 @@ impl MeteringSection {
     /// `NotExact` where the commission is no whole number of basis points; `BadSchedule` where it passes 1.
     pub fn schedule(&self) -> Result<FeeSchedule, Error> {
         let nano = self.validator_commission.nano;
-        if nano % NANO_PER_BPS != 0 {
+        if !nano.is_multiple_of(NANO_PER_BPS) {
             return Err(UnitError::NotExact.into());
         }
         let bps = nano / NANO_PER_BPS;

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the fields are explained at their variants")]
+#[expect(clippy::large_enum_variant, reason = "a command is made, run and dropped")]
 pub enum Command {
     /// Opens a wallet; answers `Done`.
     OpenWallet { id: AccountId, owner: [u8; 32] },

@@ -27,6 +27,9 @@ pub struct Start {
     pub placement: Vec<(NodeId, u32)>,
 }
 
+/// Place of a node that is kept for the head, and what the head leaves there.
+type Reserved = (usize, [u64; 4]);
+
 /// A job whose end is known: when, its id, its demand and its nodes.
 struct Ending {
     end: Timestamp,
@@ -158,7 +161,7 @@ impl Planning<'_> {
     }
 
     /// When all replicas of the head fit at the latest, and what it leaves on the nodes that are then its own.
-    fn shadow(&mut self, head: &[u64; 4], replicas: u32) -> Option<(Timestamp, Vec<(usize, [u64; 4])>)> {
+    fn shadow(&mut self, head: &[u64; 4], replicas: u32) -> Option<(Timestamp, Vec<Reserved>)> {
         self.endings.sort_unstable_by_key(|e| (e.end, e.id));
         let mut free = self.placer.free.clone();
         let mut room: Vec<u64> = free.iter().map(|free| copies(free, head)).collect();

@@ -99,11 +99,11 @@ impl BlockingRuntime for FakeRuntime {
         let fails = state.faults.deploy_fails;
         state.may_fail(fails)?;
         let now = state.now;
-        if !state.running.contains_key(&config.id) {
+        state.running.entry(config.id).or_insert_with(|| {
             let mut live = Live { config: config.clone(), began: now, since: now, unread: Vec::new() };
             live.sample(now);
-            state.running.insert(config.id, live);
-        }
+            live
+        });
         state.may_be_lost()?;
         Ok(config.id)
     }
