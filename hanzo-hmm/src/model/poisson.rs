@@ -116,7 +116,7 @@ impl Emission for Poisson {
 
     #[inline(always)]
     fn log_prob_into(&self, o: &[u64], out: &mut [f64]) {
-        match self.n_states {
+        match out.len() {
             1 => return self.log_prob_fixed::<1>(o, out),
             2 => return self.log_prob_fixed::<2>(o, out),
             3 => return self.log_prob_fixed::<3>(o, out),

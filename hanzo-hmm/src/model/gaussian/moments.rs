@@ -248,9 +248,6 @@ impl Task for AddRun<'_, '_> {
             2 => moments.add_tiles::<2>(run, weights),
             3 => moments.add_tiles::<3>(run, weights),
             4 => moments.add_tiles::<4>(run, weights),
-            5 => moments.add_tiles::<5>(run, weights),
-            6 => moments.add_tiles::<6>(run, weights),
-            8 => moments.add_tiles::<8>(run, weights),
             _ => 0,
         };
         if done < rows {
