@@ -35,6 +35,7 @@ mod state;
 
 pub use checkpoint::{Checkpoint, Origin};
 pub use compact::CompactRange;
+pub(crate) use hash::hex_byte;
 pub use hash::{Hash, empty_root, leaf_hash, node_hash};
 pub use log::Log;
 pub use multiproof::{MultiProof, verify_multi};

@@ -2,7 +2,7 @@ use serde::Serialize;
 use serde::de::MapAccess;
 
 use crate::json::{Integer, MAX_INTEGER, Shape, Sign, Sink};
-use crate::merkle::Origin;
+use crate::merkle::{Origin, hex_byte};
 use crate::{Error, ExperienceId, Result};
 
 /// A vote on an experience.
@@ -145,16 +145,12 @@ pub(super) struct VoteMembers {
 impl VoteMembers {
     pub(super) fn check(self) -> Result<SignedVote> {
         let (pairs, odd) = self.sig.as_bytes().as_chunks::<2>();
-        let digit = |byte: u8| match byte {
-            b'0'..=b'9' => Ok(byte - b'0'),
-            b'a'..=b'f' => Ok(byte - b'a' + 10),
-            _ => Err(Error::OutOfRange { field: "sig" }),
-        };
         if !odd.is_empty() {
             return Err(Error::OutOfRange { field: "sig" });
         }
-        let bytes: Result<Vec<u8>> = pairs.iter().map(|[high, low]| Ok(digit(*high)? << 4 | digit(*low)?)).collect();
-        SignedVote::new(self.lamport, Vote::of(self.value), bytes?)
+        let bytes: Option<Vec<u8>> = pairs.iter().map(|pair| hex_byte(*pair)).collect();
+        let signature = bytes.ok_or(Error::OutOfRange { field: "sig" })?;
+        SignedVote::new(self.lamport, Vote::of(self.value), signature)
     }
 }
 

@@ -60,17 +60,23 @@ impl FromStr for Hash {
 
     fn from_str(text: &str) -> Result<Self> {
         let digits: &[u8; 64] = text.as_bytes().try_into().map_err(|_| Error::MalformedId)?;
-        let digit = |byte: u8| match byte {
-            b'0'..=b'9' => Ok(byte - b'0'),
-            b'a'..=b'f' => Ok(byte - b'a' + 10),
-            _ => Err(Error::MalformedId),
-        };
+        let (pairs, _) = digits.as_chunks::<2>();
         let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        for (byte, pair) in bytes.iter_mut().zip(pairs) {
+            *byte = hex_byte(*pair).ok_or(Error::MalformedId)?;
         }
         Ok(Self(bytes))
     }
+}
+
+/// The byte of two lower-case hex digits.
+pub(crate) fn hex_byte(pair: [u8; 2]) -> Option<u8> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    Some(digit(pair[0])? << 4 | digit(pair[1])?)
 }
 
 /// Hash of a leaf: SHA-256(00 || data).
