@@ -4,7 +4,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use hanzo_snow::simulate::Network;
+use hanzo_snow::analysis::{Answers, LumpedChain, LumpedRuns};
+use hanzo_snow::simulate::{Latency, Network, Strategy};
 use hanzo_snow::{
     BlockRef, Decision, Params, Snowman, StakeHeap, StakeTable, Tree, ValidatorSampler, ValidatorSet, Variant, VoteBag,
 };
@@ -143,5 +144,40 @@ fn network(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, snowman, tree_poll, sample_stake, network);
+/// Ten thousand nodes over links, a fifth of them silent, three heights with rivals at the first.
+fn network_over_links(c: &mut Criterion) {
+    const MS: u64 = 1_000_000;
+    let live = Params::builder().alpha_preference(11).conditions([(13, 20)]).build().expect("valid");
+    let builder = Network::builder(vec![1_000; 10_000]).params(live).byzantine(8_000..10_000, Strategy::Silent);
+    let mut network = builder.seed(1).build().expect("valid");
+    let block = |id: u8, parent: u8, height| BlockRef { id: [id; 32], parent: [parent; 32], height };
+    network.propose_split(&[block(1, 0, 1), block(2, 0, 1)], |node| usize::from(node % 4 == 0)).expect("new blocks");
+    network.propose(&[block(3, 1, 2)]).expect("a new block");
+    network.propose(&[block(4, 3, 3)]).expect("a new block");
+    let latency = Latency::Uniform { min: 10 * MS, max: 60 * MS };
+    let mut group = c.benchmark_group("snow::network_over_links");
+    group.sample_size(10);
+    group.bench_function("to_finality/n=10000 silent=2000 heights=3", |b| {
+        b.iter_batched(
+            || network.clone(),
+            |mut network| network.run_over(&latency, 60_000 * MS),
+            BatchSize::LargeInput,
+        );
+    });
+    group.finish();
+}
+
+/// Whole networks by their classes, from an even split.
+fn lumped(c: &mut Criterion) {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let mut group = c.benchmark_group("snow::lumped");
+    for n in [1_000_u64, 10_000, 1_000_000] {
+        let chain = LumpedChain::new(&Params::fast(), n, 0, Answers::Silent).expect("valid");
+        let mut runs = LumpedRuns::new(&chain);
+        group.bench_function(format!("run/n={n}"), |b| b.iter(|| runs.sample(n / 2, 10_000, &mut rng)));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, snowman, tree_poll, sample_stake, network, network_over_links, lumped);
 criterion_main!(benches);

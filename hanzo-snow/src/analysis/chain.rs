@@ -11,7 +11,7 @@ use crate::params::Params;
 ///
 /// Each honest node is a Snowflake that polls `k` of the `n - 1` others without replacement, on the state at the start of
 /// the round. Nodes with the same preference and counters are alike, so only their number in each such class counts:
-/// [`exact`](Self::exact) enumerates all futures of a small network, [`sample`](Self::sample) draws one of a network of
+/// [`exact`](Self::exact) enumerates all futures of a small network, [`LumpedRuns`](super::LumpedRuns) draws one of a network of
 /// any size, [`forecast`](Self::forecast) follows the mean.
 ///
 /// ```
