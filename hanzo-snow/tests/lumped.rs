@@ -175,6 +175,8 @@ fn bad_input() {
     assert_eq!(chain.forecast(30, 1), Err(ones));
     assert_eq!(LumpedRuns::new(&chain).sample(30, 1, &mut SmallRng::seed_from_u64(1)), Err(ones));
     assert!(matches!(chain.exact(10, 100, 0.0), Err(AnalysisError::TooLarge { .. })));
+    let large = LumpedChain::new(&Params::AVALANCHE, 1_000_000, 0, Answers::Silent).unwrap();
+    assert!(matches!(large.exact(500_000, 100, 0.0), Err(AnalysisError::TooLarge { .. })), "at once");
     assert!(analysis::Report::new(&Params::AVALANCHE, 20, 1, 1).is_err());
     assert!(analysis::Report::new(&Params::AVALANCHE, 21, 21, 1).is_err());
     let text = analysis::Report::new(&Params::error_driven(), 100, 20, 1_000).unwrap().to_string();

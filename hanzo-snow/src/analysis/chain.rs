@@ -222,6 +222,11 @@ impl Graph {
                     } else {
                         chain.moves(class, &outcomes, &mut moves);
                     }
+                    // Before they are listed: the ways to spread the nodes of one class alone.
+                    let ways = (1..moves.len() as u64).fold(1.0, |ways, i| ways * (nodes + i) as f64 / i as f64);
+                    if ways > MOST_STATES as f64 {
+                        return Err(AnalysisError::TooLarge { most: MOST_STATES });
+                    }
                     let mut after: BTreeMap<Vec<u64>, f64> = BTreeMap::new();
                     for (partial, p) in &spread {
                         multinomial(nodes, &moves, partial.clone(), *p, &mut after);
