@@ -20,6 +20,9 @@ use options::{HELP, Options};
 /// Nanoseconds of a millisecond.
 const MS: u64 = 1_000_000;
 
+/// Stake of each node.
+const STAKE: u64 = 1_000;
+
 /// Typical round trips between ten regions of public clouds, in milliseconds: a guess, not a measurement.
 const REGIONS: [[u64; 10]; 10] = [
     [1, 65, 115, 70, 90, 170, 195, 215, 150, 200],
@@ -108,7 +111,7 @@ fn play(topology: Topology, options: &Options) -> Result<Played, Box<dyn Error>>
     // Byzantine nodes are for the network that can bear some.
     let faulty = if small { 0 } else { nodes * options.faulty / 100 };
     let interval = options.interval_ms * MS;
-    let mut network = Simulation::builder(vec![1_000; nodes])
+    let mut network = Simulation::builder(vec![STAKE; nodes])
         .params(params)
         .include_self(small)
         .latency(latency)
@@ -123,7 +126,9 @@ fn play(topology: Topology, options: &Options) -> Result<Played, Box<dyn Error>>
     let report = network.report();
     let mut finality: Vec<f64> = report.finality.iter().map(|nanos| *nanos as f64 / MS as f64).collect();
     finality.sort_by(f64::total_cmp);
-    let polls = if small { None } else { Report::new(&params, nodes as u64, faulty as u64, 1)?.expected_polls };
+    // Polls draw units of stake, of which every node has a thousand.
+    let units = |nodes: usize| nodes as u64 * STAKE;
+    let polls = if small { None } else { Report::new(&params, units(nodes), units(faulty), 1)?.expected_polls };
     Ok(Played {
         name,
         nodes,

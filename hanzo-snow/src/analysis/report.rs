@@ -8,6 +8,7 @@ use crate::params::{Condition, Params};
 
 /// The calculator's answer for `nodes` of equal stake, `byzantine` of them faulty. Its `Display` is a table.
 ///
+/// Where polls draw units of stake, give the units for the nodes: a validator of more than one unit may be drawn again.
 /// Every figure holds the supporting share fixed: drift of preferences is not in it.
 ///
 /// ```
