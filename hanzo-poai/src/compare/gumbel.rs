@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::logits::{all_finite, largest_of};
 use crate::error::{Error, Result};
 use crate::hash::{Seed, Tag};
 use crate::job_spec::{JobSpec, TokenSampler};
@@ -87,8 +88,7 @@ impl GumbelSampler {
         if count == 0 {
             return Err(shape(logits));
         }
-        // NaN and infinity times zero are NaN, and NaN spreads through the sum; written so, it is vectorised.
-        if logits.iter().map(|logit| logit * 0.0).sum::<f32>() != 0.0 {
+        if !all_finite(logits) {
             return Err(Error::NonFinite);
         }
         if self.temperature == 0.0 {
@@ -114,7 +114,7 @@ impl GumbelSampler {
         let mut kept = if k < count {
             largest(logits, k as usize)
         } else {
-            sorted((0..count).zip(logits.iter().copied()).collect())
+            sorted((0..count).zip(logits.iter().map(|logit| logit + 0.0)).collect())
         };
         if let Some(p) = self.top_p {
             let top = kept.first().map_or(0.0, |(_, logit)| f64::from(*logit));
@@ -169,16 +169,17 @@ fn sorted(mut tokens: Vec<(u32, f32)>) -> Vec<(u32, f32)> {
 /// The `k` largest logits, the lower token first among equals; sorted. Blocks whose largest logit does not
 /// reach the k-th so far are skipped whole.
 fn largest(logits: &[f32], k: usize) -> Vec<(u32, f32)> {
-    const BLOCK: usize = 64;
+    const BLOCK: usize = 256;
     let mut kept: Vec<(u32, f32)> = Vec::with_capacity(2 * k + BLOCK);
     let mut threshold = f32::NEG_INFINITY;
     for (block, first) in logits.chunks(BLOCK).zip((0u32..).step_by(BLOCK)) {
-        let top = block.iter().fold(f32::NEG_INFINITY, |top, logit| if *logit > top { *logit } else { top });
-        if kept.len() >= k && top <= threshold {
+        if kept.len() >= k && largest_of(block) <= threshold {
             continue;
         }
         // Equal to the threshold loses to a lower token, which is in already.
-        kept.extend((first..).zip(block.iter().copied()).filter(|(_, logit)| kept_enough(threshold, *logit)));
+        kept.extend(
+            (first..).zip(block.iter().map(|logit| logit + 0.0)).filter(|(_, logit)| kept_enough(threshold, *logit)),
+        );
         if kept.len() >= 2 * k {
             kept = sorted(kept);
             kept.truncate(k);

@@ -1,5 +1,6 @@
 //! Kullback-Leibler divergence of token distributions.
 
+use super::logits::{all_finite, largest_of};
 use super::{Comparator, Observation, Score};
 use crate::error::{Error, Result};
 
@@ -117,11 +118,7 @@ fn lumped(reference: &[f32], listed: &[(u32, f32)]) -> Result<f64> {
 
 /// The largest element of a row without NaN or infinity.
 fn largest(row: &[f32]) -> Result<f64> {
-    // NaN and infinity times zero are NaN, and NaN spreads through the sum; written so, it is vectorised.
-    if row.iter().map(|logit| logit * 0.0).sum::<f32>() != 0.0 {
-        return Err(Error::NonFinite);
-    }
-    Ok(row.iter().fold(f32::NEG_INFINITY, |top, logit| if *logit > top { *logit } else { top }).into())
+    if all_finite(row) { Ok(largest_of(row).into()) } else { Err(Error::NonFinite) }
 }
 
 /// Log-probabilities travel as f32; below this a remainder is rounding.

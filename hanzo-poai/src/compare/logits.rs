@@ -128,3 +128,37 @@ impl TopK {
         Ok(Self { k, entries })
     }
 }
+
+/// Whether all values are finite. On the bits, so that it is vectorised: a float sum or maximum is not.
+pub(super) fn all_finite(row: &[f32]) -> bool {
+    row.iter().fold(0i32, |top, x| top.max((x.to_bits() & 0x7fff_ffff) as i32)) < 0x7f80_0000
+}
+
+/// The largest value of a row without NaN, -0 counting as +0; minus infinity for an empty row. On keys that order like
+/// the floats.
+pub(super) fn largest_of(row: &[f32]) -> f32 {
+    let key = |x: &f32| {
+        let bits = (x + 0.0).to_bits() as i32;
+        bits ^ ((bits >> 31) as u32 >> 1) as i32
+    };
+    let top = row.iter().fold(i32::MIN, |top, x| top.max(key(x)));
+    if top == i32::MIN { f32::NEG_INFINITY } else { f32::from_bits((top ^ ((top >> 31) as u32 >> 1) as i32) as u32) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_order_like_floats() {
+        assert_eq!(largest_of(&[]), f32::NEG_INFINITY);
+        for row in [[-3.0f32, -1.5, -2.0], [-0.0, 0.0, -1.0], [f32::MAX, 1.0, f32::MIN], [1e-40, -1e-40, 0.0]] {
+            assert_eq!(largest_of(&row), row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+            assert!(all_finite(&row));
+        }
+        assert_eq!(largest_of(&[f32::NEG_INFINITY, -1.0]), -1.0);
+        for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert!(!all_finite(&[1.0, bad, 2.0]));
+        }
+    }
+}
