@@ -77,5 +77,5 @@ pub use receipt::{Receipt, ReceiptEntry, Release, broker_id};
 pub use recipient::{Challenged, Recipient};
 #[cfg(feature = "redb")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redb")))]
-pub use redb_store::{RedbChallengeStore, RedbTable};
+pub use redb_store::{RedbChallengeStore, RedbFile, RedbTable};
 pub use transcript::Transcript;

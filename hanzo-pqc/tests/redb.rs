@@ -6,7 +6,6 @@
 mod world;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use hanzo_pqc::attestation::UnixTime;
 use hanzo_pqc::kbs::{
@@ -17,7 +16,6 @@ use hanzo_pqc::rand_core::SeedableRng;
 use hanzo_pqc::{Dek, KeyId, SignatureAlgorithm, SigningKey, VaultKey};
 use proptest::prelude::*;
 use rand_chacha::ChaCha12Rng;
-use redb::Database;
 use world::{TIER, Verifier, believe, item, policy, time};
 
 /// A file that is removed with its name.
@@ -64,9 +62,9 @@ fn vault() -> VaultKey {
 
 /// Starts a broker over a file, as after a restart.
 fn start(path: &Path, armed: bool) -> Machine {
-    let database = Arc::new(Database::create(path).unwrap());
-    let store = VaultKeyStore::open(RedbTable::new(database.clone()).unwrap(), vault());
-    let sessions = RedbChallengeStore::new(database, 1000).unwrap();
+    let database = RedbFile::open(path).unwrap();
+    let store = VaultKeyStore::open(RedbTable::new(&database).unwrap(), vault());
+    let sessions = RedbChallengeStore::new(&database, 1000).unwrap();
     let signer = SigningKey::from_seed(SignatureAlgorithm::MlDsa65, &[7; 32]).unwrap();
     let config = KbsConfig::new().software_evidence(true);
     Broker::new(config, signer, believe as Verifier, Crash { store, armed }, sessions).unwrap()
@@ -149,8 +147,8 @@ fn the_file_holds_no_key() {
         assert!(!bytes.windows(needle.len()).any(|window| window == needle));
     }
     // Another vault key opens nothing, and what was stored is there after a restart.
-    let database = Arc::new(Database::create(&file.0).unwrap());
-    let table = RedbTable::new(database).unwrap();
+    let database = RedbFile::open(&file.0).unwrap();
+    let table = RedbTable::new(&database).unwrap();
     let wrong = VaultKeyStore::open(table.clone(), VaultKey::from_bytes(&[0; 32]));
     assert!(wrong.data_key(&key, time(0)).is_err());
     let right = VaultKeyStore::open(table, vault());
@@ -160,11 +158,11 @@ fn the_file_holds_no_key() {
 #[test]
 fn full_and_forgotten_sessions() {
     let file = File::new("full");
-    let database = Arc::new(Database::create(&file.0).unwrap());
+    let database = RedbFile::open(&file.0).unwrap();
     let mut rng = ChaCha12Rng::seed_from_u64(4);
     let signer = SigningKey::from_seed(SignatureAlgorithm::MlDsa65, &[7; 32]).unwrap();
-    let store = VaultKeyStore::open(RedbTable::new(database.clone()).unwrap(), vault());
-    let sessions = RedbChallengeStore::new(database, 2).unwrap();
+    let store = VaultKeyStore::open(RedbTable::new(&database).unwrap(), vault());
+    let sessions = RedbChallengeStore::new(&database, 2).unwrap();
     let config = KbsConfig::new().software_evidence(true);
     let mut machine =
         Broker::new(config, signer, believe as Verifier, Crash { store, armed: false }, sessions).unwrap();
@@ -183,7 +181,7 @@ proptest! {
     #[test]
     fn as_the_store_in_memory(steps in proptest::collection::vec((0..3_u8, 0..4_u8, 0..3_u64), 1..20), seed in any::<u64>()) {
         let file = File::new(&format!("model-{seed:x}"));
-        let open = || RedbChallengeStore::new(Arc::new(Database::create(&file.0).unwrap()), 3).unwrap();
+        let open = || RedbChallengeStore::new(&RedbFile::open(&file.0).unwrap(), 3).unwrap();
         let mut durable = Some(open());
         let mut memory = hanzo_pqc::kbs::MemoryChallengeStore::with_limit(3);
         let mut world = world::World::new(1, 1);

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Bound;
+use std::path::Path;
 
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
@@ -15,6 +16,21 @@ use crate::attestation::UnixTime;
 use crate::error::Result as FormatResult;
 use crate::wire::{Reader, put_lp32};
 
+/// An open file, for [`RedbTable`] and [`RedbChallengeStore`]. One process opens it at a time; clones share it.
+#[derive(Clone)]
+pub struct RedbFile(Arc<Database>);
+
+impl RedbFile {
+    /// Opens a file, or makes it. After a crash it is as the last finished change left it.
+    ///
+    /// # Errors
+    ///
+    /// [`KbsError::StoreUnavailable`] where it is no such file, is open elsewhere or cannot be written.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, KbsError> {
+        Database::create(path).map(|database| Self(Arc::new(database))).map_err(|_| KbsError::StoreUnavailable)
+    }
+}
+
 /// A [`KeyTable`] in a database: [`VaultKeyStore::open`](super::VaultKeyStore::open) makes a key store of it. The file holds policies and wrapped keys, and no secret.
 ///
 /// Each change is one transaction, on disk before it returns.
@@ -22,14 +38,14 @@ use crate::wire::{Reader, put_lp32};
 pub struct RedbTable(Arc<Database>);
 
 impl RedbTable {
-    /// Uses the table `hanzo-kbs/v1/keys` of a database, made at the first use.
+    /// Uses the table `hanzo-kbs/v1/keys` of a file, made at the first use.
     ///
     /// # Errors
     ///
     /// [`KbsError::StoreUnavailable`].
-    pub fn new(database: Arc<Database>) -> Result<Self, KbsError> {
-        write(&database, |transaction| Ok(transaction.open_table(KEYS).map(|_| ())?))?;
-        Ok(Self(database))
+    pub fn new(file: &RedbFile) -> Result<Self, KbsError> {
+        write(&file.0, |transaction| Ok(transaction.open_table(KEYS).map(|_| ())?))?;
+        Ok(Self(Arc::clone(&file.0)))
     }
 }
 
@@ -64,25 +80,25 @@ impl KeyTable for RedbTable {
 /// Sessions in a database, for brokers that restart: a consumption is on disk before the evidence is looked at, so that a crash after it burns the challenge and
 /// never releases twice.
 ///
-/// Brokers of one process may share the database; `redb` lets one process open a file at a time.
+/// Brokers of one process may share the file.
 pub struct RedbChallengeStore {
     database: Arc<Database>,
     limit: u64,
 }
 
 impl RedbChallengeStore {
-    /// Uses the tables `hanzo-kbs/v1/sessions` and `hanzo-kbs/v1/ends` of a database, made at the first use, for at most `limit` sessions.
+    /// Uses the tables `hanzo-kbs/v1/sessions` and `hanzo-kbs/v1/ends` of a file, made at the first use, for at most `limit` sessions.
     ///
     /// # Errors
     ///
     /// [`KbsError::StoreUnavailable`].
-    pub fn new(database: Arc<Database>, limit: u64) -> Result<Self, KbsError> {
-        write(&database, |transaction| {
+    pub fn new(file: &RedbFile, limit: u64) -> Result<Self, KbsError> {
+        write(&file.0, |transaction| {
             transaction.open_table(SESSIONS)?;
             transaction.open_table(ENDS)?;
             Ok(())
         })?;
-        Ok(Self { database, limit })
+        Ok(Self { database: Arc::clone(&file.0), limit })
     }
 }
 
@@ -158,6 +174,12 @@ type Fallible<T> = Result<T, Fault>;
 impl<E: Into<redb::Error>> From<E> for Fault {
     fn from(_: E) -> Self {
         Self
+    }
+}
+
+impl fmt::Debug for RedbFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RedbFile")
     }
 }
 
