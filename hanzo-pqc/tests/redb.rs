@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use hanzo_pqc::attestation::UnixTime;
 use hanzo_pqc::kbs::{
     Broker, ChallengeStore, Challenged, EvidenceMessage, KbsConfig, KbsError, KeyStore, Policy, Recipient,
-    RedbChallengeStore, RedbTable, Release, Request, Session, SessionId, Taken, VaultKeyStore,
+    RedbChallengeStore, RedbFile, RedbTable, Release, Request, Session, SessionId, Taken, VaultKeyStore,
 };
 use hanzo_pqc::rand_core::SeedableRng;
 use hanzo_pqc::{Dek, KeyId, SignatureAlgorithm, SigningKey, VaultKey};
