@@ -4,8 +4,10 @@
 //! happen beside the additions, which have to wait for the step before. For more states the scores are kept instead,
 //! and the trace back repeats the additions for the states on its way. Both give the same path and score.
 
+use std::hint::black_box;
+
 use super::dispatch::{Arch, Level, Task};
-use super::width::{Width, in_memory, with_width};
+use super::width::{Width, with_width};
 use super::{Block, Chain};
 use crate::{Error, Result};
 
@@ -102,7 +104,8 @@ impl FewForward<'_> {
         let mut now = *scores;
         for (&k, place) in self.block.index.iter().zip(self.places.as_chunks_mut::<N>().0) {
             let weights = table.get(k)?;
-            let from = if N > 8 { in_memory(&now) } else { &now };
+            let copy = now;
+            let from = if N > 8 { black_box(&copy) } else { &copy };
             let (mut best, mut index) = four_best(from, matrix, 0);
             for start in (4..N).step_by(4) {
                 let (other, place) = four_best(from, matrix, start);

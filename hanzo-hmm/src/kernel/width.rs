@@ -1,5 +1,7 @@
 //! Rows of states: arrays where their number is small and known, slices elsewhere.
 
+use std::hint::black_box;
+
 use super::arith::mul_add;
 use super::dispatch::{Arch, Level, Task};
 
@@ -163,9 +165,10 @@ impl<const N: usize> Width for Fixed<N> {
     #[inline(always)]
     fn product<A: Arch>(self, x: &[f64; N], matrix: &[[f64; N]; N], y: &mut [f64; N]) {
         if N > SMALL {
-            *y = [0.0; N];
-            blocked::<A>(in_memory(x), matrix.as_flattened(), y, plus::<A>, |a, b| a + b);
-            return to_memory(y);
+            *y = through_memory(x, 0.0, |x, y| {
+                blocked::<A>(x, matrix.as_flattened(), y, plus::<A>, |a, b| a + b);
+            });
+            return;
         }
         // Even and odd rows apart: two short chains of additions in place of a long one.
         let (mut even, mut odd) = ([0.0; N], [0.0; N]);
@@ -221,9 +224,10 @@ impl<const N: usize> Width for Fixed<N> {
     #[inline(always)]
     fn max_product<A: Arch>(self, x: &[f64; N], matrix: &[[f64; N]; N], y: &mut [f64; N]) {
         if N > SMALL {
-            *y = [f64::NEG_INFINITY; N];
-            blocked::<A>(in_memory(x), matrix.as_flattened(), y, max_plus, larger);
-            return to_memory(y);
+            *y = through_memory(x, f64::NEG_INFINITY, |x, y| {
+                blocked::<A>(x, matrix.as_flattened(), y, max_plus, larger);
+            });
+            return;
         }
         let (mut even, mut odd) = ([f64::NEG_INFINITY; N], [f64::NEG_INFINITY; N]);
         for i in 0..N {
@@ -328,17 +332,15 @@ fn multiply_by(values: &mut [f64], weights: &[f64]) {
     }
 }
 
-/// Keeps a row out of the registers: from memory a number reaches all lanes with one instruction, from a register it
-/// takes several.
+/// Hands a copy of `x` to `f`, and what that writes on, as memory: from there a number reaches all lanes with one
+/// instruction, which takes several from a register, and a row comes back as whole vectors and not in pieces. The rows
+/// themselves may stay in registers.
 #[inline(always)]
-pub(crate) fn in_memory<const N: usize>(x: &[f64; N]) -> &[f64; N] {
-    std::hint::black_box(x)
-}
-
-/// Writes a row out as whole vectors; else what follows may take it to pieces.
-#[inline(always)]
-fn to_memory<const N: usize>(y: &mut [f64; N]) {
-    std::hint::black_box(y);
+fn through_memory<const N: usize>(x: &[f64; N], neutral: f64, f: impl FnOnce(&[f64; N], &mut [f64; N])) -> [f64; N] {
+    let copy = *x;
+    let mut out = [neutral; N];
+    f(black_box(&copy), &mut out);
+    *black_box(&out)
 }
 
 /// The larger one, the first among equals. One maximum instruction, unlike `f64::max`.
