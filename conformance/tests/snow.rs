@@ -120,16 +120,15 @@ enum Move {
 }
 
 /// Block 0 is genesis; 1 and 2 stand on it, 3 on 1, 4 on 2.
-fn block(n: u8) -> BlockRef<[u8; 1]> {
+fn block(n: u8) -> BlockRef<Id> {
     let parent = n.saturating_sub(2);
     BlockRef { id: [n], parent: [parent], height: u64::from(n > 0) + u64::from(n > 2) }
 }
 
-/// The chain, its decisions, and how many blocks it took.
-type Played = (Snowman<[u8; 1]>, Vec<Decision<[u8; 1]>>, usize);
+type Id = [u8; 1];
 
-/// Plays a history.
-fn play(history: &History) -> Played {
+/// Plays a history: the chain, its decisions, and how many blocks it took.
+fn play(history: &History) -> (Snowman<Id>, Vec<Decision<Id>>, usize) {
     let params = Params::builder().k(2).alpha_preference(2).conditions([(2, 2)]).concurrent_repolls(1);
     let params = params.build().expect("valid parameters");
     let mut chain = Snowman::new(params, Variant::Snowflake, block(0), 1);
@@ -138,7 +137,7 @@ fn play(history: &History) -> Played {
         match *step {
             Move::Add(n) => added += usize::from(chain.add(block(n)).is_ok()),
             Move::Poll(a, b) => {
-                let votes: VoteBag<[u8; 1]> = [[a], [b]].into_iter().collect();
+                let votes: VoteBag<Id> = [[a], [b]].into_iter().collect();
                 chain.record_poll(&votes, &mut decisions).expect("two votes");
             }
         }
