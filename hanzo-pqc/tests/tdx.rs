@@ -184,7 +184,7 @@ fn quotes_without_collateral() {
     let now = UnixTime::from_seconds(1_750_377_600);
     let verify = |quote: &[u8]| TdxVerifier::new().verify_quote(quote, b"", now);
     assert_eq!(verify(&debug), Err(AttestationError::Debug));
-    assert_eq!(verify(&plain), Err(AttestationError::Endorsement));
+    assert_eq!(verify(&plain), Err(AttestationError::ServiceDomain), "a migration service is bound to it");
     for len in (0..plain.len()).step_by(97) {
         assert!(verify(&plain[..len]).is_err());
     }
