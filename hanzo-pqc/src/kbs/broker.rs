@@ -214,6 +214,9 @@ impl<V: EvidenceVerifier, K: KeyStore, S: ChallengeStore, B: DsaBackend + KemBac
     ) -> Result<Challenge, KbsError> {
         let now = now.max(self.seen);
         let answer = self.issue(now, request, rng);
+        if self.audit.is_none() {
+            return answer;
+        }
         let (kind, session, detail) = match &answer {
             Ok(challenge) => (AuditKind::Challenge, challenge.session(), Box::default()),
             Err(error) => (AuditKind::Denial, NO_SESSION, reason(error)),
@@ -276,6 +279,9 @@ impl<V: EvidenceVerifier, K: KeyStore, S: ChallengeStore, B: DsaBackend + KemBac
         let now = now.max(self.seen);
         let mut keys = Vec::new();
         let answer = self.answer(now, message, rng, &mut keys);
+        if self.audit.is_none() {
+            return answer;
+        }
         let event = match &answer {
             Ok(release) => {
                 let entries = release.receipt().entries().iter();
@@ -290,9 +296,8 @@ impl<V: EvidenceVerifier, K: KeyStore, S: ChallengeStore, B: DsaBackend + KemBac
                 }
             }
             Err(error) => {
-                let digests = if self.audit.is_some() { alloc::vec![message.digest()] } else { Vec::new() };
-                let detail = if self.audit.is_some() { reason(error) } else { Box::default() };
-                AuditEvent { kind: AuditKind::Denial, session: message.session(), keys, digests, detail }
+                let (session, digests) = (message.session(), alloc::vec![message.digest()]);
+                AuditEvent { kind: AuditKind::Denial, session, keys, digests, detail: reason(error) }
             }
         };
         self.note(now, event)?;

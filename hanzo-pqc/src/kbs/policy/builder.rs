@@ -1,6 +1,7 @@
 //! Collecting the fields of a policy.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
@@ -282,7 +283,7 @@ impl PolicyBuilder {
 
     pub(super) fn add(mut self, tag: u8, elements: impl IntoIterator<Item = Box<[u8]>>) -> Self {
         // "Any" stays any.
-        if let Value::Set(set) = self.policy.fields.entry(tag).or_insert_with(|| Value::Set(Default::default())) {
+        if let Value::Set(set) = self.policy.fields.entry(tag).or_insert_with(|| Value::Set(BTreeSet::new())) {
             set.extend(elements);
         }
         self
