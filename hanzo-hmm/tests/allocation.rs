@@ -84,7 +84,7 @@ fn operations_reuse_their_memory() {
             assert_eq!(count, 0, "categorical filter, {n} states, zeros {zeros}");
 
             let start = gaussian.filter();
-            let data: Vec<f64> = (0..600).map(|t| f64::from(t % 11)).collect();
+            let data: Vec<f64> = (0..150).map(|t| f64::from(t % 11)).collect();
             let data = Rows::new(&data, 2).unwrap();
             let (mut workspace, mut posterior, mut path) = (Workspace::new(), Posterior::default(), Path::default());
             let (mut paths, mut states, mut drawn, mut values) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -102,7 +102,7 @@ fn operations_reuse_their_memory() {
                 gaussian.viterbi_with(&mut workspace, data, &mut path).unwrap();
             };
             // The workspace and the results exchange their memory, so all have to grow.
-            for _ in 0..8 {
+            for _ in 0..5 {
                 run();
             }
             assert_eq!(allocations(run), 0, "workspace, {n} states, zeros {zeros}");

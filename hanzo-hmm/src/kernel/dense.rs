@@ -145,27 +145,23 @@ fn advance_at<A: Arch, W: Width>(
     let End { values: back_values, memory, count: b } = later;
     let (low, high) = memory.split_at_mut(n_states);
     low.copy_from_slice(back_values);
-    let (mut beta, mut after) = (w.row(low).ok_or(Lost)?, w.row(high).ok_or(Lost)?);
+    let (mut beta, mut weighted) = (w.row(low).ok_or(Lost)?, w.row(high).ok_or(Lost)?);
     let both = if interleaved(n_states) { ahead.len().min(back.index.len()) } else { 0 };
     let (behind_first, behind) = back.index.split_at(back.index.len() - both);
     let (ahead, ahead_rest) = ahead.split_at(both);
     for (&f, &k) in ahead.iter().zip(behind.iter().rev()) {
         let (weights, others) = (w.get(front_table, f).ok_or(Lost)?, w.get(back_table, k).ok_or(Lost)?);
-        w.product_weighted::<A>(&now, matrix, weights, &mut next);
-        w.weighted_product::<A>(&mut beta, others, transposed, &mut after);
-        std::mem::swap(&mut now, &mut next);
-        std::mem::swap(&mut beta, &mut after);
+        w.step_forward::<A>(&mut now, matrix, weights, &mut next);
+        w.step_backward::<A>(&mut beta, others, transposed, &mut weighted);
         a.rescale_at(period, now.as_mut())?;
         b.rescale_at(period, beta.as_mut())?;
     }
     for &f in ahead_rest {
-        w.product_weighted::<A>(&now, matrix, w.get(front_table, f).ok_or(Lost)?, &mut next);
-        std::mem::swap(&mut now, &mut next);
+        w.step_forward::<A>(&mut now, matrix, w.get(front_table, f).ok_or(Lost)?, &mut next);
         a.rescale_at(period, now.as_mut())?;
     }
     for &k in behind_first.iter().rev() {
-        w.weighted_product::<A>(&mut beta, w.get(back_table, k).ok_or(Lost)?, transposed, &mut after);
-        std::mem::swap(&mut beta, &mut after);
+        w.step_backward::<A>(&mut beta, w.get(back_table, k).ok_or(Lost)?, transposed, &mut weighted);
         b.rescale_at(period, beta.as_mut())?;
     }
     front_values.copy_from_slice(now.as_ref());

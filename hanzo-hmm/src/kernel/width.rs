@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use super::arith::mul_add;
 use super::dispatch::{Arch, Level, Task};
+use super::scaled::multiply;
 
 /// A number of states, known to the compiler or not.
 pub(crate) trait Width: Copy {
@@ -32,30 +33,30 @@ pub(crate) trait Width: Copy {
     /// `y = x M`. The order of the additions depends on the width alone.
     fn product<A: Arch>(self, x: &Self::Row<'_>, matrix: Self::Matrix<'_>, y: &mut Self::Row<'_>);
 
-    /// `y = (x M) .* w`, one step of the forward recursion.
+    /// `x = (x M) .* w`, one step of the forward recursion; `scratch` is memory.
     #[inline(always)]
-    fn product_weighted<A: Arch>(
+    fn step_forward<A: Arch>(
         self,
-        x: &Self::Row<'_>,
+        x: &mut Self::Row<'_>,
         matrix: Self::Matrix<'_>,
         weights: &[f64],
-        y: &mut Self::Row<'_>,
+        scratch: &mut Self::Row<'_>,
     ) {
-        self.product::<A>(x, matrix, y);
-        multiply_by(y.as_mut(), weights);
+        self.product::<A>(x, matrix, scratch);
+        multiply(x.as_mut(), scratch.as_ref(), weights);
     }
 
-    /// `y = (x .* w) M`, one step of the backward recursion; `x` may be changed.
+    /// `x = (x .* w) M`, one step of the backward recursion; `scratch` is memory.
     #[inline(always)]
-    fn weighted_product<A: Arch>(
+    fn step_backward<A: Arch>(
         self,
         x: &mut Self::Row<'_>,
         weights: &[f64],
         matrix: Self::Matrix<'_>,
-        y: &mut Self::Row<'_>,
+        scratch: &mut Self::Row<'_>,
     ) {
-        multiply_by(x.as_mut(), weights);
-        self.product::<A>(x, matrix, y);
+        multiply(scratch.as_mut(), x.as_ref(), weights);
+        self.product::<A>(scratch, matrix, x);
     }
 
     /// The same on slices.
@@ -165,9 +166,12 @@ impl<const N: usize> Width for Fixed<N> {
     #[inline(always)]
     fn product<A: Arch>(self, x: &[f64; N], matrix: &[[f64; N]; N], y: &mut [f64; N]) {
         if N > SMALL {
-            *y = through_memory(x, 0.0, |x, y| {
-                blocked::<A>(x, matrix.as_flattened(), y, plus::<A>, |a, b| a + b);
-            });
+            // Through memory: from there a number reaches all lanes with one instruction, which takes several from a
+            // register, and a row comes back as whole vectors and not in pieces. Copies, so that `x` and `y` may
+            // stay in registers.
+            let (copy, mut out) = (*x, [0.0; N]);
+            blocked::<A>(black_box(&copy), matrix.as_flattened(), &mut out, plus::<A>, |a, b| a + b);
+            *y = *black_box(&out);
             return;
         }
         // Even and odd rows apart: two short chains of additions in place of a long one.
@@ -185,25 +189,26 @@ impl<const N: usize> Width for Fixed<N> {
 
     /// For a few states the weights go into the matrix, which does not wait for `x`.
     #[inline(always)]
-    fn product_weighted<A: Arch>(self, x: &[f64; N], matrix: &[[f64; N]; N], weights: &[f64], y: &mut [f64; N]) {
+    fn step_forward<A: Arch>(self, x: &mut [f64; N], matrix: &[[f64; N]; N], weights: &[f64], scratch: &mut [f64; N]) {
         let Some(weights) = weights.first_chunk::<N>().filter(|_| N <= FEW) else {
-            self.product::<A>(x, matrix, y);
-            return multiply_by(y, weights);
+            self.product::<A>(x, matrix, scratch);
+            return multiply(x, scratch, weights);
         };
         let mut own = *matrix;
         for row in &mut own {
-            for j in 0..N {
-                row[j] *= weights[j];
+            for (p, weight) in row.iter_mut().zip(weights) {
+                *p *= weight;
             }
         }
-        self.product::<A>(x, &own, y);
+        self.product::<A>(x, &own, scratch);
+        *x = *scratch;
     }
 
     #[inline(always)]
-    fn weighted_product<A: Arch>(self, x: &mut [f64; N], weights: &[f64], matrix: &[[f64; N]; N], y: &mut [f64; N]) {
+    fn step_backward<A: Arch>(self, x: &mut [f64; N], weights: &[f64], matrix: &[[f64; N]; N], scratch: &mut [f64; N]) {
         let Some(weights) = weights.first_chunk::<N>().filter(|_| N <= FEW) else {
-            multiply_by(x, weights);
-            return self.product::<A>(x, matrix, y);
+            multiply(scratch, x, weights);
+            return self.product::<A>(scratch, matrix, x);
         };
         let mut own = *matrix;
         for (row, weight) in own.iter_mut().zip(weights) {
@@ -211,7 +216,8 @@ impl<const N: usize> Width for Fixed<N> {
                 *p *= weight;
             }
         }
-        self.product::<A>(x, &own, y);
+        self.product::<A>(x, &own, scratch);
+        *x = *scratch;
     }
 
     #[inline(always)]
@@ -224,9 +230,9 @@ impl<const N: usize> Width for Fixed<N> {
     #[inline(always)]
     fn max_product<A: Arch>(self, x: &[f64; N], matrix: &[[f64; N]; N], y: &mut [f64; N]) {
         if N > SMALL {
-            *y = through_memory(x, f64::NEG_INFINITY, |x, y| {
-                blocked::<A>(x, matrix.as_flattened(), y, max_plus, larger);
-            });
+            let (copy, mut out) = (*x, [f64::NEG_INFINITY; N]);
+            blocked::<A>(black_box(&copy), matrix.as_flattened(), &mut out, max_plus, larger);
+            *y = *black_box(&out);
             return;
         }
         let (mut even, mut odd) = ([f64::NEG_INFINITY; N], [f64::NEG_INFINITY; N]);
@@ -323,24 +329,6 @@ fn plus<A: Arch>(x: f64, m: f64, sum: f64) -> f64 {
 fn max_plus(x: f64, m: f64, best: f64) -> f64 {
     let candidate = x + m;
     if candidate > best { candidate } else { best }
-}
-
-#[inline(always)]
-fn multiply_by(values: &mut [f64], weights: &[f64]) {
-    for (value, weight) in values.iter_mut().zip(weights) {
-        *value *= weight;
-    }
-}
-
-/// Hands a copy of `x` to `f`, and what that writes on, as memory: from there a number reaches all lanes with one
-/// instruction, which takes several from a register, and a row comes back as whole vectors and not in pieces. The rows
-/// themselves may stay in registers.
-#[inline(always)]
-fn through_memory<const N: usize>(x: &[f64; N], neutral: f64, f: impl FnOnce(&[f64; N], &mut [f64; N])) -> [f64; N] {
-    let copy = *x;
-    let mut out = [neutral; N];
-    f(black_box(&copy), &mut out);
-    *black_box(&out)
 }
 
 /// The larger one, the first among equals. One maximum instruction, unlike `f64::max`.
