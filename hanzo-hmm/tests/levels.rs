@@ -1,8 +1,10 @@
 //! Instruction sets and numbers of threads: the portable twin agrees with the fast kernels, and threads change no bit.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[cfg(feature = "rayon")]
+use hanzo_hmm::Rows;
 use hanzo_hmm::{
-    BaumWelch, Categorical, Emission, GaussianDiag, Hmm, Initial, Kernel, Path, Posterior, Rows, Transitions, Workspace,
+    BaumWelch, Categorical, Emission, GaussianDiag, Hmm, Initial, Kernel, Path, Posterior, Transitions, Workspace,
 };
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};

@@ -36,7 +36,7 @@ impl<F: FnMut(&Request, UnixTime) -> bool> Admission for F {
 /// let mut limit = KeyRateLimit::new(NonZeroU32::new(2).unwrap(), NonZeroU64::new(30).unwrap());
 /// let tier = PrivacyTier::AtRest;
 /// let request = Request::new(tier, &[tier.suite()], vec![KeyId::new("model")?])?;
-/// let at = |seconds| UnixTime::from_seconds(1_800_000_000 + seconds);
+/// let at = |seconds: u64| UnixTime::from_seconds(1_800_000_000 + seconds);
 /// assert!(limit.admit(&request, at(0)) && limit.admit(&request, at(0)) && !limit.admit(&request, at(29)));
 /// assert!(limit.admit(&request, at(30)) && !limit.admit(&request, at(30)));
 /// # Ok::<(), hanzo_pqc::Error>(())
