@@ -11,16 +11,26 @@ use hanzo_pqc::attestation::{
     AttestationError, Binding, Claims, Evidence, EvidenceKind, EvidenceVerifier, NvidiaClaims, NvidiaVerifier,
     SnpClaims, SnpVerifier, SoftwareAttester, SoftwareVerifier, UnixTime,
 };
+#[cfg(feature = "tdx")]
+use hanzo_pqc::attestation::{TdxClaims, TdxVerifier};
 use hanzo_pqc::backend::{DsaBackend, KemBackend, RustCrypto};
 use hanzo_pqc::kbs::{
     Broker, EvidenceMessage, KbsConfig, MemoryChallengeStore, MemoryKeyStore, Policy, Recipient, Request,
 };
 use hanzo_pqc::rand_core::SeedableRng;
-use hanzo_pqc::{Dek, KeyId, PrivacyTier, SignatureAlgorithm, SigningKey, VaultKey, VerifyingKey};
+use hanzo_pqc::{
+    DecapsulationKey, Dek, EncapsulationKey, KeyId, PrivacyTier, SignatureAlgorithm, SigningKey, VaultKey, VerifyingKey,
+};
 use rand_chacha::ChaCha12Rng;
+
+#[cfg(feature = "tdx")]
+#[path = "../tests/support/intel.rs"]
+mod intel;
 
 /// 2025-02-01, when every certificate of the samples is good.
 const NOW: UnixTime = UnixTime::from_seconds(1_738_368_000);
+/// The broker's default.
+const TTL_S: u64 = 60;
 const ROUND: Duration = Duration::from_millis(300);
 
 type Verify = Box<dyn Fn(&Evidence, &Binding, UnixTime) -> Result<Claims, AttestationError>>;
@@ -56,6 +66,7 @@ fn time<T, U>(mut prepare: impl FnMut() -> T, mut run: impl FnMut(T) -> U) -> f6
 struct World<B: DsaBackend + KemBackend> {
     broker: Broker<Verify, MemoryKeyStore, MemoryChallengeStore, B>,
     recipient: Recipient,
+    now: UnixTime,
     rng: ChaCha12Rng,
 }
 
@@ -70,13 +81,14 @@ fn world<B: DsaBackend + KemBackend>(tier: PrivacyTier, verify: Verify, policy: 
     let sessions = MemoryChallengeStore::with_limit(usize::MAX);
     let broker = Broker::new(config, signer, verify, keys, sessions).expect("a strong key");
     let request = Request::new(tier, &[tier.suite()], vec![key]).expect("one key");
-    World { broker, recipient: Recipient::new(request, pinned).expect("a strong key"), rng }
+    World { broker, recipient: Recipient::new(request, pinned).expect("a strong key"), now: NOW, rng }
 }
 
 impl<B: DsaBackend + KemBackend> World<B> {
     fn message(&mut self, items: impl FnOnce(&Binding, &mut ChaCha12Rng) -> Vec<Evidence>) -> EvidenceMessage {
-        let challenge = self.broker.challenge(NOW, self.recipient.request(), &mut self.rng).expect("an open broker");
-        let mut session = self.recipient.on_challenge(NOW, &challenge, &mut self.rng).expect("its challenge");
+        let challenge =
+            self.broker.challenge(self.now, self.recipient.request(), &mut self.rng).expect("an open broker");
+        let mut session = self.recipient.on_challenge(self.now, &challenge, &mut self.rng).expect("its challenge");
         let items = items(session.binding(), &mut self.rng);
         session.evidence(items).expect("few items")
     }
@@ -93,8 +105,8 @@ fn case<B: DsaBackend + KemBackend>(
     let seconds = time(
         || world.borrow_mut().message(&items),
         |message| {
-            let World { broker, rng, .. } = &mut *world.borrow_mut();
-            broker.release(NOW, &message, rng).expect("an admitted machine")
+            let World { broker, now, rng, .. } = &mut *world.borrow_mut();
+            broker.release(*now, &message, rng).expect("an admitted machine")
         },
     );
     println!("release  {backend:<10} {what:<44} {:>8.0} us {:>8.0} /s", seconds * 1e6, 1.0 / seconds);
@@ -115,6 +127,7 @@ fn releases<B: DsaBackend + KemBackend>(backend: &str) {
         vec![attester.attest(bound, rng).expect("a key")]
     });
     let Some(samples) = Samples::load() else { return };
+    wrap_and_receipt::<B>(backend, &samples);
     for fresh in [true, false] {
         let cache = if fresh { "certificates new" } else { "certificates known" };
         let tier = PrivacyTier::CpuTee;
@@ -140,34 +153,99 @@ fn releases<B: DsaBackend + KemBackend>(backend: &str) {
             }
         }
     }
+    #[cfg(feature = "tdx")]
+    quotes::<B>(backend);
 }
 
-/// What the broker does besides: sessions, digests, policies. Challenges, then consumptions that end at a key of no length.
+/// Releases whose evidence was verified before, beside the two operations they cannot do without: one encapsulation and one signature.
+fn wrap_and_receipt<B: DsaBackend + KemBackend>(backend: &str, samples: &Samples) {
+    let tier = PrivacyTier::CpuTee;
+    let known = SnpVerifier::new().verify_report(samples.snp.report(), samples.snp.endorsement(), NOW).expect("good");
+    let verify: Verify = Box::new(move |_, bound, _| {
+        Ok(Claims::Snp(Box::new(SnpClaims { report_data: bound.report_data, ..known.clone() })))
+    });
+    case::<B>(backend, "tier 2, evidence known", world(tier, verify, samples.policy(tier)), |_, _| {
+        vec![samples.snp.clone()]
+    });
+    let mut rng = ChaCha12Rng::seed_from_u64(3);
+    let recipient = DecapsulationKey::generate(tier.suite(), &mut rng);
+    let recipient = EncapsulationKey::<B>::from_bytes_in(tier.suite(), recipient.encapsulation_key().as_bytes());
+    let recipient = recipient.expect("a good key");
+    let signer = SigningKey::<B>::generate_in(tier.dsa(), &mut rng).expect("a backend");
+    let mut message = 0_u64;
+    let seconds = time(
+        || (),
+        |()| {
+            message += 1;
+            let secret = recipient.encapsulate(b"", &mut rng).expect("no context");
+            (secret, signer.sign(&message.to_be_bytes(), &mut rng).expect("a key"))
+        },
+    );
+    println!("         {backend:<10} {:<44} {:>8.0} us", "its encapsulation and signature alone", seconds * 1e6);
+}
+
+/// Releases against quotes of real Intel machines; their verifier remembers no certificates.
+#[cfg(feature = "tdx")]
+fn quotes<B: DsaBackend + KemBackend>(backend: &str) {
+    for (name, sample) in [("TDX, quote v4", intel::v4()), ("TDX, quote v5", intel::v5())] {
+        let checked = TdxVerifier::new().verify_quote(&sample.quote, &sample.collateral, sample.now).expect("good");
+        let Claims::Tdx(good) = checked else { unreachable!("a TDX quote") };
+        let tier = PrivacyTier::CpuTee;
+        let [rtmr0, rtmr1, rtmr2, rtmr3] = good.rtmr;
+        let policy = base(tier).tdx_mrtd([good.mr_td]);
+        let policy = policy.tdx_rtmr0([rtmr0]).tdx_rtmr1([rtmr1]).tdx_rtmr2([rtmr2]).tdx_rtmr3([rtmr3]);
+        let evidence = Evidence::new(EvidenceKind::Tdx, &sample.quote, &sample.collateral).expect("short");
+        let verify: Verify = Box::new(|evidence, bound, now| {
+            match TdxVerifier::new().verify_quote(evidence.report(), evidence.endorsement(), now)? {
+                Claims::Tdx(claims) => {
+                    Ok(Claims::Tdx(Box::new(TdxClaims { report_data: bound.report_data, ..*claims })))
+                }
+                _ => Err(AttestationError::Unsupported { kind: evidence.kind() }),
+            }
+        });
+        if backend == "RustCrypto" {
+            let bound = Binding { report_data: [0; 64], gpu_nonce: [0; 32] };
+            let seconds = time(|| (), |()| verify(&evidence, &bound, sample.now).expect("a good quote"));
+            println!("verify   {name:<55} {:>8.0} us {:>8.0} /s", seconds * 1e6, 1.0 / seconds);
+        }
+        let world = World { now: sample.now, ..world(tier, verify, policy.build().expect("a policy")) };
+        case::<B>(backend, &format!("tier 2, {name}"), world, |_, _| vec![evidence.clone()]);
+    }
+}
+
+/// What the broker does besides: sessions, digests, policies. Challenges, then consumptions that end at a key of no length. The clock goes on so that as many
+/// sessions are forgotten as are made: `live` of them are remembered at any time.
 fn bookkeeping() {
     for live in [1, 65_536] {
         let verify: Verify = Box::new(|evidence, _, _| Err(AttestationError::Unsupported { kind: evidence.kind() }));
         let tier = PrivacyTier::AtRest;
         let mut world = world::<RustCrypto>(tier, verify, base(tier).build().expect("a policy"));
-        let World { broker, recipient, rng } = &mut world;
+        let World { broker, recipient, rng, .. } = &mut world;
         let request = recipient.request();
-        for _ in 1..live {
-            broker.challenge(NOW, request, rng).expect("an open broker");
+        // The k-th challenge comes at 60 k / live seconds, and lives for 60.
+        let mut made = 0_u64;
+        let mut now = || {
+            made += 1;
+            UnixTime::from_seconds(NOW.as_seconds() + made * TTL_S / live)
+        };
+        for _ in 0..live {
+            broker.challenge(now(), request, rng).expect("an open broker");
         }
-        let seconds = time(|| (), |()| broker.challenge(NOW, request, rng).expect("an open broker"));
-        println!("broker   challenge, {live:<5} sessions before {:>37.2} us", seconds * 1e6);
+        let seconds = time(|| (), |()| broker.challenge(now(), request, rng).expect("an open broker"));
+        println!("broker   challenge, {live:<5} live sessions {:>41.2} us", seconds * 1e6);
         let broker = std::cell::RefCell::new((broker, rng));
         let seconds = time(
             || {
                 let (broker, rng) = &mut *broker.borrow_mut();
-                let challenge = broker.challenge(NOW, request, *rng).expect("an open broker");
-                EvidenceMessage::new(challenge.session(), &[0; 3], vec![]).expect("no items")
+                let challenge = broker.challenge(now(), request, *rng).expect("an open broker");
+                (challenge.issued_at(), EvidenceMessage::new(challenge.session(), &[0; 3], vec![]).expect("no items"))
             },
-            |message| {
+            |(now, message)| {
                 let (broker, rng) = &mut *broker.borrow_mut();
-                broker.release(NOW, &message, *rng).expect_err("no key")
+                broker.release(now, &message, *rng).expect_err("no key")
             },
         );
-        println!("broker   consumption and denial, {live:<5} sessions before {:>24.2} us", seconds * 1e6);
+        println!("broker   consumption and denial, {live:<5} live sessions {:>28.2} us", seconds * 1e6);
     }
 }
 

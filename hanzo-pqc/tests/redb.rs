@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use hanzo_pqc::attestation::UnixTime;
 use hanzo_pqc::kbs::{
     Broker, ChallengeStore, Challenged, EvidenceMessage, KbsConfig, KbsError, KeyStore, Policy, Recipient,
-    RedbChallengeStore, RedbFile, RedbTable, Release, Request, Session, SessionId, Taken, VaultKeyStore,
+    RedbChallengeStore, RedbFile, RedbTable, Refusal, Release, Request, Session, SessionId, Taken, VaultKeyStore,
 };
 use hanzo_pqc::rand_core::SeedableRng;
 use hanzo_pqc::{Dek, KeyId, SignatureAlgorithm, SigningKey, VaultKey};
@@ -71,10 +71,15 @@ fn start(path: &Path, armed: bool) -> Machine {
 }
 
 fn session(machine: &mut Machine, rng: &mut ChaCha12Rng) -> (Challenged, EvidenceMessage) {
+    session_at(machine, rng, 0, 0)
+}
+
+/// A session between a broker whose clock says `clock` and a recipient whose clock says `now`.
+fn session_at(machine: &mut Machine, rng: &mut ChaCha12Rng, clock: u64, now: u64) -> (Challenged, EvidenceMessage) {
     let request = Request::new(TIER, &[TIER.suite()], vec![KeyId::new("model").unwrap()]).unwrap();
     let recipient = Recipient::new(request, machine.verifying_key().clone()).unwrap();
-    let challenge = machine.challenge(time(0), recipient.request(), rng).unwrap();
-    let mut session = recipient.on_challenge(time(0), &challenge, rng).unwrap();
+    let challenge = machine.challenge(time(clock), recipient.request(), rng).unwrap();
+    let mut session = recipient.on_challenge(time(now), &challenge, rng).unwrap();
     let statement = item(&session.binding().report_data);
     let message = session.evidence(vec![statement]).unwrap();
     (session, message)
@@ -109,6 +114,21 @@ fn a_crash_between_consumption_and_release_never_releases_twice() {
     for message in [&first, &second] {
         assert_eq!(machine.release(time(1), message, &mut rng).unwrap_err(), KbsError::ReplayedNonce);
     }
+}
+
+#[test]
+fn a_clock_set_back_over_a_restart_revives_nothing() {
+    let file = File::new("clock");
+    let mut rng = ChaCha12Rng::seed_from_u64(3);
+    let mut machine = start(&file.0, false);
+    let dek = Dek::new(&[0x5A; 32]).unwrap();
+    machine.keys_mut().store.put(KeyId::new("model").unwrap(), &dek, policy(), &mut rng).unwrap();
+    let (_, early) = session_at(&mut machine, &mut rng, 0, 0);
+    let (_, late) = session_at(&mut machine, &mut rng, 30, 30);
+    machine.release(time(65), &late, &mut rng).unwrap();
+    drop(machine);
+    let mut machine = start(&file.0, false);
+    assert_eq!(machine.release(time(10), &early, &mut rng).unwrap_err(), KbsError::ChallengeExpired);
 }
 
 /// The file as it lay on disk the moment the crash came, byte for byte, on another machine.
@@ -175,7 +195,7 @@ fn full_and_forgotten_sessions() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Over any order of insertions, consumptions and restarts, the durable store answers as the one in memory.
     #[test]
@@ -201,8 +221,8 @@ proptest! {
                 }
                 1 => {
                     let unknown = SessionId::from_bytes([0xEE; 16]);
-                    prop_assert_eq!(store.take(unknown), Ok(Taken::Unknown));
-                    prop_assert_eq!(store.take(challenge.session()), memory.take(challenge.session()));
+                    prop_assert_eq!(store.take(time(now), unknown), Ok(Taken::Unknown));
+                    prop_assert_eq!(store.take(time(now), challenge.session()), memory.take(time(now), challenge.session()));
                 }
                 _ => {
                     // The file is closed before it is opened again.
@@ -210,6 +230,121 @@ proptest! {
                     durable = Some(open());
                 }
             }
+            prop_assert_eq!(durable.as_ref().unwrap().latest(), memory.latest());
         }
     }
+
+    /// A broker over a file against a small reference, in any order of challenges, answers, replays, restarts, crashes in the middle of a release, changes of the policy and
+    /// jumps of the clock, forward and back: a key comes out only for the one answer to a live challenge, while the policy admits it, and never twice.
+    #[test]
+    fn whatever_happens_a_challenge_yields_at_most_one_release(
+        steps in proptest::collection::vec(step(), 1..24),
+        seed in any::<u64>(),
+    ) {
+        const TTL: u64 = 60;
+        let file = File::new(&format!("story-{seed:x}"));
+        let mut rng = ChaCha12Rng::seed_from_u64(seed);
+        let key = KeyId::new("model").unwrap();
+        let dek = Dek::new(&[0x5A; 32]).unwrap();
+        let mut machine = start(&file.0, false);
+        machine.keys_mut().store.put(key.clone(), &dek, policy(), &mut rng).unwrap();
+        let mut issued: Vec<Issued> = Vec::new();
+        let (mut clock, mut latest, mut admits) = (0_u64, 0_u64, true);
+        for step in steps {
+            match step {
+                Step::Clock(by) => clock = clock.saturating_add_signed(by),
+                Step::Policy(on) => {
+                    let new = if on { policy() } else { Policy::builder().build().unwrap() };
+                    prop_assert!(machine.keys_mut().store.set_policy(&key, new).is_ok());
+                    admits = on;
+                }
+                Step::Restart => {
+                    drop(machine);
+                    machine = start(&file.0, false);
+                }
+                Step::Challenge => {
+                    let now = latest.max(clock);
+                    let (challenged, good) = session_at(&mut machine, &mut rng, clock, now);
+                    let bad = EvidenceMessage::new(good.session(), good.encapsulation_key(), vec![item(&[0; 64])]);
+                    latest = now;
+                    for old in &mut issued {
+                        old.forgotten |= old.end <= now;
+                    }
+                    let end = now + TTL;
+                    issued.push(Issued {
+                        challenged: Some(challenged), good, bad: bad.unwrap(), end, used: false, forgotten: false,
+                    });
+                }
+                Step::Answer { which, good, crash } => {
+                    let Some(session) = issued.get_mut(which) else { continue };
+                    let message = if good { &session.good } else { &session.bad };
+                    let now = latest.max(clock);
+                    let live = !session.forgotten && !session.used;
+                    machine.keys_mut().armed = crash;
+                    let got = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                        machine.release(time(clock), message, &mut rng)
+                    }));
+                    machine.keys_mut().armed = false;
+                    if live {
+                        session.used = true;
+                        latest = now;
+                    }
+                    let released = live && now < session.end && good && admits;
+                    match got {
+                        Ok(Ok(release)) => {
+                            prop_assert!(released && !crash);
+                            let opened = session.challenged.take().unwrap().open(&release).unwrap();
+                            prop_assert!(opened[0].1.ct_eq(&dek));
+                        }
+                        Ok(Err(error)) => {
+                            prop_assert!(!released);
+                            let expected = match (session.forgotten, live, now < session.end) {
+                                (true, ..) => Refusal::ChallengeUnknown,
+                                (_, false, _) => Refusal::ReplayedNonce,
+                                (_, _, false) => Refusal::ChallengeExpired,
+                                _ => Refusal::Denied,
+                            };
+                            prop_assert_eq!(error.refusal(), expected);
+                        }
+                        Err(_) => {
+                            prop_assert!(released && crash);
+                            drop(machine);
+                            machine = start(&file.0, false);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A challenge of the story, its good and its bad answer, and what became of it.
+struct Issued {
+    /// Until its release was opened.
+    challenged: Option<Challenged>,
+    good: EvidenceMessage,
+    bad: EvidenceMessage,
+    end: u64,
+    used: bool,
+    forgotten: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Challenge,
+    Answer { which: usize, good: bool, crash: bool },
+    Restart,
+    Policy(bool),
+    Clock(i64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => Just(Step::Challenge),
+        6 => (0..6_usize, prop::bool::weighted(0.8), prop::bool::weighted(0.2))
+            .prop_map(|(which, good, crash)| Step::Answer { which, good, crash }),
+        2 => Just(Step::Restart),
+        1 => any::<bool>().prop_map(Step::Policy),
+        3 => (-90..90_i64).prop_map(Step::Clock),
+    ]
 }

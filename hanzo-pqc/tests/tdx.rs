@@ -2,11 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 #![cfg(feature = "tdx")]
 
+#[path = "support/intel.rs"]
+mod intel;
 #[path = "support/samples.rs"]
 mod samples;
-
-use std::path::PathBuf;
-use std::process::Command;
 
 use hanzo_pqc::PrivacyTier;
 use hanzo_pqc::attestation::{
@@ -15,45 +14,7 @@ use hanzo_pqc::attestation::{
 };
 use hanzo_pqc::kbs::{Facts, Policy, PolicyBuilder};
 
-/// The folder `sample` of the package; a missing package fails the test.
-fn package() -> PathBuf {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let arguments = ["metadata", "--format-version", "1", "--locked", "--features", "tdx"];
-    let output = Command::new(cargo).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let packages = metadata["packages"].as_array().unwrap();
-    let manifest = packages.iter().find(|package| package["name"] == "dcap-qvl").unwrap()["manifest_path"].as_str();
-    PathBuf::from(manifest.unwrap()).with_file_name("sample")
-}
-
-struct Quote {
-    quote: Vec<u8>,
-    collateral: Vec<u8>,
-    now: UnixTime,
-}
-
-fn quote(name: &str, now: u64) -> Quote {
-    let folder = package();
-    let read = |name: String| std::fs::read(folder.join(&name)).unwrap_or_else(|e| panic!("{name}: {e}"));
-    Quote {
-        quote: read(name.into()),
-        collateral: read(format!("{name}_collateral.json")),
-        now: UnixTime::from_seconds(now),
-    }
-}
-
-fn v4() -> Quote {
-    quote("tdx_quote", 1_750_377_600)
-}
-
-fn v5() -> Quote {
-    quote("tdx_quote_td15ex", 1_791_504_000)
-}
-
-fn sgx() -> Quote {
-    quote("sgx_quote", 1_750_377_600)
-}
+use intel::{Quote, quote, sgx, v4, v5};
 
 fn verify(quote: &Quote) -> Result<Claims, AttestationError> {
     TdxVerifier::new().verify_quote(&quote.quote, &quote.collateral, quote.now)

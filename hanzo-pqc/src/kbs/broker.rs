@@ -138,7 +138,7 @@ impl Default for KbsConfig {
 /// Issues challenges and releases keys against evidence: `V` verifies evidence, `K` holds keys and policies, `S` remembers sessions, and `B` is the
 /// [backend](crate::backend) of the broker's key, which wraps and signs.
 ///
-/// The broker keeps the largest time it has seen and never goes back behind it. The module [`kbs`](crate::kbs) has an example.
+/// The broker keeps the largest time that it or its store of sessions has seen and never goes back behind it. The module [`kbs`](crate::kbs) has an example.
 pub struct Broker<V, K, S = MemoryChallengeStore, B: DsaBackend + KemBackend = RustCrypto> {
     config: KbsConfig,
     signer: SigningKey<B>,
@@ -155,10 +155,10 @@ impl<V: EvidenceVerifier, K: KeyStore, S: ChallengeStore, B: DsaBackend + KemBac
     ///
     /// # Errors
     ///
-    /// [`Error::TierMismatch`] for an ML-DSA-44 key, which no tier accepts.
+    /// [`Error::TierMismatch`] for an ML-DSA-44 key, which no tier accepts; [`KbsError::StoreUnavailable`].
     pub fn new(config: KbsConfig, signer: SigningKey<B>, verifier: V, keys: K, sessions: S) -> Result<Self, KbsError> {
         PrivacyTier::Open.check_signature_algorithm(signer.algorithm())?;
-        let seen = UnixTime::default();
+        let seen = sessions.latest()?;
         Ok(Self { config, signer, verifier, keys, sessions, admission: None, audit: None, seen })
     }
 
@@ -312,7 +312,7 @@ impl<V: EvidenceVerifier, K: KeyStore, S: ChallengeStore, B: DsaBackend + KemBac
         rng: &mut R,
         keys: &mut Vec<KeyId>,
     ) -> Result<Release, KbsError> {
-        let Session { request, challenge } = match self.sessions.take(message.session())? {
+        let Session { request, challenge } = match self.sessions.take(now, message.session())? {
             Taken::Live(session) => session,
             Taken::Consumed => return Err(KbsError::ReplayedNonce),
             Taken::Unknown => return Err(KbsError::ChallengeUnknown),

@@ -32,7 +32,8 @@ pub enum Taken {
 ///
 /// `take` is atomic: of any number of calls for one session, by any number of brokers that share the store, one at most returns
 /// [`Taken::Live`]. A durable store records the consumption before it returns. A consumed session is remembered until its challenge
-/// expires, and a session id that is remembered is never inserted again.
+/// expires, and a session id that is remembered is never inserted again. The largest `now` of all insertions and consumptions
+/// is remembered too: a broker that starts over the store with its clock set back does not revive a challenge that had expired.
 pub trait ChallengeStore {
     /// Remembers a new session.
     ///
@@ -46,7 +47,14 @@ pub trait ChallengeStore {
     /// # Errors
     ///
     /// [`KbsError::StoreUnavailable`].
-    fn take(&mut self, session: SessionId) -> Result<Taken, KbsError>;
+    fn take(&mut self, now: UnixTime, session: SessionId) -> Result<Taken, KbsError>;
+
+    /// The largest `now` of any insertion or consumption; zero where there was none.
+    ///
+    /// # Errors
+    ///
+    /// [`KbsError::StoreUnavailable`].
+    fn latest(&self) -> Result<UnixTime, KbsError>;
 }
 
 /// Sessions in memory, 65,536 of them at most by default; forgotten at the first insertion after their end.
@@ -58,6 +66,7 @@ pub struct MemoryChallengeStore {
     /// `None` once consumed.
     sessions: BTreeMap<SessionId, Option<Session>>,
     ends: BTreeSet<(UnixTime, SessionId)>,
+    latest: UnixTime,
 }
 
 impl MemoryChallengeStore {
@@ -73,7 +82,7 @@ impl MemoryChallengeStore {
     /// An empty store for at most `limit` sessions, consumed ones included until they expire.
     #[must_use]
     pub const fn with_limit(limit: usize) -> Self {
-        Self { limit, sessions: BTreeMap::new(), ends: BTreeSet::new() }
+        Self { limit, sessions: BTreeMap::new(), ends: BTreeSet::new(), latest: UnixTime::from_seconds(0) }
     }
 
     /// How many sessions are remembered.
@@ -107,6 +116,7 @@ impl Default for MemoryChallengeStore {
 
 impl ChallengeStore for MemoryChallengeStore {
     fn insert(&mut self, now: UnixTime, session: Session) -> Result<(), KbsError> {
+        self.latest = self.latest.max(now);
         self.purge(now);
         let id = session.challenge.session();
         if self.sessions.len() >= self.limit || self.sessions.contains_key(&id) {
@@ -117,10 +127,17 @@ impl ChallengeStore for MemoryChallengeStore {
         Ok(())
     }
 
-    fn take(&mut self, session: SessionId) -> Result<Taken, KbsError> {
-        Ok(match self.sessions.get_mut(&session) {
-            None => Taken::Unknown,
-            Some(slot) => slot.take().map_or(Taken::Consumed, Taken::Live),
-        })
+    fn take(&mut self, now: UnixTime, session: SessionId) -> Result<Taken, KbsError> {
+        let Some(slot) = self.sessions.get_mut(&session) else {
+            return Ok(Taken::Unknown);
+        };
+        let Some(live) = slot.take() else {
+            return Ok(Taken::Consumed);
+        };
+        self.latest = self.latest.max(now);
+        Ok(Taken::Live(live))
+    }
+    fn latest(&self) -> Result<UnixTime, KbsError> {
+        Ok(self.latest)
     }
 }

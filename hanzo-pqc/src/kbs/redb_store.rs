@@ -87,7 +87,7 @@ pub struct RedbChallengeStore {
 }
 
 impl RedbChallengeStore {
-    /// Uses the tables `hanzo-kbs/v1/sessions` and `hanzo-kbs/v1/ends` of a file, made at the first use, for at most `limit` sessions.
+    /// Uses the tables `hanzo-kbs/v1/sessions`, `hanzo-kbs/v1/ends` and `hanzo-kbs/v1/clock` of a file, made at the first use, for at most `limit` sessions.
     ///
     /// # Errors
     ///
@@ -96,6 +96,7 @@ impl RedbChallengeStore {
         write(&file.0, |transaction| {
             transaction.open_table(SESSIONS)?;
             transaction.open_table(ENDS)?;
+            transaction.open_table(CLOCK)?;
             Ok(())
         })?;
         Ok(Self { database: Arc::clone(&file.0), limit })
@@ -109,6 +110,7 @@ impl ChallengeStore for RedbChallengeStore {
         put_lp32(&mut bytes, &session.request.to_bytes());
         put_lp32(&mut bytes, &session.challenge.to_bytes());
         let inserted = write(&self.database, |transaction| {
+            advance(transaction, now)?;
             let mut sessions = transaction.open_table(SESSIONS)?;
             let mut ends = transaction.open_table(ENDS)?;
             loop {
@@ -129,11 +131,22 @@ impl ChallengeStore for RedbChallengeStore {
         if inserted { Ok(()) } else { Err(KbsError::Busy) }
     }
 
-    fn take(&mut self, session: SessionId) -> Result<Taken, KbsError> {
+    fn take(&mut self, now: UnixTime, session: SessionId) -> Result<Taken, KbsError> {
+        let look = || -> Fallible<_> {
+            let table = self.database.begin_read()?.open_table(SESSIONS)?;
+            Ok(table.get(session.as_bytes())?.map(|bytes| bytes.value().is_empty()))
+        };
+        // Whoever sends made-up sessions costs no write.
+        match look().map_err(|Fault| KbsError::StoreUnavailable)? {
+            None => return Ok(Taken::Unknown),
+            Some(true) => return Ok(Taken::Consumed),
+            Some(false) => {}
+        }
         let found = write(&self.database, |transaction| {
             let mut sessions = transaction.open_table(SESSIONS)?;
             let found = sessions.get(session.as_bytes())?.map(|bytes| bytes.value().to_vec());
             if found.as_ref().is_some_and(|bytes| !bytes.is_empty()) {
+                advance(transaction, now)?;
                 // Nothing is left of a consumed session but its id.
                 sessions.insert(session.as_bytes(), &[][..])?;
             }
@@ -145,6 +158,24 @@ impl ChallengeStore for RedbChallengeStore {
             Some(bytes) => read_session(bytes).map(Taken::Live).map_err(|_| KbsError::StoreUnavailable),
         }
     }
+
+    fn latest(&self) -> Result<UnixTime, KbsError> {
+        let read = || -> Fallible<_> {
+            let table = self.database.begin_read()?.open_table(CLOCK)?;
+            Ok(table.get(())?.map_or(0, |seconds| seconds.value()))
+        };
+        read().map(UnixTime::from_seconds).map_err(|Fault| KbsError::StoreUnavailable)
+    }
+}
+
+/// Moves the clock on, never back.
+fn advance(transaction: &redb::WriteTransaction, now: UnixTime) -> Fallible<()> {
+    let mut clock = transaction.open_table(CLOCK)?;
+    let latest = clock.get(())?.map_or(0, |seconds| seconds.value());
+    if now.as_seconds() > latest {
+        clock.insert((), now.as_seconds())?;
+    }
+    Ok(())
 }
 
 fn read_session(bytes: &[u8]) -> FormatResult<Session> {
@@ -198,3 +229,4 @@ impl fmt::Debug for RedbChallengeStore {
 const KEYS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("hanzo-kbs/v1/keys");
 const SESSIONS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("hanzo-kbs/v1/sessions");
 const ENDS: TableDefinition<'_, (u64, &[u8; 16]), ()> = TableDefinition::new("hanzo-kbs/v1/ends");
+const CLOCK: TableDefinition<'_, (), u64> = TableDefinition::new("hanzo-kbs/v1/clock");
