@@ -4,8 +4,8 @@
 //! `cargo bench -p hanzo-benches --bench pqc_layers --features aws-lc [-- TURNS]`
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
 
+use hanzo_benches::turns::Turns;
 use hanzo_pqc::{DecapsulationKey, HybridSuite, SignatureAlgorithm, SigningKey, VerifyingKey};
 use ml_dsa::signature::Keypair;
 use ml_kem::kem::{Decapsulate, Encapsulate};
@@ -15,38 +15,6 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 #[cfg(feature = "aws-lc")]
 #[path = "pqc/aws_lc_layers.rs"]
 mod aws_lc_layers;
-
-/// Two operations in turns.
-struct Turns(usize);
-
-impl Turns {
-    fn compare<A, B>(&self, name: &str, bound: f64, mut ours: impl FnMut() -> A, below: impl FnMut() -> B) {
-        let once = turn(8, &mut ours).max(Duration::from_nanos(100));
-        let calls = (Duration::from_millis(1).as_nanos() / once.as_nanos()).clamp(1, 10_000) as u32;
-        self.run(name, bound, calls, ours, below);
-    }
-
-    fn run<A, B>(&self, name: &str, bound: f64, calls: u32, mut ours: impl FnMut() -> A, mut below: impl FnMut() -> B) {
-        let (mut best, mut best_below) = (Duration::MAX, Duration::MAX);
-        for _ in 0..self.0 {
-            best = best.min(turn(calls, &mut ours));
-            best_below = best_below.min(turn(calls, &mut below));
-        }
-        let us = |time: Duration| time.as_secs_f64() * 1e6;
-        let ratio = us(best) / us(best_below);
-        let verdict = if ratio <= bound { "" } else { "missed" };
-        println!("{name:<60} {:>9.2} {:>9.2} {ratio:>6.3}  <= {bound:.2} {verdict}", us(best), us(best_below));
-    }
-}
-
-/// The time of one call, as the mean of `calls`.
-fn turn<T>(calls: u32, run: &mut impl FnMut() -> T) -> Duration {
-    let start = Instant::now();
-    for _ in 0..calls {
-        black_box(run());
-    }
-    start.elapsed() / calls
-}
 
 macro_rules! kem {
     ($turns:expr, $suite:expr, $peer:ty) => {{
@@ -116,9 +84,8 @@ macro_rules! dsa {
 }
 
 fn main() {
-    let given = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
-    let turns = Turns(given.unwrap_or(300));
-    println!("{:<54} {:>9} {:>9} {:>6}  bound", "operation", "ours us", "below us", "ratio");
+    let turns = Turns::from_arguments(300);
+    println!("{}", Turns::HEADER);
     kem!(turns, HybridSuite::MlKem512, ml_kem::MlKem512);
     kem!(turns, HybridSuite::MlKem768, ml_kem::MlKem768);
     kem!(turns, HybridSuite::MlKem1024, ml_kem::MlKem1024);

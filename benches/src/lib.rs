@@ -2,3 +2,4 @@
 
 pub mod bio_model;
 pub mod fma_peak;
+pub mod turns;

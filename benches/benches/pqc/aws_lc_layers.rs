@@ -12,7 +12,9 @@ use hanzo_pqc::backend::AwsLc;
 use hanzo_pqc::{DecapsulationKey, HybridSuite, SignatureAlgorithm, SigningKey};
 use rand_chacha::rand_core::Rng;
 
-use super::{Turns, message, rng};
+use hanzo_benches::turns::Turns;
+
+use super::{message, rng};
 
 pub(crate) fn all(turns: &Turns) {
     for (suite, algorithm) in [
