@@ -4,9 +4,13 @@
 //! - `gate every`: cargo's arguments for every feature of the workspace that can be built here.
 //! - `gate trees`: dependency budgets, no runtime, no C build and no sibling crate in a library's default tree, and equal
 //!   version numbers in the root manifest and in each crate.
+//! - `gate api`: which crates' types stand in public signatures, by rustdoc's JSON; a 0.x crate that is not on the list is an error.
 
 use std::collections::BTreeSet;
 use std::process::{Command, ExitCode};
+
+#[path = "gate/api.rs"]
+mod api;
 
 use serde_json::Value;
 
@@ -28,11 +32,15 @@ const FORBIDDEN: &[&str] = &["tokio", "async-std", "smol", "cmake", "bindgen", "
 const NEEDS_C: &[(&str, &str)] = &[("hanzo-pqc", "aws-lc")];
 
 fn main() -> ExitCode {
+    if let Some(code) = api::as_rustdoc() {
+        return code;
+    }
     let result = match std::env::args().nth(1).as_deref() {
         Some("features") => features(),
         Some("every") => every(),
         Some("trees") => trees(),
-        _ => Err("usage: gate features|every|trees".to_owned()),
+        Some("api") => api::check(),
+        _ => Err("usage: gate features|every|trees|api".to_owned()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -63,9 +71,13 @@ fn features() -> Result<(), String> {
 
 /// `--all-features`, or where no C compiler is found a list of the features of the published crates that do without.
 fn every() -> Result<(), String> {
+    println!("{}", every_feature()?);
+    Ok(())
+}
+
+fn every_feature() -> Result<String, String> {
     if c_compiler() {
-        println!("--all-features");
-        return Ok(());
+        return Ok("--all-features".to_owned());
     }
     let mut list = Vec::new();
     for package in published()? {
@@ -79,8 +91,7 @@ fn every() -> Result<(), String> {
             }
         }
     }
-    println!("--features={}", list.join(","));
-    Ok(())
+    Ok(format!("--features={}", list.join(",")))
 }
 
 /// The compiler that the build script of aws-lc-sys would call.

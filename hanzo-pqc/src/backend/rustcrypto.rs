@@ -164,6 +164,7 @@ macro_rules! each_level {
 }
 
 /// An expanded ML-KEM decapsulation key; wiped on drop by the backend.
+#[doc(hidden)]
 pub enum KemSecret {
     L1(ml_kem::DecapsulationKey<MlKem512>),
     L3(ml_kem::DecapsulationKey<MlKem768>),
@@ -250,6 +251,7 @@ impl KemSecret {
 }
 
 /// A checked ML-KEM encapsulation key, expanded for use.
+#[doc(hidden)]
 #[derive(Clone)]
 pub enum KemPublic {
     L1(ml_kem::EncapsulationKey<MlKem512>),
@@ -316,6 +318,7 @@ impl X25519Secret {
 }
 
 /// An expanded ML-DSA signing key (up to 47 KiB); wiped on drop by the backend.
+#[doc(hidden)]
 pub enum DsaSecret {
     L1(Box<ml_dsa::ExpandedSigningKey<MlDsa44>>),
     L3(Box<ml_dsa::ExpandedSigningKey<MlDsa65>>),
@@ -401,6 +404,7 @@ impl DsaSecret {
 }
 
 /// An ML-DSA verifying key with its matrix expanded.
+#[doc(hidden)]
 #[derive(Clone)]
 pub enum DsaPublic {
     L1(ml_dsa::VerifyingKey<MlDsa44>),

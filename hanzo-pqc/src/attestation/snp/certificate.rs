@@ -32,8 +32,8 @@ impl SigningCertificate {
         let issuer = issuer::verify(&certificate)?;
         let turin = issuer.product == SnpProduct::Turin;
         let version = |arc: u8| {
-            let content = certificate.extension(AMD.push_arc(3)?.push_arc(arc.into())?)?;
-            content.map(|content| u8::from_der(content).map_err(AttestationError::from)).transpose()
+            let content = certificate.extension(arcs(&[3, arc])?)?;
+            content.map(|content| u8::from_der(content).map_err(malformed)).transpose()
         };
         let required = |arc: u8| version(arc)?.ok_or(AttestationError::Endorsement);
         let tcb = SnpTcb {
@@ -48,11 +48,11 @@ impl SigningCertificate {
                 return Err(AttestationError::TcbMismatch);
             }
         }
-        let hardware = certificate.extension(AMD.push_arc(4)?)?;
-        let provider = certificate.extension(AMD.push_arc(5)?)?;
+        let hardware = certificate.extension(arcs(&[4])?)?;
+        let provider = certificate.extension(arcs(&[5])?)?;
         let (chip, csp_id) = match (issuer.vlek, hardware, provider) {
             (false, Some(id), None) => (Some(chip_id(id, turin)?), None),
-            (true, None, Some(name)) => (None, Some(Ia5StringRef::from_der(name)?.as_str().into())),
+            (true, None, Some(name)) => (None, Some(Ia5StringRef::from_der(name).map_err(malformed)?.as_str().into())),
             _ => return Err(AttestationError::KeyKindMismatch),
         };
         Ok(Self {
@@ -78,16 +78,14 @@ fn chip_id(content: &[u8], turin: bool) -> Result<[u8; 64], AttestationError> {
     Ok(core::array::from_fn(|i| id.get(i).copied().unwrap_or(0)))
 }
 
-impl From<x509_cert::der::Error> for AttestationError {
-    fn from(_: x509_cert::der::Error) -> Self {
-        Self::Endorsement
-    }
+/// An identifier under AMD's own.
+fn arcs(arcs: &[u8]) -> Result<ObjectIdentifier, AttestationError> {
+    arcs.iter().try_fold(AMD, |id, arc| id.push_arc(u32::from(*arc))).map_err(malformed)
 }
 
-impl From<x509_cert::der::oid::Error> for AttestationError {
-    fn from(_: x509_cert::der::oid::Error) -> Self {
-        Self::Endorsement
-    }
+/// Whatever the encoding has wrong.
+fn malformed<E>(_: E) -> AttestationError {
+    AttestationError::Endorsement
 }
 
 const AMD: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1");
