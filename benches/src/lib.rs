@@ -2,4 +2,5 @@
 
 pub mod bio_model;
 pub mod fma_peak;
+pub mod ratios;
 pub mod turns;

@@ -1,0 +1,207 @@
+//! One table of ratios from what criterion and the peers' scripts measured.
+//!
+//! A benchmark's id is words parted by `/` and spaces. The word `impl=NAME` says whose work was timed: no such word, or a name that starts with `hanzo`, is
+//! ours. A peer stands beside each of ours whose words include all of its own, so that `ledger/transfer/accounts=10 impl=std` stands beside
+//! `ledger/transfer/accounts=10` and beside `ledger/transfer/ids=sequenced accounts=10`.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::{fs, io};
+
+use serde_json::Value;
+
+/// One timed thing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timing {
+    id: String,
+    words: BTreeSet<String>,
+    /// `None` for ours without a name.
+    by: Option<String>,
+    seconds: f64,
+}
+
+impl Timing {
+    /// From an id and a time in seconds; `None` where the time is not a positive number.
+    #[must_use]
+    pub fn new(id: &str, seconds: f64) -> Option<Self> {
+        if !(seconds.is_finite() && seconds > 0.0) {
+            return None;
+        }
+        let (mut by, mut words, mut shown) = (None, BTreeSet::new(), String::new());
+        for word in id.split_inclusive(['/', ' ']) {
+            let bare = word.trim_end_matches(['/', ' ']);
+            if let Some(name) = bare.strip_prefix("impl=") {
+                by = Some(name.to_owned());
+            } else if !bare.is_empty() {
+                words.insert(bare.to_owned());
+                shown.push_str(word);
+            }
+        }
+        Some(Self { id: shown.trim_end_matches(['/', ' ']).to_owned(), words, by, seconds })
+    }
+
+    fn ours(&self) -> bool {
+        self.by.as_deref().is_none_or(|name| name.starts_with("hanzo"))
+    }
+
+    fn name(&self) -> String {
+        match self.by.as_deref().and_then(|name| name.strip_prefix("hanzo-")) {
+            Some(variant) => format!("{} ({variant})", self.id),
+            None => self.id.clone(),
+        }
+    }
+}
+
+/// One of ours beside one peer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ratio {
+    /// What was timed, with its shape.
+    pub what: String,
+    /// Our time in seconds.
+    pub ours: f64,
+    /// The peer.
+    pub peer: String,
+    /// Its time in seconds.
+    pub theirs: f64,
+}
+
+impl Ratio {
+    /// How many times as fast as the peer ours is.
+    #[must_use]
+    pub fn speedup(&self) -> f64 {
+        self.theirs / self.ours
+    }
+}
+
+/// Every pair, in the order of the ids.
+#[must_use]
+pub fn pairs(timings: &[Timing]) -> Vec<Ratio> {
+    let mut found: Vec<Ratio> = Vec::new();
+    for ours in timings.iter().filter(|timing| timing.ours()) {
+        for peer in timings.iter().filter(|timing| !timing.ours() && timing.words.is_subset(&ours.words)) {
+            let name = peer.by.clone().unwrap_or_default();
+            found.push(Ratio { what: ours.name(), ours: ours.seconds, peer: name, theirs: peer.seconds });
+        }
+    }
+    found.sort_by(|a, b| (&a.what, &a.peer).cmp(&(&b.what, &b.peer)));
+    found
+}
+
+/// The medians below a folder of criterion's.
+///
+/// # Errors
+///
+/// A folder or file that cannot be read.
+pub fn criterion(folder: &Path) -> io::Result<Vec<Timing>> {
+    let mut timings = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if !path.is_dir() {
+            continue;
+        }
+        if path.file_name().is_some_and(|name| name == "new") && path.join("benchmark.json").is_file() {
+            let read = |name: &str| -> io::Result<Value> { Ok(serde_json::from_slice(&fs::read(path.join(name))?)?) };
+            let (about, estimates) = (read("benchmark.json")?, read("estimates.json")?);
+            let nanoseconds = estimates["median"]["point_estimate"].as_f64().unwrap_or(f64::NAN);
+            timings.extend(Timing::new(about["full_id"].as_str().unwrap_or_default(), nanoseconds * 1e-9));
+        } else {
+            timings.extend(criterion(&path)?);
+        }
+    }
+    Ok(timings)
+}
+
+/// Lines `{"peer": NAME, "op": OP, "case": WORDS, "seconds": S}`, as the peers' scripts print them; the words of a case are parted by commas. A line without a time
+/// (`null`) says that something could not run, and is left out.
+///
+/// # Errors
+///
+/// The number of the first line that is not of this form.
+pub fn lines(text: &str) -> Result<Vec<Timing>, usize> {
+    let mut timings = Vec::new();
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let value: Value = serde_json::from_str(line).map_err(|_| number + 1)?;
+        let word = |key: &str| value[key].as_str().ok_or(number + 1);
+        let case = word("case")?.replace([',', '/'], " ");
+        let id = format!("{}/{case} impl={}", word("op")?, word("peer")?.replace(['/', ' '], "-"));
+        timings.extend(value["seconds"].as_f64().and_then(|seconds| Timing::new(&id, seconds)));
+    }
+    Ok(timings)
+}
+
+/// The table as Markdown, each ratio with a bar on a logarithmic scale of two steps per doubling.
+#[must_use]
+pub fn markdown(ratios: &[Ratio]) -> String {
+    let mut out = "| what | ours | peer | its time | times as fast | |\n|---|---:|---|---:|---:|---|\n".to_owned();
+    for ratio in ratios {
+        let speedup = ratio.speedup();
+        let steps = (2.0 * speedup.log2().abs()).round().min(16.0) as usize;
+        let bar = if speedup >= 1.0 { "█".repeat(steps) } else { "░".repeat(steps) };
+        let (what, ours, theirs) = (&ratio.what, duration(ratio.ours), duration(ratio.theirs));
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "| `{what}` | {ours} | {} | {theirs} | {speedup:.2} | {bar} |", ratio.peer);
+    }
+    out
+}
+
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 1e-6 => format!("{:.1} ns", s * 1e9),
+        s if s < 1e-3 => format!("{:.2} µs", s * 1e6),
+        s if s < 1.0 => format!("{:.2} ms", s * 1e3),
+        s => format!("{s:.2} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timing(id: &str, seconds: f64) -> Timing {
+        Timing::new(id, seconds).expect("a positive time")
+    }
+
+    #[test]
+    fn peers_stand_beside_what_has_all_their_words() {
+        let all = [
+            timing("ledger/transfer/n=10", 1.0),
+            timing("ledger/transfer/ids=sequenced n=10", 0.5),
+            timing("ledger/transfer/n=10 impl=std", 4.0),
+            timing("ledger/transfer/n=20", 1.0),
+            timing("kem/level=3 impl=hanzo-aws-lc", 1.0),
+            timing("kem/level=3 impl=aws-lc-rs", 1.0),
+        ];
+        let found = pairs(&all);
+        let brief: Vec<_> = found.iter().map(|r| (r.what.as_str(), r.peer.as_str(), r.speedup())).collect();
+        let expected = [
+            ("kem/level=3 (aws-lc)", "aws-lc-rs", 1.0),
+            ("ledger/transfer/ids=sequenced n=10", "std", 8.0),
+            ("ledger/transfer/n=10", "std", 4.0),
+        ];
+        assert_eq!(brief, expected);
+    }
+
+    #[test]
+    fn times_that_are_none_are_left_out() {
+        for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(Timing::new("a", seconds), None);
+        }
+        let read = lines("{\"peer\": \"p\", \"op\": \"skipped\", \"case\": \"no wheel\", \"seconds\": null}\n\n");
+        assert_eq!(read, Ok(vec![]));
+        assert_eq!(lines("{\"peer\": 1}"), Err(1));
+        assert_eq!(lines("\nnothing"), Err(2));
+    }
+
+    #[test]
+    fn lines_of_scripts_pair_with_ours() {
+        let text = "{\"peer\": \"hmmlearn\", \"op\": \"viterbi\", \"case\": \"S=4,M=16\", \"seconds\": 0.03}\n\
+                    {\"peer\": \"hanzo\", \"op\": \"viterbi\", \"case\": \"S=4,M=16\", \"seconds\": 0.002}";
+        let found = pairs(&lines(text).expect("two lines"));
+        assert_eq!(found.len(), 1);
+        assert!((found[0].speedup() - 15.0).abs() < 1e-9);
+        assert!(
+            markdown(&found).ends_with("| `viterbi/S=4 M=16` | 2.00 ms | hmmlearn | 30.00 ms | 15.00 | ████████ |\n")
+        );
+    }
+}
