@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use hanzo::snow::Params;
 use hanzo::snow::analysis::Report;
 use hanzo_examples::chart::{Bar, Line, Lines, bars, escape};
+use hanzo_examples::regions::round_trips;
 use hanzo_snow::simulate::{Faults, Latency, Simulation};
 
 use options::{HELP, Options};
@@ -22,20 +23,6 @@ const MS: u64 = 1_000_000;
 
 /// Stake of each node.
 const STAKE: u64 = 1_000;
-
-/// Typical round trips between ten regions of public clouds, in milliseconds: a guess, not a measurement.
-const REGIONS: [[u64; 10]; 10] = [
-    [1, 65, 115, 70, 90, 170, 195, 215, 150, 200],
-    [65, 1, 175, 125, 145, 225, 220, 165, 100, 140],
-    [115, 175, 1, 180, 200, 270, 300, 325, 255, 310],
-    [70, 125, 180, 1, 25, 110, 120, 175, 210, 260],
-    [90, 145, 200, 25, 1, 105, 125, 160, 225, 250],
-    [170, 225, 270, 110, 105, 1, 40, 95, 160, 180],
-    [195, 220, 300, 120, 125, 40, 1, 60, 125, 150],
-    [215, 165, 325, 175, 160, 95, 60, 1, 70, 95],
-    [150, 100, 255, 210, 225, 160, 125, 70, 1, 105],
-    [200, 140, 310, 260, 250, 180, 150, 95, 105, 1],
-];
 
 /// A network to play, with what its source document claims and what follows from its round trips.
 struct Topology {
@@ -92,12 +79,11 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 
 fn play_all(options: &Options) -> Result<Vec<Played>, Box<dyn Error>> {
     let lan = Latency::Constant(MS / 4);
-    let matrix: Vec<Vec<u64>> = REGIONS.iter().map(|row| row.to_vec()).collect();
     let topology = |name, nodes, latency, claimed, expected| Topology { name, nodes, latency, claimed, expected };
     [
         topology("3 nodes, LAN", 3, lan.clone(), "2.1 s", "10 to 15 ms in series, a quarter with 4 polls at once"),
         topology("10 nodes, LAN", 10, lan, "3.8 s", "10 to 15 ms in series, a quarter with 4 polls at once"),
-        topology("50 nodes, 10 regions", 50, Latency::regions(50, &matrix, 100), "8.2 s", "about 1.0 s"),
+        topology("50 nodes, 10 regions", 50, Latency::regions(50, &round_trips(), 100), "8.2 s", "about 1.0 s"),
     ]
     .into_iter()
     .map(|topology| play(topology, options))

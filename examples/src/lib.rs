@@ -1,7 +1,8 @@
-//! What the examples of the Hanzo SDK share: reading real traces, the arrival model, drawing.
+//! What the examples of the Hanzo SDK share: reading real traces, the arrival model, distances, drawing.
 
 pub mod arrivals;
 pub mod chart;
+pub mod regions;
 pub mod trace;
 
 /// The code of the repository's README, which is tested here because no crate is of its name.
