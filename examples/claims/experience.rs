@@ -5,6 +5,7 @@ use hanzo::experience::governance::{
 };
 use hanzo::experience::merkle::{Log, leaf_hash};
 use hanzo::experience::rewards::mul_div;
+use hanzo::experience::store::{Durable, FileStore};
 use hanzo::experience::{
     Account, Dedup, Draft, ExperienceId, Library, LibraryConfig, Mode, Operation, Search, Stamp, Text, VectorIndex,
 };
@@ -29,6 +30,7 @@ pub(crate) fn rows(setting: Setting) -> Result<Vec<Row>> {
         cached,
         deduplication()?,
         bounds(setting)?,
+        storage(setting)?,
         votes()?,
         cost()?,
         improvement()?,
@@ -244,6 +246,52 @@ fn bounds(setting: Setting) -> Result<Row> {
         ],
         Verdict::Holds,
     ))
+}
+
+/// Lessons added one by one to a library in a file of its own.
+fn write(folder: &std::path::Path, count: u32) -> Result<(f64, f64)> {
+    let config = LibraryConfig::new("example.com/claims".parse()?);
+    let mut durable = Durable::open(config.clone(), FileStore::open(folder.join("library.hxs"))?)?;
+    let mut failed = 0;
+    let write = microseconds(1, count, |i| {
+        let draft =
+            || Some(Draft::new(Text::new(&format!("lesson number {i}")).ok()?, "math".parse().ok()?, "author", 1));
+        let operation = draft().map(Operation::Add).into_iter().collect::<Vec<_>>();
+        let done = durable.update(|library| library.apply(&Stamp::new(1, "author"), Mode::Atomic, &operation));
+        failed += u32::from(done.is_err());
+    });
+    drop(durable);
+    let kept = Durable::open(config, FileStore::open(folder.join("library.hxs"))?)?;
+    let ids: Vec<ExperienceId> = kept.library().iter().map(|(id, _)| *id).collect();
+    if failed > 0 || ids.len() != count as usize {
+        return Err(format!("{failed} of {count} changes failed, {} are kept", ids.len()).into());
+    }
+    let read = microseconds(5, 1_000, |i| kept.library().get(&ids[i as usize % ids.len()]).is_some());
+    Ok((write, read))
+}
+
+fn storage(setting: Setting) -> Result<Row> {
+    let count = setting.pick(50, 10);
+    let folder = std::env::temp_dir().join(format!("claims-{}-{}", std::process::id(), setting.seed));
+    std::fs::create_dir_all(&folder)?;
+    let measured = write(&folder, count);
+    let _ = std::fs::remove_dir_all(&folder);
+    let (write, read) = measured?;
+    Ok(Row::new(
+        "000 6.1.2",
+        "state is written in under a millisecond (SSD) and read in microseconds (hot cache)",
+        format!(
+            "an experience added and acknowledged once its file is synchronised: {:.2} ms, mean of {count}; read from memory: \
+             {read:.2} us",
+            write / 1e3
+        ),
+        Verdict::Corrected(format!("{:.1} ms a durable change on this disk, {read:.2} us a read", write / 1e3)),
+    )
+    .when(
+        [at_most(write, 1_000.0), at_most(read, 10.0)],
+        Verdict::Under("this disk synchronises that fast; a change is durable only after it did".into()),
+    )
+    .timed())
 }
 
 /// What becomes of a proposal with these votes of a supply of 100,000.
