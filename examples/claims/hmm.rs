@@ -2,7 +2,7 @@
 
 use hanzo::hmm::market::{
     ConstantProduct, ContextPool, Efe, EfeWorkspace, Gain, GenerativeModel, Integrator as _, PhaseSpace, Policies,
-    RegimeModel, RouteOptions, SignTable, TenantAdapter as _, TodaWells, Verlet,
+    QuoteRequest, RegimeModel, RouteOptions, SignTable, TenantAdapter as _, TodaWells, Verlet,
 };
 use hanzo::hmm::{Config, HiddenMarkovModel, MarketMaker, RoutingRequest};
 use rand_chacha::ChaCha8Rng;
@@ -20,6 +20,7 @@ pub(crate) fn rows(setting: Setting) -> Result<Vec<Row>> {
         context_invariant(setting)?,
         epistemic_sign()?,
         routing_latency(setting)?,
+        matches(setting)?,
         cost_reduction()?,
     ])
 }
@@ -311,6 +312,35 @@ fn routing_latency(setting: Setting) -> Result<Row> {
         // The whole decision bounds each of its parts.
         [at_most(regime, 800.0), at_most(adapter, 300.0), at_most(route, 2_800.0), at_most(route, 1_200.0)],
         Verdict::Under("as an upper bound: in memory, with text features, without any call to a model".into()),
+    )
+    .timed())
+}
+
+/// Quotes that are taken, one by one.
+fn matches(setting: Setting) -> Result<Row> {
+    let market = market()?;
+    let model = market.models()[0].id.clone();
+    let ask = QuoteRequest { model, units: 200, worker: 1 };
+    let batch = setting.pick(2_000, 500);
+    let mut failed = 0;
+    let us = microseconds(setting.pick(5, 2), batch, |_| {
+        let done = market.quote(&ask, 1).and_then(|quote| market.swap(&quote, 1, u128::MAX));
+        failed += u32::from(done.is_err());
+        done
+    });
+    if failed > 0 {
+        return Err(format!("{failed} quotes were not taken").into());
+    }
+    let rate = 1e6 / us;
+    Ok(Row::new(
+        "003 abstract, table 7",
+        "12,000 job matches per second",
+        format!("quotes given and taken by one market maker on one core: {} a second", grouped(rate)),
+        Verdict::Corrected(format!("{} a second on this machine, before any agreement", grouped(rate))),
+    )
+    .when(
+        [at_least(rate, 12_000.0)],
+        Verdict::Under("matching alone, in one process; agreement of 100 validators on each match is not in it".into()),
     )
     .timed())
 }

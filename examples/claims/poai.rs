@@ -4,8 +4,8 @@ use hanzo::bitdelta::{Bf16, Element as _};
 use hanzo::poai::theory::{
     clopper_pearson, detection_exact_count, detection_iid, jobs_for, replica_capture, required_stake, sybil_cost,
 };
-use hanzo::poai::{BoundaryTable, Comparator as _, EProcess, EconomicConfig, ElementWise, Observation};
-use hanzo_poai::simulate::{Convicts, Fleet, Ledger, Rule, Scenario, play, uniform};
+use hanzo::poai::{Comparator as _, EProcess, EconomicConfig, ElementWise, Observation};
+use hanzo_poai::simulate::{Convicts, Escalation, Fleet, Ledger, Rule, Scenario, play, uniform};
 
 use crate::Result;
 use crate::row::{Row, Setting, Verdict, at_least, at_most, equal, grouped, near};
@@ -18,6 +18,8 @@ const EPOCHS: u64 = 10;
 /// Table 8: jobs of the testnet, hours of 30 days, workers; audits and honest answers flagged.
 const TESTNET: [u64; 3] = [8_412_893, 720, 500];
 const FLAGGED: [u64; 2] = [12, 25_191];
+/// Twice that rate, in parts per billion: the bound that the test allows an honest worker.
+const P0_PPB: u32 = 952_000;
 
 pub(crate) fn rows(setting: Setting) -> Result<Vec<Row>> {
     Ok(vec![
@@ -116,47 +118,55 @@ fn all_47() -> Result<Row> {
     .when([at_least(low, 0.997), at_least(all, -2.0)], Verdict::Holds))
 }
 
-/// A rule without escalation.
-fn rule(convicts: Convicts) -> Rule {
-    Rule { rate: ALPHA, convicts, escalation: None }
-}
-
 /// Honest workers with the testnet's rate of false mismatches.
-fn honest(setting: Setting, convicts: Convicts, workers: u64) -> Result<Ledger> {
+fn honest(setting: Setting, convicts: Convicts, escalation: Option<Escalation>, workers: u64) -> Result<Ledger> {
     let fleet = Fleet { workers, epochs: EPOCHS, jobs: JOBS };
     let p0 = FLAGGED[0] as f64 / FLAGGED[1] as f64;
-    Ok(play(setting.seed, &Scenario { fleet, delta: 0.0, power: 0.95, p0 }, &rule(convicts))?)
+    Ok(play(
+        setting.seed,
+        &Scenario { fleet, delta: 0.0, power: 0.95, p0 },
+        &Rule { rate: ALPHA, convicts, escalation },
+    )?)
 }
 
-/// The anytime-valid test at twice the measured rate of false mismatches, level one in a million.
-fn e_process() -> Result<BoundaryTable> {
-    Ok(EProcess::new(952_000)?.convicts(1_000_000, 64)?)
+/// The anytime-valid test at level one in a million.
+fn e_process() -> Result<Convicts> {
+    Ok(Convicts::EProcess(EProcess::new(P0_PPB)?.convicts(1_000_000, 64)?))
 }
 
 fn overhead(setting: Setting) -> Result<Row> {
-    let ledger = honest(setting, Convicts::EProcess(e_process()?), setting.pick(5_000, 500))?;
-    let share = 100.0 * ledger.overhead(1.0);
+    let workers = setting.pick(5_000, 500);
+    let plain = honest(setting, e_process()?, None, workers)?;
+    let boundary = EProcess::new(P0_PPB)?.escalates(64)?;
+    let escalation = Escalation { rate: 0.1, boundary, look_every: 1 };
+    let escalated = 100.0 * honest(setting, e_process()?, Some(escalation), workers)?.overhead(1.0);
+    let share = 100.0 * plain.overhead(1.0);
     Ok(Row::new(
         "003 table 8",
         "verification overhead: 0.31% of total compute at a sampling rate of 0.3%",
         format!(
-            "simulated, {} audits of {} jobs, each as dear as the job: {share:.3} %",
-            grouped(ledger.audits as f64),
-            grouped(ledger.jobs as f64)
+            "simulated, {} audits of {} jobs by honest workers, each as dear as the job: {share:.3} %; where a mismatch leads \
+             to audits of a tenth until the worker is cleared: {escalated:.3} %",
+            grouped(plain.audits as f64),
+            grouped(plain.jobs as f64)
         ),
-        Verdict::Corrected(format!("{share:.2} %")),
+        Verdict::Corrected(format!("{share:.2} % or, with escalation, {escalated:.2} %")),
     )
+    .when([near(share, 0.31, 0.005)], Verdict::Holds)
     .when(
-        [near(share, 0.31, 0.015)],
-        Verdict::Under("one verifier a job, a check as dear as the job, nothing escalated; appeals come on top".into()),
+        [at_most(share, 0.31), at_least(escalated, 0.31)],
+        Verdict::Under(format!(
+            "as a figure between {share:.2} %, where nothing follows a mismatch, and {escalated:.2} %, where suspicion is \
+             cleared by more audits; a check as dear as the job, one verifier"
+        )),
     ))
 }
 
 fn false_positives(setting: Setting) -> Result<Row> {
     let (low, high) = clopper_pearson(FLAGGED[0], FLAGGED[1], 0.95)?;
     let workers = setting.pick(50_000, 5_000);
-    let slashed = honest(setting, Convicts::Mismatches(1), workers)?.convicted().rate();
-    let tested = honest(setting, Convicts::EProcess(e_process()?), workers)?.convicted;
+    let slashed = honest(setting, Convicts::Mismatches(1), None, workers)?.convicted().rate();
+    let tested = honest(setting, e_process()?, None, workers)?.convicted;
     Ok(Row::new(
         "003 table 8, 2",
         "false positives 12 / 25,191 (0.05%), while one wrong output is slashed 100%",
