@@ -209,6 +209,7 @@ fn retrieval(setting: Setting) -> Result<Row> {
     store.put(key(0), adapter);
     let cache = AdapterCache::new(store, CacheConfig::default());
     cache.get(&key(0))?;
+    Adapter::from_bytes(bytes.clone(), ReadOptions::default())?.verify()?;
     let rounds = setting.pick(15, 5);
     let resident = microseconds(rounds, 1_000, |_| cache.get(&key(0)));
     let cold = microseconds(rounds, 1, |_| {
