@@ -96,9 +96,10 @@ impl CacheConfig {
         self
     }
 
-    /// What an adapter counts: its bytes, or the share of one entry if that is more.
+    /// What an adapter counts: its bytes, or the share of one entry if that is more. Shares are rounded down, so that `max_entries` of them fit; one more does
+    /// not unless `max_bytes` is below `max_entries * (max_entries + 1)`, where an adapter has its bytes counted anyway.
     fn weight(self, adapter: &Adapter) -> u64 {
-        let share = self.max_bytes.div_ceil(self.max_entries.max(1));
+        let share = self.max_bytes / self.max_entries.max(1);
         (adapter.memory_bytes() as u64).max(share).max(1)
     }
 }

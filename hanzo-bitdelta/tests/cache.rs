@@ -120,6 +120,20 @@ fn three_entries_and_eight_threads() {
     });
 }
 
+/// Small adapters fill the cache to the number asked for, where that does not divide the bytes too.
+#[test]
+fn as_many_entries_as_configured() {
+    for entries in [1, 3, 7, 100] {
+        let cache = AdapterCache::new(Maker::default(), CacheConfig::new().max_entries(entries));
+        for tenant in 0..3 * entries {
+            cache.get(&key(tenant, 0)).unwrap();
+            let held = cache.stats().entries;
+            assert!(held as u64 <= entries, "{held} of {entries}");
+        }
+        assert_eq!(cache.stats().entries as u64, entries);
+    }
+}
+
 #[test]
 fn many_callers_share_one_load_and_its_error() {
     for (name, expect_ok) in [("tenant-5", true), ("broken", false)] {

@@ -53,11 +53,13 @@ pub(super) fn cache(
 ) -> quick_cache::sync::Cache<AdapterKey, Arc<Resident>, Weight, std::hash::RandomState, Lifecycle> {
     // One shard: a budget that is split into parts is not the budget.
     let entries = usize::try_from(config.max_entries.clamp(1, MAX_ESTIMATE)).unwrap_or(1);
+    // What was asked for once has the rest as its place to wait; a single entry has the whole budget.
+    let hot = if entries == 1 { 1.0 } else { HOT };
     let options = quick_cache::OptionsBuilder::new()
         .estimated_items_capacity(entries)
         .weight_capacity(config.max_bytes)
         .shards(1)
-        .hot_allocation(0.99)
+        .hot_allocation(hot)
         .build();
     let state = std::hash::RandomState::new();
     match options {
@@ -69,3 +71,5 @@ pub(super) fn cache(
 
 /// Entries that room is made for at the start.
 const MAX_ESTIMATE: u64 = 1 << 16;
+/// Share of the budget for adapters that were asked for again; one that is larger by itself is not kept.
+const HOT: f64 = 0.99;
