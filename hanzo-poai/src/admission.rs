@@ -228,6 +228,7 @@ impl WorkOrder {
 
 /// What a machine can do and what the model needs at least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct DeviceLimits {
     /// Peak floating-point operations a second.
     pub peak_flops: u128,

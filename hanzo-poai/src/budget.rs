@@ -18,6 +18,7 @@ use crate::sampling::Probability;
 /// # Ok::<(), hanzo_poai::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct AuditBudget {
     share: Probability,
     check_cost: Probability,

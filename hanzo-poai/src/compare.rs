@@ -27,6 +27,7 @@ pub use thresholds::{Judgement, Thresholds};
 
 /// Which comparator a verdict used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[repr(u8)]
 pub enum ComparatorKind {
     /// Equal SHA-256.

@@ -10,6 +10,7 @@ use crate::units::Epoch;
 
 /// The commitment a party publishes to 32 secret bytes, and signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Contribution {
     /// The network.
     pub chain: ChainId,
@@ -18,6 +19,7 @@ pub struct Contribution {
     /// The party.
     pub party: PartyId,
     /// Commitment to the secret.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_forms::hex32"))]
     pub commitment: Hash,
 }
 

@@ -14,6 +14,7 @@ pub use e_process::{BoundaryTable, EProcess};
 
 /// Outcome of one drawn job: the majority of its verdicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Outcome {
     /// The claim stood.
     Match,
@@ -23,6 +24,7 @@ pub enum Outcome {
 
 /// Where a worker stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Standing {
     /// Nothing against it.
     Clear,
@@ -34,6 +36,7 @@ pub enum Standing {
 
 /// Index of a rung of a [`ConvictionPolicy`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RungId(u8);
 
 impl RungId {
@@ -50,6 +53,7 @@ impl RungId {
 
 /// A class of comparators with one bound on false mismatches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Rung {
     /// Bound on the probability that an audit of an honest worker is a mismatch, parts per billion.
     pub p0_ppb: u32,
@@ -139,6 +143,7 @@ impl Default for ConvictionPolicy {
 
 /// One outcome in a worker's list of audits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct AuditEntry {
     /// The attestation audited.
     pub attestation: AttestationHash,

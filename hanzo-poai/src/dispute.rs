@@ -22,6 +22,7 @@ pub use trace_dispute::{Chosen, Responded, TraceDispute};
 
 /// What a challenger puts at stake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Bond {
     /// Who put it up.
     pub challenger: PartyId,

@@ -32,6 +32,7 @@ pub fn split_points(lo: u64, hi: u64, k: u32) -> Result<Vec<u64>> {
 
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[repr(u8)]
 pub enum Side {
     /// The worker.
@@ -42,6 +43,7 @@ pub enum Side {
 
 /// What a challenger claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[repr(u8)]
 pub enum Claim {
     /// A step of the committed trace is wrong.

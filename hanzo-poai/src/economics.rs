@@ -24,6 +24,7 @@ use crate::units::BasisPoints;
 /// # Ok::<(), hanzo_poai::Violation>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct EconomicConfig {
     /// The most a worker gains by cheating on one job.
     pub gain: u128,
@@ -164,6 +165,7 @@ impl EconomicConfig {
 
 /// What [`EconomicConfig::certify`] checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Inequality {
     /// Gain of one job <= stake p / (1 - p).
@@ -198,6 +200,7 @@ impl fmt::Display for Inequality {
 
 /// The inequality that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 #[error("{inequality} does not hold: {left} > {right}")]
 pub struct Violation {
     /// Which one.
@@ -210,6 +213,7 @@ pub struct Violation {
 
 /// All inequalities of a configuration, each of which holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Certificate {
     /// The inequalities with their left and right sides.
     pub checks: [(Inequality, u128, u128); 7],

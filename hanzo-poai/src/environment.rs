@@ -6,6 +6,7 @@ use crate::hash::{Hash, tagged};
 
 /// Element type of the computation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[repr(u8)]
 pub enum DType {
     /// Integers.
@@ -43,6 +44,7 @@ impl DType {
 
 /// What a worker states about the machine and the numerics of a run (40 bytes on the wire).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Environment {
     /// Element type.
     pub dtype: DType,
@@ -57,6 +59,7 @@ pub struct Environment {
     /// Device class, a code of the network.
     pub device_class: u16,
     /// Hash of the runtime.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_forms::hex32"))]
     pub runtime: Hash,
 }
 

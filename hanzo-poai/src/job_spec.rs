@@ -7,6 +7,7 @@ use crate::hash::{ChainId, Hash, JobId, ModelHash, PartyId, Seed, SpecHash, tagg
 
 /// How a result is made trustworthy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[repr(u8)]
 pub enum Assurance {
     /// Paid after a window in which audits and challenges can hit.
@@ -19,6 +20,7 @@ pub enum Assurance {
 
 /// How tokens are drawn from the logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[repr(u8)]
 pub enum TokenSampler {
     /// The largest logit; temperature 0.

@@ -42,6 +42,8 @@ mod proof_system;
 mod quality;
 mod sampling;
 mod screen;
+#[cfg(feature = "serde")]
+mod serde_forms;
 mod signing;
 #[cfg(feature = "simulate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "simulate")))]
@@ -54,6 +56,8 @@ mod trace;
 mod units;
 mod verdict;
 mod verifier;
+#[cfg(feature = "vrf")]
+mod vrf;
 
 pub use admission::{
     Admission, AdmissionContext, DeviceLimits, Measurements, Provenance, QuoteError, QuoteVerifier, WorkOrder,
@@ -110,3 +114,6 @@ pub use trace::{StateOpening, Trace};
 pub use units::{BasisPoints, Epoch, Millis};
 pub use verdict::{Decision, Verdict};
 pub use verifier::{Candidate, assign_verifiers};
+#[cfg(feature = "vrf")]
+#[cfg_attr(docsrs, doc(cfg(feature = "vrf")))]
+pub use vrf::{VrfKey, VrfSuite};

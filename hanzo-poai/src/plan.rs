@@ -9,6 +9,7 @@ use crate::sampling::Probability;
 
 /// A job as the plan sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Exposure {
     /// The attestation.
     pub attestation: AttestationHash,
@@ -26,6 +27,7 @@ pub struct Exposure {
 
 /// Floor and strength of an audit plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct SamplingPolicy {
     floor: Probability,
     kappa_q16: u32,
@@ -33,6 +35,7 @@ pub struct SamplingPolicy {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 struct Reputation {
     halving: NonZeroU64,
     least_q32: u32,

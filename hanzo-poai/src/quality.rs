@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 
 /// Exponentially weighted mean of audit results, Q0.32 with `1.0 = 2^32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Quality {
     value_q32: u64,
     audits: u64,
@@ -65,6 +66,7 @@ impl Default for Quality {
 
 /// How quality is averaged and when it is too low.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct QualityPolicy {
     eta_q32: u64,
     threshold_q32: u64,

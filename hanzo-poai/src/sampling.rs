@@ -8,6 +8,7 @@ use crate::hash::{JobId, Tag};
 
 /// A probability as a Q0.64 threshold; the largest value means always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Probability(u64);
 
 impl Probability {
@@ -93,6 +94,7 @@ impl Sampler {
 
 /// The outcome of one draw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Draw {
     u: u64,
     selected: bool,

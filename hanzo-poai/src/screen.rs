@@ -23,6 +23,7 @@ use crate::hash::{Hash, ModelHash};
 /// assert_eq!(screen.deviations(&[100, 101, 99, 100, 102, 98, 100, 900])[7] >> 32, 800);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Screen {
     threshold_q32: u64,
     least_group: usize,

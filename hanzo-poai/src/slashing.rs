@@ -9,6 +9,7 @@ use crate::units::{BasisPoints, Epoch};
 
 /// Family of an offence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Family {
@@ -34,13 +35,30 @@ pub enum Family {
     VerdictWithheld = 9,
 }
 
+#[cfg(feature = "serde")]
+impl Family {
+    /// All families, in their order.
+    pub(crate) const ALL: [Self; FAMILIES] = [
+        Self::WrongOutput,
+        Self::Equivocation,
+        Self::Sybil,
+        Self::InvalidAttestation,
+        Self::Timeout,
+        Self::Consensus,
+        Self::Quality,
+        Self::Verdict,
+        Self::Beacon,
+        Self::VerdictWithheld,
+    ];
+}
+
 /// Basis points by family, and what follows from them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlashPolicy {
     bps: [BasisPoints; FAMILIES],
-    reward: BasisPoints,
-    free_timeouts: u32,
-    contest_ms: u64,
+    pub(crate) reward: BasisPoints,
+    pub(crate) free_timeouts: u32,
+    pub(crate) contest_ms: u64,
 }
 
 impl SlashPolicy {
@@ -102,6 +120,7 @@ impl Default for SlashPolicy {
 
 /// What to take from a party's stake at the start of an epoch, bonded and unbonding.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct SlashOrder {
     /// Who is slashed.
     pub party: PartyId,

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 
 /// Code of a signature scheme, for the key directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Suite(u16);
 
 impl Suite {

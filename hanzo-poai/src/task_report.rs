@@ -9,6 +9,7 @@ use crate::signing::{Signable, SignedKind};
 
 /// A claimed contribution of one job (152 bytes). Differences are Q32.32 with sign.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct TaskReport {
     /// Schema of the evaluation, a code of the network.
     pub schema: u16,
@@ -21,8 +22,10 @@ pub struct TaskReport {
     /// Change of utility, Q32.32.
     pub delta_u_q32: i64,
     /// Hash of the evaluation.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_forms::hex32"))]
     pub evaluation: Hash,
     /// Hash of the prior it was measured against.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_forms::hex32"))]
     pub prior: Hash,
 }
 
@@ -84,6 +87,7 @@ impl Signable for TaskReport {
 
 /// Three measurements of a job, or three amounts of the same units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct TaskMetrics {
     /// Floating-point operations.
     pub flops: u128,
@@ -95,6 +99,7 @@ pub struct TaskMetrics {
 
 /// How a verified report becomes a score.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ScorePolicy {
     gamma_q32: u64,
     beta_q32: u64,

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 
 /// Number of an audit epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Epoch(u64);
 
 impl Epoch {
@@ -31,6 +32,7 @@ impl Epoch {
 
 /// A point in time: milliseconds since the network's start of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Millis(u64);
 
 impl Millis {
@@ -52,6 +54,7 @@ impl Millis {
 
 /// Hundredths of a percent, 0 to 10,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct BasisPoints(u16);
 
 impl BasisPoints {

@@ -8,6 +8,7 @@ use crate::hash::{JobId, PartyId, Tag};
 
 /// A party that may be drawn as a verifier.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Candidate {
     /// The party.
     pub id: PartyId,

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 
 /// False-positive rate of a comparator, measured on honest work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Calibration {
     p0_ppb: u32,
 }
@@ -51,6 +52,7 @@ pub struct Curve {
 
 /// The rates of error at one threshold: a score above it is a mismatch.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct CurvePoint {
     /// The threshold.
     pub threshold: f64,

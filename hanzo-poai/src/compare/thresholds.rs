@@ -6,6 +6,7 @@ use crate::verdict::Decision;
 
 /// Where a score turns into suspicion and into a mismatch.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Thresholds {
     pub(super) flag: f64,
     pub(super) mismatch: f64,

@@ -19,6 +19,7 @@ use crate::units::{Epoch, Millis};
 
 /// Arity and clock of a bisection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct BisectionPolicy {
     arity: u32,
     side_ms: u64,
@@ -26,7 +27,7 @@ pub struct BisectionPolicy {
 }
 
 impl BisectionPolicy {
-    /// Parts a round splits the trace into (2 to 255), milliseconds each side has in all, and the least it has
+    /// Parts a round splits the trace into (2 to 254), milliseconds each side has in all, and the least it has
     /// at the start of a turn.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use crate::verdict::Verdict;
 
 /// Clock of an output-only dispute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct DisputePolicy {
     phase_ms: u64,
 }

@@ -18,6 +18,7 @@ use crate::proof_system::ProofSystem;
 /// assert_eq!(AssurancePolicy::default().pick(u128::MAX), Assurance::Optimistic);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct AssurancePolicy {
     /// Least price, in base units, at which several workers compute.
     pub redundant_from: Option<u128>,

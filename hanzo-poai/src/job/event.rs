@@ -15,6 +15,7 @@ use crate::units::Millis;
 
 /// Where a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum JobState {
     /// A worker is looked for, or the escrow is awaited.
     Matching,
@@ -62,6 +63,7 @@ impl JobState {
 
 /// A worker's acceptance, whose signature the caller has checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Acceptance {
     /// The worker.
     pub worker: PartyId,
@@ -204,6 +206,7 @@ pub enum Output {
 
 /// Times and limits of the lifecycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct JobPolicy {
     /// Length of an audit epoch.
     pub epoch_ms: u64,
