@@ -55,6 +55,8 @@ use record::{Kind, Record};
 pub struct Ledger {
     now: u64,
     accounts: Vec<Account>,
+    /// Beside `accounts`.
+    opened: Vec<NewAccount>,
     by_id: HashMap<u128, u32, FixedState>,
     records: Vec<Record>,
     index: IdIndex,
@@ -104,6 +106,7 @@ impl Ledger {
         Self {
             now: 0,
             accounts: Vec::new(),
+            opened: Vec::new(),
             by_id: HashMap::with_hasher(state.clone()),
             records: Vec::new(),
             index: IdIndex::new(mode, state),
@@ -121,7 +124,7 @@ impl Ledger {
         self.advance(now)?;
         check_id(account.id.get())?;
         if let Some(&handle) = self.by_id.get(&account.id.get()) {
-            let old = &self.accounts[handle as usize].new;
+            let old = &self.opened[handle as usize];
             let field = if old.owner != account.owner {
                 return Err(LedgerError::OwnerMismatch);
             } else if old.ledger != account.ledger {
@@ -138,7 +141,8 @@ impl Ledger {
             return Err(LedgerError::IdConflict { field });
         }
         let handle = u32::try_from(self.accounts.len()).map_err(|_| LedgerError::LedgerFull)?;
-        self.accounts.push(Account { balance: Balance::default(), new: account, state: AccountState::Active });
+        self.accounts.push(Account::new(&account, AccountState::Active));
+        self.opened.push(account);
         self.by_id.insert(account.id.get(), handle);
         Ok(Opened { status: Status::New, handle: AccountHandle(handle) })
     }
@@ -324,12 +328,14 @@ impl Ledger {
 
     /// The account as it was opened, and whether it takes part in transfers.
     pub fn account(&self, account: AccountId) -> Option<(NewAccount, AccountState)> {
-        self.account_at(account).map(|at| (self.accounts[at as usize].new, self.accounts[at as usize].state))
+        self.account_at(account).map(|at| (self.opened[at as usize], self.accounts[at as usize].state))
     }
 
     /// All accounts in order of opening, with their sums.
     pub fn accounts(&self) -> impl Iterator<Item = (AccountHandle, &NewAccount, Balance)> {
-        (0..).zip(&self.accounts).map(|(at, a)| (AccountHandle(at), &a.new, a.balance))
+        (0..)
+            .zip(self.opened.iter().zip(&self.accounts))
+            .map(|(at, (opened, a))| (AccountHandle(at), opened, a.balance))
     }
 
     /// The pendings that still reserve something of an account, in order of creation. O(p log p) for p open pendings.
@@ -401,7 +407,7 @@ impl Ledger {
     }
 
     fn id_of(&self, account: u32) -> AccountId {
-        self.accounts[account as usize].new.id
+        self.opened[account as usize].id
     }
 
     /// The id of the pending a post or void names; for others any id, which nobody reads.

@@ -1,16 +1,14 @@
 //! Metering of one deployment: readings in any order to usage by windows, with corrections.
 
 mod integrate;
+mod readings;
 
 use crate::wire::{Bytes, Wire, WireError, wire_enum, wire_struct};
 use crate::{Resources, SignedUsage, Timestamp, UnitError, Usage};
-use alloc::collections::{BTreeMap, VecDeque};
-use alloc::sync::Arc;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::hash::{Hash, Hasher};
-use foldhash::fast::FixedState;
-use hashbrown::{Equivalent, HashMap};
 use integrate::{Counter, Gauge};
+use readings::{Kept, Readings, Vacant};
 
 /// Which readings are billed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -172,7 +170,7 @@ pub struct Meter {
     config: MeterConfig,
     start: Timestamp,
     closed_to: Timestamp,
-    known: HashMap<Key, (Timestamp, Value), FixedState>,
+    readings: Readings,
     reserved: Gauge,
     used: Gauge,
     cpu: Counter,
@@ -188,17 +186,17 @@ impl Meter {
         Self {
             reserved: Gauge::new(config.reserved_gap, config.max_gap_ns),
             used: Gauge::new(config.used_gap, config.max_gap_ns),
-            cpu: Counter::default(),
+            cpu: Counter::new(),
             config,
             start,
             closed_to: start,
-            known: HashMap::with_hasher(FixedState::with_seed(0)),
+            readings: Readings::new(),
             windows: VecDeque::new(),
             touched: None,
         }
     }
 
-    /// Takes a reading. O(log n).
+    /// Takes a reading: O(1) in order of time, O(sqrt n) in any other.
     ///
     /// # Errors
     /// In this order: `Future`, `Conflict`, `TooLate`, `AboveCeiling`, `Full`.
@@ -208,9 +206,11 @@ impl Meter {
         if at.as_nanos() > limit {
             return Err(MeterError::Future { at, limit: Timestamp::from_nanos(limit) });
         }
-        if let Some(known) = self.known.get(&KeyRef { source, id }) {
-            return if *known == (at, value) { Ok(Recorded::Duplicate) } else { Err(MeterError::Conflict) };
-        }
+        let vacant = match self.readings.find(source, id) {
+            Ok(known) if (known.at, known.value) == (at, value) => return Ok(Recorded::Duplicate),
+            Ok(_) => return Err(MeterError::Conflict),
+            Err(vacant) => vacant,
+        };
         let oldest = self.oldest();
         if at < oldest {
             return Err(MeterError::TooLate { at, oldest });
@@ -220,12 +220,10 @@ impl Meter {
         {
             return Err(MeterError::AboveCeiling);
         }
-        if self.known.len() >= self.config.capacity {
+        if self.readings.len() >= self.config.capacity {
             return Err(MeterError::Full { capacity: self.config.capacity });
         }
-        let key = Key { source: source.into(), id: id.into() };
-        self.known.insert(key.clone(), (at, value));
-        self.insert(at, key, value);
+        self.insert(vacant, at, value);
         if at < self.closed_to {
             self.touched = Some(self.touched.map_or(at, |t| t.min(at)));
             return Ok(Recorded::Late);
@@ -262,12 +260,12 @@ impl Meter {
 
     /// How many readings are kept.
     pub fn len(&self) -> usize {
-        self.known.len()
+        self.readings.len()
     }
 
     /// Whether no reading is kept.
     pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
+        self.readings.len() == 0
     }
 
     /// How the meter reads.
@@ -315,11 +313,12 @@ impl Meter {
         self.touched = None;
     }
 
-    fn insert(&mut self, at: Timestamp, key: Key, value: Value) {
+    fn insert(&mut self, vacant: Vacant<'_>, at: Timestamp, value: Value) {
+        let place = self.readings.insert(vacant, at, value);
         match value {
-            Value::Reserved(r) => self.reserved.insert(at, key, r),
-            Value::Used(r) => self.used.insert(at, key, r),
-            Value::CpuTime(t) => self.cpu.insert(at, key, t),
+            Value::Reserved(r) => self.reserved.insert(&self.readings, place, at, r),
+            Value::Used(r) => self.used.insert(&self.readings, place, at, r),
+            Value::CpuTime(t) => self.cpu.insert(&self.readings, place, at, t),
         }
     }
 
@@ -361,10 +360,8 @@ impl Meter {
         }
         // A window that is kept in part is integrated again from its begin.
         let from = self.windows.front().map_or(oldest, |w| w.from.min(oldest));
-        let known = &mut self.known;
-        let mut forget = |key: &Key| {
-            known.remove(key);
-        };
+        let readings = &mut self.readings;
+        let mut forget = |place: u32| readings.remove(place);
         let counted_from = self.cpu.forget(from, &mut forget);
         let mut compared_from = from;
         if self.config.basis == Basis::MaxOfBoth && self.config.cpu_source == CpuSource::Counter {
@@ -382,33 +379,6 @@ pub(crate) struct Changes {
     pub(crate) corrections: Vec<Correction>,
     windows: Vec<(usize, Window)>,
 }
-
-/// Source and id of a reading.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    source: Arc<[u8]>,
-    id: Arc<[u8]>,
-}
-
-#[derive(Hash)]
-struct KeyRef<'a> {
-    source: &'a [u8],
-    id: &'a [u8],
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        KeyRef { source: &self.source, id: &self.id }.hash(state);
-    }
-}
-
-impl Equivalent<Key> for KeyRef<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        *self.source == *key.source && *self.id == *key.id
-    }
-}
-
-type Series<V> = BTreeMap<(Timestamp, Key), V>;
 
 /// Why a reading or a window was refused; the meter is as before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -459,13 +429,14 @@ impl Wire for Meter {
         self.config.put(out);
         (self.start, self.closed_to, self.touched).put(out);
         self.windows.put(out);
-        let mut known: Vec<(Timestamp, &Key, Value)> = self.known.iter().map(|(k, &(at, v))| (at, k, v)).collect();
-        known.sort_unstable_by_key(|&(at, key, _)| (at, key));
-        (known.len() as u32).put(out);
-        for (at, key, value) in known {
+        let mut readings: Vec<&Kept> = self.readings.iter().collect();
+        readings.sort_unstable_by_key(|kept| (kept.at, kept.key.parts()));
+        (readings.len() as u32).put(out);
+        for Kept { key, at, value } in readings {
+            let (source, id) = key.parts();
             at.put(out);
-            key.source.to_vec().put(out);
-            key.id.to_vec().put(out);
+            source.to_vec().put(out);
+            id.to_vec().put(out);
             value.put(out);
         }
     }
@@ -479,11 +450,8 @@ impl Wire for Meter {
             let at = Timestamp::take(bytes)?;
             let (source, id): (Vec<u8>, Vec<u8>) = Wire::take(bytes)?;
             let value = Value::take(bytes)?;
-            let key = Key { source: source.into(), id: id.into() };
-            if meter.known.insert(key.clone(), (at, value)).is_some() {
-                return Err(WireError::Value);
-            }
-            meter.insert(at, key, value);
+            let vacant = meter.readings.find(&source, &id).err().ok_or(WireError::Value)?;
+            meter.insert(vacant, at, value);
         }
         Ok(meter)
     }

@@ -140,8 +140,8 @@ impl Ledger {
         let debit_at = self.account_at(debit).ok_or(LedgerError::DebitNotFound)?;
         let credit_at = self.account_at(credit).ok_or(LedgerError::CreditNotFound)?;
         let (d, c) = (&self.accounts[debit_at as usize], &self.accounts[credit_at as usize]);
-        if d.new.ledger != c.new.ledger {
-            return Err(LedgerError::LedgerMismatch { debit: d.new.ledger, credit: c.new.ledger });
+        if d.ledger != c.ledger {
+            return Err(LedgerError::LedgerMismatch { debit: d.ledger, credit: c.ledger });
         }
         if d.state == AccountState::Closed {
             return Err(LedgerError::DebitClosed);

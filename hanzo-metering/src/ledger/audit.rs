@@ -60,7 +60,7 @@ impl Ledger {
         let mut totals: BTreeMap<u32, (usize, [U256; 4])> = BTreeMap::new();
         for (account, sum) in self.accounts.iter().zip(&sums) {
             let over = |room: Option<u128>, posted: u128, pending: u128, base: u128| {
-                room.is_some() && posted.saturating_add(pending) > base.saturating_add(account.new.credit_limit)
+                room.is_some() && posted.saturating_add(pending) > base.saturating_add(account.credit_limit)
             };
             if account.balance != *sum
                 || over(account.debit_room(), sum.debits_posted, sum.debits_pending, sum.credits_posted)
@@ -68,7 +68,7 @@ impl Ledger {
             {
                 return Err(LedgerError::AuditMismatch);
             }
-            let (count, total) = totals.entry(account.new.ledger).or_default();
+            let (count, total) = totals.entry(account.ledger).or_default();
             *count += 1;
             let parts = [sum.debits_posted, sum.credits_posted, sum.debits_pending, sum.credits_pending];
             for (t, part) in total.iter_mut().zip(parts) {

@@ -1,6 +1,6 @@
 //! The canonical bytes of a ledger, for snapshots.
 
-use super::account::{Account, AccountFlag, AccountState, Balance, NewAccount};
+use super::account::{Account, AccountFlag, AccountState, NewAccount};
 use super::index::MAX_RECORDS;
 use super::record::{Kind, Record};
 use super::{Ledger, PendingState};
@@ -14,8 +14,8 @@ impl Ledger {
     pub(crate) fn put_state(&self, out: &mut Vec<u8>) {
         self.now.put(out);
         (self.accounts.len() as u32).put(out);
-        for account in &self.accounts {
-            account.new.put(out);
+        for (account, opened) in self.accounts.iter().zip(&self.opened) {
+            opened.put(out);
             account.state.put(out);
         }
         (self.records.len() as u32).put(out);
@@ -33,7 +33,8 @@ impl Ledger {
             if self.by_id.insert(new.id.get(), handle).is_some() {
                 return Err(WireError::Value);
             }
-            self.accounts.push(Account { balance: Balance::default(), new, state });
+            self.accounts.push(Account::new(&new, state));
+            self.opened.push(new);
         }
         for at in 0..u32::take(bytes)? {
             let record = Record::take(bytes)?;

@@ -1,10 +1,10 @@
 //! Integrals of step functions. A value is below 2^56 and all time below 2^64 ns, so an integral of a gauge is below
 //! 2^120; a counter adds at most 2^64 x 1000 for each of its readings. No sum here can overflow.
 
-use super::{GapPolicy, Key, Series};
+use super::GapPolicy;
+use super::readings::{Readings, Series};
 use crate::{Resources, Timestamp, Usage};
 use alloc::vec::Vec;
-use core::ops::Bound;
 
 /// Readings of a value that holds until the next one.
 #[derive(Debug, Clone)]
@@ -27,8 +27,8 @@ impl Gauge {
         Self { series: Series::new(), gap, max_gap_ns }
     }
 
-    pub(super) fn insert(&mut self, at: Timestamp, key: Key, value: Resources) {
-        self.series.insert((at, key), value);
+    pub(super) fn insert(&mut self, readings: &Readings, place: u32, at: Timestamp, value: Resources) {
+        self.series.insert(readings, place, at, value);
     }
 
     /// Usage and gap within `[from, to)`.
@@ -71,8 +71,8 @@ impl Gauge {
     }
 
     /// Forgets readings before `from` but the last.
-    pub(super) fn forget(&mut self, from: Timestamp, forget: impl FnMut(&Key)) {
-        forget_before(&mut self.series, from, forget);
+    pub(super) fn forget(&mut self, from: Timestamp, forget: impl FnMut(u32)) {
+        self.series.forget_before(from.as_nanos(), forget);
     }
 
     /// Calls `each` with the steps that make up `[from, to)`, in order, none of them empty; where there is none the value
@@ -91,86 +91,63 @@ impl Gauge {
                 each(Step { from: begin, to: end, value });
             }
         };
-        let mut last = before(&self.series, from).map(|(at, &value)| (at, value));
-        for ((at, _), &value) in self.series.range(&(Timestamp::from_nanos(from), Key::first())..) {
-            let at = at.as_nanos();
-            if at >= to {
-                break;
+        let (mut last, readings) = self.series.split_at(from);
+        for reading in readings.take_while(|reading| reading.at < to) {
+            if let Some(held) = last {
+                emit(held.at, held.value, reading.at);
             }
-            if let Some((since, held)) = last {
-                emit(since, held, at);
-            }
-            last = Some((at, value));
+            last = Some(reading);
         }
-        if let Some((since, held)) = last {
-            emit(since, held, to);
+        if let Some(held) = last {
+            emit(held.at, held.value, to);
         }
         gap
     }
 }
 
 /// Readings of a sum that only grows, until it begins anew.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Counter {
     series: Series<u64>,
 }
 
 impl Counter {
-    pub(super) fn insert(&mut self, at: Timestamp, key: Key, value: u64) {
-        self.series.insert((at, key), value);
+    pub(super) const fn new() -> Self {
+        Self { series: Series::new() }
+    }
+
+    pub(super) fn insert(&mut self, readings: &Readings, place: u32, at: Timestamp, value: u64) {
+        self.series.insert(readings, place, at, value);
     }
 
     /// Millicore-nanoseconds of the steps whose later reading lies in `[from, to)`, and how many of them began anew. With
     /// a `floor`, each step is at least what that gauge has between its two readings.
     pub(super) fn usage(&self, from: Timestamp, to: Timestamp, floor: Option<&Gauge>) -> (u128, u64) {
         let (mut cpu, mut resets) = (0, 0);
-        let mut last = before(&self.series, from.as_nanos()).map(|(at, &value)| (at, value));
-        for ((at, _), &value) in self.series.range(&(from, Key::first())..) {
-            if *at >= to {
-                break;
-            }
+        let (mut last, readings) = self.series.split_at(from.as_nanos());
+        for reading in readings.take_while(|reading| reading.at < to.as_nanos()) {
+            let value = reading.value;
             let step = match last {
                 None => 0,
-                Some((_, old)) if value < old => {
+                Some(old) if value < old.value => {
                     resets += 1;
                     value
                 }
-                Some((_, old)) => value - old,
+                Some(old) => value - old.value,
             };
             // Core-nanoseconds to millicore-nanoseconds.
             let step = u128::from(step) * 1_000;
-            let since = Timestamp::from_nanos(last.map_or(0, |(at, _)| at));
-            cpu += floor.map_or(step, |gauge| step.max(gauge.usage(since, *at).0.cpu));
-            last = Some((at.as_nanos(), value));
+            let [since, at] = [last.map_or(0, |old| old.at), reading.at].map(Timestamp::from_nanos);
+            cpu += floor.map_or(step, |gauge| step.max(gauge.usage(since, at).0.cpu));
+            last = Some(reading);
         }
         (cpu, resets)
     }
 
     /// Forgets readings before `from` but the last. Returns the time of the first that is left.
-    pub(super) fn forget(&mut self, from: Timestamp, forget: impl FnMut(&Key)) -> Option<Timestamp> {
-        forget_before(&mut self.series, from, forget);
-        self.series.first_key_value().map(|((at, _), _)| *at)
-    }
-}
-
-impl Key {
-    /// A key that no other precedes.
-    fn first() -> Self {
-        Self { source: [].into(), id: [].into() }
-    }
-}
-
-/// The last reading before `from`.
-fn before<V>(series: &Series<V>, from: u64) -> Option<(u64, &V)> {
-    let end = (Timestamp::from_nanos(from), Key::first());
-    series.range((Bound::Unbounded, Bound::Excluded(&end))).next_back().map(|((at, _), v)| (at.as_nanos(), v))
-}
-
-fn forget_before<V>(series: &mut Series<V>, from: Timestamp, mut forget: impl FnMut(&Key)) {
-    let Some((last, _)) = series.range(..(from, Key::first())).next_back() else { return };
-    let kept = series.split_off(&last.clone());
-    for (_, key) in core::mem::replace(series, kept).into_keys() {
-        forget(&key);
+    pub(super) fn forget(&mut self, from: Timestamp, forget: impl FnMut(u32)) -> Option<Timestamp> {
+        self.series.forget_before(from.as_nanos(), forget);
+        self.series.first()
     }
 }
 

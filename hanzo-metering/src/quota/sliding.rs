@@ -1,6 +1,7 @@
 use super::keyed::{Keyed, State};
 use super::{HOUR_NS, QuotaError};
 use crate::Timestamp;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::hash::Hash;
 
@@ -35,8 +36,11 @@ pub struct SlidingWindow<K> {
 /// Requests of one key that may still count.
 #[derive(Debug, Clone, Default)]
 struct Admitted {
-    /// Time and cost, by time; requests of one time are one entry.
-    entries: VecDeque<(u64, u32)>,
+    /// In order.
+    times: VecDeque<u64>,
+    /// Beside the times; absent while every cost is 1, as most are.
+    costs: Option<Box<VecDeque<u32>>>,
+    /// Their sum.
     cost: u32,
     window_ns: u64,
 }
@@ -44,7 +48,7 @@ struct Admitted {
 impl State for Admitted {
     fn idle_at(&self) -> u128 {
         // An entry at exactly now - window no longer counts.
-        self.entries.back().map_or(0, |&(at, _)| u128::from(at) + u128::from(self.window_ns))
+        self.times.back().map_or(0, |&at| u128::from(at) + u128::from(self.window_ns))
     }
 }
 
@@ -126,7 +130,7 @@ impl<K: Hash + Eq + Clone> SlidingWindow<K> {
         let limit = self.keys.limit(key).unwrap_or(self.limit);
         let oldest = now.as_nanos().checked_sub(self.window_ns);
         let counts = |at: u64| oldest.is_none_or(|oldest| at > oldest);
-        let used = self.keys.get_mut(key).map_or(0, |s| s.entries.iter().filter(|e| counts(e.0)).map(|e| e.1).sum());
+        let used = self.keys.get_mut(key).map_or(0, |s| s.entries().filter(|e| counts(e.0)).map(|e| e.1).sum());
         limit.saturating_sub(used)
     }
 
@@ -145,32 +149,39 @@ impl Admitted {
     fn admit(&mut self, at: u64, cost: u32) {
         // Both within the limit, which is below 2^16.
         self.cost += cost;
-        match self.entries.back_mut() {
-            Some(last) if last.0 == at => last.1 += cost,
-            _ => self.entries.push_back((at, cost)),
+        if cost != 1 && self.costs.is_none() {
+            self.costs = Some(Box::new(self.times.iter().map(|_| 1).collect()));
         }
+        self.times.push_back(at);
+        if let Some(costs) = &mut self.costs {
+            costs.push_back(cost);
+        }
+    }
+
+    /// Times and costs, in order.
+    fn entries(&self) -> impl Iterator<Item = (u64, u32)> {
+        let mut costs = self.costs.as_deref().map(VecDeque::iter);
+        self.times.iter().map(move |&at| (at, costs.as_mut().map_or(Some(1), |c| c.next().copied()).unwrap_or(0)))
     }
 
     /// Drops what no longer counts at `now`.
     fn forget(&mut self, now: u64) {
         let Some(oldest) = now.checked_sub(self.window_ns) else { return };
-        while let Some(&(at, cost)) = self.entries.front()
-            && at <= oldest
-        {
-            self.cost -= cost;
-            self.entries.pop_front();
+        while self.times.front().is_some_and(|&at| at <= oldest) {
+            self.times.pop_front();
+            self.cost -= self.costs.as_mut().map_or(Some(1), |costs| costs.pop_front()).unwrap_or(0);
         }
     }
 
     /// When enough will have left for `cost` to fit.
     fn retry_at(&self, cost: u32, limit: u32) -> Timestamp {
         let mut left = self.cost;
-        let leaves = |&(at, c): &(u64, u32)| {
+        let leaves = |(at, c): (u64, u32)| {
             left -= c;
             (left + cost <= limit).then_some(at)
         };
         // With nothing left any cost within the limit fits.
-        let at = self.entries.iter().find_map(leaves).unwrap_or(0);
+        let at = self.entries().find_map(leaves).unwrap_or(0);
         Timestamp::from_nanos(at.saturating_add(self.window_ns))
     }
 }
