@@ -51,6 +51,12 @@ impl TransferId {
         Self(derive("hanzo-metering v1 escrow leg", &[&escrow.to_be_bytes(), &leg.to_be_bytes()]))
     }
 
+    /// The id of the escrow of one replica of a job: job (32 bytes), replica (4), under
+    /// `"hanzo-metering v1 replica escrow"`.
+    pub fn replica_escrow(job: &[u8; 32], replica: u32) -> Self {
+        Self(derive("hanzo-metering v1 replica escrow", &[job, &replica.to_be_bytes()]))
+    }
+
     /// The id of one leg of a slash, from its evidence (32 bytes) and the leg (2 bytes), under the context
     /// `"hanzo-metering v1 slash leg"`.
     pub fn slash_leg(evidence: &[u8; 32], leg: u16) -> Self {

@@ -7,6 +7,8 @@ mod habit;
 #[cfg(all(feature = "pqc", feature = "poai"))]
 mod quote;
 #[cfg(all(feature = "poai", feature = "metering"))]
+mod replicated;
+#[cfg(all(feature = "poai", feature = "metering"))]
 mod settlement;
 
 #[cfg(all(feature = "bitdelta", feature = "hmm"))]
@@ -15,6 +17,9 @@ pub use habit::{HabitError, HabitShape, TenantHabits};
 #[cfg(all(feature = "pqc", feature = "poai"))]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "pqc", feature = "poai"))))]
 pub use quote::EvidenceQuotes;
+#[cfg(all(feature = "poai", feature = "metering"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "poai", feature = "metering"))))]
+pub use replicated::ReplicatedEscrow;
 #[cfg(all(feature = "poai", feature = "metering"))]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "poai", feature = "metering"))))]
 pub use settlement::{JobEscrow, SettlementError, account_of, slash};

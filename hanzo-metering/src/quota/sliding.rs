@@ -39,6 +39,7 @@ struct Admitted {
     /// In order.
     times: VecDeque<u64>,
     /// Beside the times; absent while every cost is 1, as most are.
+    #[expect(clippy::box_collection, reason = "8 bytes in place of 32 for each key, most of which have none")]
     costs: Option<Box<VecDeque<u32>>>,
     /// Their sum.
     cost: u32,

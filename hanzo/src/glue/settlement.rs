@@ -133,7 +133,16 @@ impl JobEscrow {
     /// The escrow of a job, to be paid out of the client's account. Locks last as long as the treasury's default, and
     /// the worker is paid as [`Role::Worker`].
     pub fn new(job: &JobId, client: AccountId) -> Self {
-        let id = job.as_bytes().first_chunk().map_or(0, |head| u128::from_be_bytes(*head));
+        Self::of(job.as_bytes().first_chunk().map_or(0, |head| u128::from_be_bytes(*head)), client)
+    }
+
+    /// The escrow of one replica of a job, whose id differs from those of the others:
+    /// [`TransferId::replica_escrow`]. [`ReplicatedEscrow`](crate::glue::ReplicatedEscrow) keeps those of all.
+    pub fn of_replica(job: &JobId, replica: u32, client: AccountId) -> Self {
+        Self::of(TransferId::replica_escrow(job.as_bytes(), replica).get(), client)
+    }
+
+    const fn of(id: u128, client: AccountId) -> Self {
         Self {
             id,
             client,
@@ -234,6 +243,7 @@ impl JobEscrow {
             | Output::Offence(_)
             | Output::RequestAudit { .. }
             | Output::CountAudit { .. }
+            | Output::Deliver { .. }
             | Output::Escalate(_)
             | Output::UpdateQuality { .. } => Ok(None),
             // What a later version asks for may be money.
@@ -310,6 +320,12 @@ pub enum SettlementError {
         want: u128,
         /// The amount of the output.
         got: u128,
+    },
+    /// The job has no such replica.
+    #[error("no replica {replica}")]
+    UnknownReplica {
+        /// The replica asked for.
+        replica: usize,
     },
     /// Another bond is open.
     #[error("another bond is open")]
