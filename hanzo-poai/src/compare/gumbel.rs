@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::logits::{all_finite, largest_of};
+use super::logits::all_finite;
 use crate::error::{Error, Result};
 use crate::hash::{Seed, Tag};
 use crate::job_spec::{JobSpec, TokenSampler};
@@ -88,14 +88,12 @@ impl GumbelSampler {
         if count == 0 {
             return Err(shape(logits));
         }
-        if !all_finite(logits) {
-            return Err(Error::NonFinite);
-        }
         if self.temperature == 0.0 {
+            check_finite(logits)?;
             // No filter drops the largest logit.
             return Ok(logits.iter().zip(0u32..).map(|(logit, token)| (token, (*logit).into())).collect());
         }
-        let kept = self.filtered(logits, count);
+        let kept = self.filtered(logits, count)?;
         let mut words = Words::default();
         Ok(kept
             .into_iter()
@@ -106,14 +104,16 @@ impl GumbelSampler {
     }
 
     /// Top-k, then top-p. In ascending order of the token where neither is on.
-    fn filtered(&self, logits: &[f32], count: u32) -> Vec<(u32, f32)> {
+    fn filtered(&self, logits: &[f32], count: u32) -> Result<Vec<(u32, f32)>> {
         let k = if self.top_k == 0 { count } else { self.top_k.min(count) };
         if k == count && self.top_p.is_none() {
-            return (0..count).zip(logits.iter().copied()).collect();
+            check_finite(logits)?;
+            return Ok((0..count).zip(logits.iter().copied()).collect());
         }
         let mut kept = if k < count {
-            largest(logits, k as usize)
+            largest(logits, k as usize)?
         } else {
+            check_finite(logits)?;
             sorted((0..count).zip(logits.iter().map(|logit| logit + 0.0)).collect())
         };
         if let Some(p) = self.top_p {
@@ -131,7 +131,7 @@ impl GumbelSampler {
                 .count();
             kept.truncate(len.max(1));
         }
-        kept
+        Ok(kept)
     }
 }
 
@@ -167,13 +167,15 @@ fn sorted(mut tokens: Vec<(u32, f32)>) -> Vec<(u32, f32)> {
 }
 
 /// The `k` largest logits, the lower token first among equals; sorted. Blocks whose largest logit does not
-/// reach the k-th so far are skipped whole.
-fn largest(logits: &[f32], k: usize) -> Vec<(u32, f32)> {
-    const BLOCK: usize = 256;
+/// reach the k-th so far are skipped whole, once all in them is known to be finite.
+fn largest(logits: &[f32], k: usize) -> Result<Vec<(u32, f32)>> {
+    const BLOCK: usize = 128;
     let mut kept: Vec<(u32, f32)> = Vec::with_capacity(2 * k + BLOCK);
     let mut threshold = f32::NEG_INFINITY;
     for (block, first) in logits.chunks(BLOCK).zip((0u32..).step_by(BLOCK)) {
-        if kept.len() >= k && largest_of(block) <= threshold {
+        check_finite(block)?;
+        // Without an early end, so that it becomes vectors.
+        if kept.len() >= k && !block.iter().fold(false, |above, logit| above | (*logit > threshold)) {
             continue;
         }
         // Equal to the threshold loses to a lower token, which is in already.
@@ -188,7 +190,11 @@ fn largest(logits: &[f32], k: usize) -> Vec<(u32, f32)> {
     }
     let mut kept = sorted(kept);
     kept.truncate(k);
-    kept
+    Ok(kept)
+}
+
+fn check_finite(logits: &[f32]) -> Result<()> {
+    if all_finite(logits) { Ok(()) } else { Err(Error::NonFinite) }
 }
 
 fn kept_enough(threshold: f32, logit: f32) -> bool {
@@ -235,7 +241,7 @@ mod tests {
             for seed in 0..5 {
                 let logits = logits(count, seed);
                 let all = sorted((0u32..).zip(logits.iter().copied()).collect());
-                assert_eq!(largest(&logits, k), all[..k], "{count} {k}");
+                assert_eq!(largest(&logits, k).unwrap(), all[..k], "{count} {k}");
             }
         }
     }
@@ -246,7 +252,7 @@ mod tests {
         let logits = [0.0, 0.5 * core::f32::consts::LN_2, 0.0];
         let kept = |p: f64| -> Vec<u32> {
             let sampler = sampler(0, (p * 4_294_967_296.0) as u32);
-            sampler.filtered(&logits, 3).into_iter().map(|(token, _)| token).collect()
+            sampler.filtered(&logits, 3).unwrap().into_iter().map(|(token, _)| token).collect()
         };
         assert_eq!(kept(0.0), [1]);
         assert_eq!(kept(0.45), [1]);
@@ -268,7 +274,11 @@ mod tests {
         let plain = sampler(0, u32::MAX);
         assert_eq!(plain.sample(0, &[]), Err(Error::ShapeMismatch { want: 1, got: 0 }));
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            assert_eq!(plain.sample(0, &[1.0, bad]), Err(Error::NonFinite));
+            for sampler in [&plain, &sampler(1, u32::MAX), &sampler(0, 1 << 31), &sampler(2, 1 << 31)] {
+                assert_eq!(sampler.sample(0, &[1.0, bad]), Err(Error::NonFinite));
+                let row = [&[1.0; 600][..], &[bad]].concat();
+                assert_eq!(sampler.sample(0, &row), Err(Error::NonFinite));
+            }
         }
         assert!(plain.sample(0, &[f32::MAX, f32::MAX]).is_ok());
         assert_eq!(plain.margin(0, &[1.0], 1), Err(Error::ShapeMismatch { want: 1, got: 1 }));

@@ -129,9 +129,10 @@ impl TopK {
     }
 }
 
-/// Whether all values are finite. On the bits, so that it is vectorised: a float sum or maximum is not.
+/// Whether all values are finite. On the bits and without an early end, so that it becomes vectors.
 pub(super) fn all_finite(row: &[f32]) -> bool {
-    row.iter().fold(0i32, |top, x| top.max((x.to_bits() & 0x7fff_ffff) as i32)) < 0x7f80_0000
+    const EXPONENT: u32 = 0x7f80_0000;
+    !row.iter().fold(false, |bad, x| bad | (x.to_bits() & EXPONENT == EXPONENT))
 }
 
 /// The largest value of a row without NaN, -0 counting as +0; minus infinity for an empty row. On keys that order like
@@ -150,13 +151,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_order_like_floats() {
+    fn whole_rows_agree_with_one_value_at_a_time() {
         assert_eq!(largest_of(&[]), f32::NEG_INFINITY);
         for row in [[-3.0f32, -1.5, -2.0], [-0.0, 0.0, -1.0], [f32::MAX, 1.0, f32::MIN], [1e-40, -1e-40, 0.0]] {
             assert_eq!(largest_of(&row), row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
             assert!(all_finite(&row));
         }
         assert_eq!(largest_of(&[f32::NEG_INFINITY, -1.0]), -1.0);
+        assert_eq!(largest_of(&[-0.0; 40]).to_bits(), 0);
+        for len in 1..70 {
+            for at in 0..len {
+                let mut row: Vec<f32> = (0..len as u16).map(|n| -f32::from(n) - 1.0).collect();
+                row[at] = -0.5;
+                assert!(largest_of(&row) == -0.5 && all_finite(&row));
+                for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                    row[at] = bad;
+                    assert!(!all_finite(&row), "{bad} at {at} of {len}");
+                }
+            }
+        }
         for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             assert!(!all_finite(&[1.0, bad, 2.0]));
         }
