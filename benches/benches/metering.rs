@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use governor::RateLimiter;
+use governor::clock::FakeRelativeClock;
 use hanzo_metering::{
     AccountFlag, AccountId, Carry, Cluster, Demand, FeeAccrual, FeeSchedule, Gcra, IdMode, Journaled, Ledger,
     MemoryStore, Meter, MeterConfig, NewAccount, NodeId, NodeSpec, PlanRules, Quanta, QueuedJob, Reading, Resources,
@@ -11,6 +13,8 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
+use std::num::NonZeroU32;
+use std::time::Duration;
 
 const ACCOUNTS: u64 = 10_000;
 const N: usize = 65_536;
@@ -327,6 +331,19 @@ fn quota(c: &mut Criterion) {
             requests.iter().filter(check).count()
         });
     });
+    let clock = FakeRelativeClock::default();
+    let quota =
+        governor::Quota::with_period(Duration::from_millis(1)).unwrap().allow_burst(NonZeroU32::new(100).unwrap());
+    let governor = RateLimiter::hashmap_with_clock(quota, clock.clone());
+    group.bench_function("check/rule=governor keys=100000", |b| {
+        b.iter(|| {
+            let check = |key: &&u64| {
+                clock.advance(Duration::from_nanos(100));
+                governor.check_key(*key).is_ok()
+            };
+            requests.iter().filter(check).count()
+        });
+    });
     // What one writes first: a map of queues of times.
     let mut plain: HashMap<u64, std::collections::VecDeque<u64>> = HashMap::new();
     let mut now = 0;
@@ -372,12 +389,12 @@ fn waiting(rng: &mut SmallRng, jobs: u64) -> Vec<QueuedJob> {
     (0..jobs).map(job).collect()
 }
 
-/// The naive way: order all that wait anew for each start, and look at every node.
-fn naive(nodes: &[[u64; 4]], queued: &[QueuedJob]) -> usize {
+/// The naive way: order all that wait anew for each start, and look at every node. Stops after so many starts.
+fn naive(nodes: &[[u64; 4]], queued: &[QueuedJob], most: usize) -> usize {
     let (mut free, mut left) = (nodes.to_vec(), queued.to_vec());
     let mut used = HashMap::<u128, u64>::new();
     let mut started = 0;
-    'start: loop {
+    'start: while started < most {
         left.sort_by_key(|j| (255 - j.priority, used.get(&j.tenant).copied().unwrap_or(0), j.seq));
         for (i, job) in left.iter().enumerate() {
             let (r, need) = (job.demand.resources, job.replicas);
@@ -401,6 +418,7 @@ fn naive(nodes: &[[u64; 4]], queued: &[QueuedJob]) -> usize {
         }
         return started;
     }
+    started
 }
 
 fn scheduler(c: &mut Criterion) {
@@ -413,15 +431,16 @@ fn scheduler(c: &mut Criterion) {
         let queued = waiting(&mut rng, pending);
         let nodes = (0..count).map(|id| NodeSpec::new(NodeId::new(id), capacity(cores)));
         let cluster = Cluster::new(nodes, Selection::BestFit).unwrap();
-        group.throughput(Throughput::Elements(pending));
+        group.throughput(Throughput::Elements(cluster.plan(NOW, &rules, |_| None, &queued).started.len() as u64));
         let name = format!("pending={pending} nodes={count} cores={cores}");
         group.bench_function(format!("plan/{name}"), |b| {
             b.iter(|| cluster.plan(NOW, &rules, |_| None, black_box(&queued)).started.len());
         });
-        if pending == 100 {
-            let free: Vec<[u64; 4]> = cluster.nodes().map(|n| n.1).collect();
-            group.bench_function(format!("naive/{name}"), |b| b.iter(|| naive(&free, black_box(&queued))));
-        }
+        // All of a short queue, the first ten starts of a long one.
+        let most = if pending == 100 { usize::MAX } else { 10 };
+        let free: Vec<[u64; 4]> = cluster.nodes().map(|n| n.1).collect();
+        group.throughput(Throughput::Elements(naive(&free, &queued, most) as u64));
+        group.bench_function(format!("naive/{name}"), |b| b.iter(|| naive(&free, black_box(&queued), most)));
     }
     // A full cluster, in which a few jobs have ended.
     let queued = waiting(&mut rng, 20_000);
@@ -471,6 +490,12 @@ fn journal(c: &mut Criterion) {
     let ledger = apply(open());
     let bytes = ledger.store().bytes()[before..].to_vec();
     group.bench_function("blake3/of=the same bytes", |b| b.iter(|| blake3::hash(black_box(&bytes))));
+    let commit = bytes.len() / (transfers.len() / 64);
+    let chain =
+        |hash: [u8; 32], commit: &[u8]| *blake3::Hasher::new().update(&hash).update(commit).finalize().as_bytes();
+    group.bench_function("blake3/of=the same commits in a chain", |b| {
+        b.iter(|| black_box(&bytes).chunks(commit).fold([0; 32], chain));
+    });
     group.bench_function("replay/batch=64", |b| {
         let store = || MemoryStore::from_bytes(ledger.store().bytes().to_vec(), None);
         b.iter_batched(store, |s| Journaled::recover(Ledger::with_hash_seed(7), s).unwrap().1, BatchSize::LargeInput);

@@ -364,6 +364,11 @@ impl Ledger {
         self.records.iter().map(|r| self.entry(r))
     }
 
+    /// The last applied transfers, so many of them.
+    pub(crate) fn latest(&self, count: usize) -> impl Iterator<Item = Entry> {
+        self.records[self.records.len().saturating_sub(count)..].iter().map(|r| self.entry(r))
+    }
+
     /// How many pendings reserve something.
     pub fn open_pendings(&self) -> usize {
         self.open.len()

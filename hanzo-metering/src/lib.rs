@@ -5,6 +5,8 @@
 
 extern crate alloc;
 
+#[cfg(feature = "rust_decimal")]
+mod amount;
 mod books;
 mod cluster;
 #[cfg(feature = "serde")]
@@ -35,6 +37,9 @@ mod units;
 mod wide;
 mod wire;
 
+#[cfg(feature = "rust_decimal")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rust_decimal")))]
+pub use amount::{amount_of, decimal_of};
 pub use books::{Answer, BilledInvoice, Books, BooksConfig, BooksError, Command, Deposit, Minted, Payout};
 pub use cluster::{Cluster, ClusterPlan, NodeId, NodeSpec, Selection, Start, select_by_stake};
 #[cfg(feature = "serde")]

@@ -121,11 +121,13 @@ impl<'a> Frame<'a> {
 
     /// Appends its bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut header = [0; Self::HEADER];
         // Bodies are made by this crate, which keeps them short.
-        (self.body.len() as u32).put(out);
-        out.extend_from_slice(&[self.kind as u8, VERSION, 0, 0]);
-        self.seq.put(out);
-        self.at.as_nanos().put(out);
+        header[..4].copy_from_slice(&(self.body.len() as u32).to_be_bytes());
+        header[4..6].copy_from_slice(&[self.kind as u8, VERSION]);
+        header[8..16].copy_from_slice(&self.seq.to_be_bytes());
+        header[16..].copy_from_slice(&self.at.as_nanos().to_be_bytes());
+        out.extend_from_slice(&header);
         out.extend_from_slice(self.body);
     }
 }

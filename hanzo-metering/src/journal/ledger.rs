@@ -48,6 +48,7 @@ impl<S: JournalStore> Journaled<Ledger, S> {
     ) -> Result<(), LedgerCallError<S::Error>> {
         self.run(now, |ledger, sink| {
             advance(ledger, now, sink)?;
+            sink.reserve(transfers.len(), 108);
             out.extend(transfers.iter().map(|t| apply(ledger, now, t, sink)));
             Ok(())
         })
@@ -196,7 +197,9 @@ fn open(ledger: &mut Ledger, now: Timestamp, account: NewAccount, sink: &mut Sin
 fn apply(ledger: &mut Ledger, now: Timestamp, t: &Transfer, sink: &mut Sink) -> Result<Applied, LedgerError> {
     let result = ledger.apply(now, t);
     match result {
-        Ok(applied) if applied.status == Status::New => push_transfer(ledger, t.id, false, sink),
+        Ok(applied) if applied.status == Status::New => {
+            ledger.latest(1).for_each(|entry| push_transfer(&entry, false, sink));
+        }
         Err(error) if error.depends_on_state() => sink.push(FrameKind::Refused, |body| t.id.put(body)),
         _ => {}
     }
@@ -207,8 +210,8 @@ fn linked(ledger: &mut Ledger, now: Timestamp, legs: &[Transfer], sink: &mut Sin
     let result = ledger.apply_linked(now, legs);
     match result {
         Ok(Status::New) => {
-            for (i, leg) in legs.iter().enumerate() {
-                push_transfer(ledger, leg.id, i + 1 < legs.len(), sink);
+            for (i, entry) in ledger.latest(legs.len()).enumerate() {
+                push_transfer(&entry, i + 1 < legs.len(), sink);
             }
         }
         Err(LinkedError { index, error }) if error.depends_on_state() => {
@@ -237,8 +240,7 @@ fn set_state(
 
 /// 108 bytes: id, debit, credit, requested, applied, pending 16 each, timeout 8, kind 1, flags 1 (1 balancing, 2 linked to the next
 /// leg), code 2. A post of everything has requested 0; a post or void names no accounts.
-fn push_transfer(ledger: &Ledger, id: TransferId, linked_on: bool, sink: &mut Sink) {
-    let Some(Entry { transfer, amount: applied, .. }) = ledger.transfer(id) else { return };
+fn push_transfer(&Entry { transfer, amount: applied, .. }: &Entry, linked_on: bool, sink: &mut Sink) {
     let none = AccountId::new(0);
     let (kind, debit, credit, requested, pending, timeout, balancing) = match transfer.kind {
         TransferKind::Transfer { debit, credit, amount, balancing } => (0u8, debit, credit, amount, 0, 0, balancing),
@@ -248,13 +250,15 @@ fn push_transfer(ledger: &Ledger, id: TransferId, linked_on: bool, sink: &mut Si
         TransferKind::Post { pending, amount } => (2, none, none, amount.unwrap_or(0), pending.get(), 0, false),
         TransferKind::Void { pending } => (3, none, none, 0, pending.get(), 0, false),
     };
-    sink.push(FrameKind::Transfer, |body| {
-        (id, debit, credit).put(body);
-        (requested, applied, pending).put(body);
-        timeout.put(body);
-        let flags = u8::from(balancing) | u8::from(linked_on) << 1;
-        (kind, flags, transfer.code).put(body);
-    });
+    let mut bytes = [0; 108];
+    let numbers = [transfer.id.get(), debit.get(), credit.get(), requested, applied, pending];
+    for (place, number) in bytes.as_chunks_mut().0.iter_mut().zip(numbers) {
+        *place = number.to_be_bytes();
+    }
+    bytes[96..104].copy_from_slice(&timeout.to_be_bytes());
+    bytes[104..106].copy_from_slice(&[kind, u8::from(balancing) | u8::from(linked_on) << 1]);
+    bytes[106..].copy_from_slice(&transfer.code.to_be_bytes());
+    sink.push(FrameKind::Transfer, |body| body.extend_from_slice(&bytes));
 }
 
 /// The transfer of a body, and whether it is linked to the next.

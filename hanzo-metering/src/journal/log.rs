@@ -49,7 +49,15 @@ impl Journal {
         frames: impl IntoIterator<Item = (FrameKind, Timestamp, &'a [u8])>,
         at: Timestamp,
     ) -> Vec<u8> {
-        let mut out = Vec::new();
+        self.write_into(Vec::new(), frames, at)
+    }
+
+    fn write_into<'a>(
+        &mut self,
+        mut out: Vec<u8>,
+        frames: impl IntoIterator<Item = (FrameKind, Timestamp, &'a [u8])>,
+        at: Timestamp,
+    ) -> Vec<u8> {
         let mut count: u32 = 0;
         for (kind, at, body) in frames {
             Frame { kind, seq: self.next_seq, at, body }.encode(&mut out);
@@ -66,7 +74,8 @@ impl Journal {
     }
 
     pub(crate) fn commit(&mut self, at: Timestamp, sink: &Sink) -> Vec<u8> {
-        self.write(sink.frames().map(|(kind, body)| (kind, at, body)), at)
+        let len = sink.bytes.len() + Frame::HEADER * (sink.frames.len() + 1) + COMMIT;
+        self.write_into(Vec::with_capacity(len), sink.frames().map(|(kind, body)| (kind, at, body)), at)
     }
 }
 
@@ -177,6 +186,12 @@ pub(crate) struct Sink {
 impl Sink {
     pub(crate) fn new() -> Self {
         Self::default()
+    }
+
+    /// Makes room for so many frames of so many bytes each.
+    pub(crate) fn reserve(&mut self, frames: usize, body: usize) {
+        self.bytes.reserve(frames.saturating_mul(body));
+        self.frames.reserve(frames);
     }
 
     pub(crate) fn push(&mut self, kind: FrameKind, body: impl FnOnce(&mut Vec<u8>)) {
