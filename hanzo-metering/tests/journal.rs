@@ -307,3 +307,31 @@ fn what_could_not_be_stored_is_not_acknowledged() {
     assert_eq!(live.state().accounts().count() as u128, opened);
     assert!(torn > 0);
 }
+
+/// What is left of a torn commit goes before the next is written, whatever the numbers in it say.
+#[test]
+fn a_damaged_tail_is_cut_off_the_store() {
+    let mut live = Live::new(Ledger::new(), MemoryStore::default());
+    for id in 1..5 {
+        live.open(t(1), NewAccount::new(AccountId::new(id), 1)).unwrap();
+    }
+    let whole = live.store().bytes().to_vec();
+    let second = {
+        let first = Frame::decode(&whole).unwrap().1;
+        first + Frame::decode(&whole[first..]).unwrap().1
+    };
+    let last = whole.len() - second;
+    // The number of the last commit's first frame is that of the first commit, or higher than any; or it is cut in half.
+    for number in [0, 3, u64::MAX - 1] {
+        for end in [whole.len(), whole.len() - 1, last + Frame::HEADER + 80] {
+            let mut bytes = whole[..end].to_vec();
+            bytes[last + 8..last + 16].copy_from_slice(&u64::to_be_bytes(number));
+            let (mut recovered, torn) = Live::recover(Ledger::new(), MemoryStore::from_bytes(bytes, None)).unwrap();
+            assert_eq!(torn, end - last, "number {number}, {end} bytes");
+            assert_eq!(recovered.store().bytes(), &whole[..last]);
+            recovered.open(t(2), NewAccount::new(AccountId::new(9), 1)).unwrap();
+            let again = MemoryStore::from_bytes(recovered.store().bytes().to_vec(), None);
+            assert_eq!(Live::recover(Ledger::new(), again).unwrap().0.state().accounts().count(), 4);
+        }
+    }
+}

@@ -56,17 +56,25 @@ impl MemoryStore {
     ///
     /// Commits are told apart by their frames; bytes after the last whole one belong to a torn commit.
     pub fn from_bytes(bytes: Vec<u8>, snapshot: Option<Vec<u8>>) -> Self {
-        let (mut commits, mut at, mut begins) = (Vec::new(), 0, true);
+        let (mut commits, mut at, mut begins, mut next) = (Vec::<(u64, usize)>::new(), 0, true, None);
         while let Ok((frame, len)) = super::Frame::decode(&bytes[at..]) {
+            // The numbers of damaged frames say nothing, and those that are looked up have to rise.
+            if next.is_some_and(|next| frame.seq != next) {
+                break;
+            }
             if begins {
                 commits.push((frame.seq, at));
             }
             begins = frame.kind == super::FrameKind::Commit;
+            next = frame.seq.checked_add(1);
             at += len;
         }
         if at < bytes.len() {
-            // Damaged, or cut short: whoever reads on finds out which.
-            commits.push((u64::MAX, at));
+            // Damaged, or cut short: whoever reads on, from whatever number, finds out which.
+            match commits.last_mut().filter(|_| !begins) {
+                Some(last) => last.0 = u64::MAX,
+                None => commits.push((u64::MAX, at)),
+            }
         }
         Self { bytes, commits, snapshot }
     }
