@@ -14,7 +14,7 @@ use rust_decimal::Decimal;
 /// let price = decimal_of(1_250_000, 9)?;
 /// assert_eq!(price.to_string(), "0.001250000");
 /// assert_eq!(amount_of(price, 9), Ok(1_250_000));
-/// assert_eq!(amount_of(price, 5), Err(UnitError::NotExact)); // never rounded
+/// assert_eq!(amount_of(price, 4), Err(UnitError::NotExact)); // never rounded
 /// # Ok(()) }
 /// ```
 pub fn decimal_of(amount: i128, decimals: u32) -> Result<Decimal, UnitError> {
