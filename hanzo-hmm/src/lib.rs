@@ -20,7 +20,7 @@ pub use market::{Config, MarketMaker, PerformanceRequirements, RoutingRequest, U
 pub use model::{
     Categorical, CategoricalPrior, CategoricalStats, Emission, GaussianDiag, GaussianDiagStats, GaussianFull,
     GaussianFullStats, GaussianMixture, GaussianSpherical, GaussianTied, Hmm, Initial, Labelled, Labels, MixturePrior,
-    MixtureStats, Observations, Pairs, Poisson, PoissonPrior, PoissonStats, Product, Rows, SymbolTable, Transitions,
-    VarianceFloor,
+    MixtureStats, Observations, Pairs, Poisson, PoissonPrior, PoissonStats, Product, Rows, StateMoments, SymbolTable,
+    Transitions, VarianceFloor,
 };
 pub use rand_core;

@@ -11,6 +11,7 @@ mod mixture;
 mod observations;
 mod poisson;
 mod product;
+mod state_moments;
 mod stationary;
 mod symbol_table;
 mod transitions;
@@ -26,8 +27,10 @@ pub use mixture::{GaussianMixture, MixturePrior, MixtureStats};
 pub use observations::{Observations, Rows};
 pub use poisson::{Poisson, PoissonPrior, PoissonStats};
 pub use product::{Pairs, Product};
+pub use state_moments::StateMoments;
 pub use symbol_table::SymbolTable;
 pub use transitions::Transitions;
 
 pub(crate) use distribution::{NO_MASS, check_counts, check_distribution, draw, flatten, normalise_counts, update_row};
+pub(crate) use state_moments::mixed;
 pub(crate) use transitions::{Shape, SparseRows};

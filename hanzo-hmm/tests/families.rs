@@ -3,7 +3,7 @@
 
 use hanzo_hmm::{
     BaumWelch, Categorical, Emission, Error, GaussianDiag, GaussianFull, GaussianMixture, GaussianSpherical,
-    GaussianTied, Hmm, Initial, MixturePrior, Pairs, Poisson, Product, Rows, Transitions, VarianceFloor,
+    GaussianTied, Hmm, Initial, MixturePrior, Pairs, Poisson, Product, Rows, StateMoments, Transitions, VarianceFloor,
 };
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
@@ -265,6 +265,47 @@ fn products_multiply_and_train_each_side() {
     assert!(difference(trained.emission().second().rates(), &[1.0, 6.0]) < 0.4);
     let three = Poisson::new(vec![vec![1.0]; 3]).unwrap();
     assert!(matches!(Product::new(gaussian(), three), Err(Error::DimensionMismatch { .. })));
+}
+
+/// Forecast means and variances of every family are those of sampled observations.
+#[test]
+fn forecasts_have_the_moments_of_samples() {
+    fn check<E: StateMoments>(name: &str, emission: E, flat: impl Fn(E::Owned) -> Vec<f64>) {
+        let transitions = Transitions::new(vec![vec![0.6, 0.4], vec![0.3, 0.7]]).unwrap();
+        let hmm = Hmm::new(Initial::Free(vec![0.9, 0.1]), transitions, emission).unwrap();
+        let (means, variances) = hmm.predict_moments(&hmm.filter(), 3).unwrap();
+        let rng = &mut Xoshiro256PlusPlus::seed_from_u64(23);
+        let n = 20_000;
+        let drawn: Vec<Vec<f64>> = (0..n).map(|_| flat(hmm.sample(rng, 3).pop().unwrap().1)).collect();
+        assert_eq!((means.len(), variances.len()), (drawn[0].len(), drawn[0].len()), "{name}");
+        for d in 0..means.len() {
+            let mean = drawn.iter().map(|x| x[d]).sum::<f64>() / f64::from(n);
+            let variance = drawn.iter().map(|x| (x[d] - mean).powi(2)).sum::<f64>() / f64::from(n);
+            assert!(
+                (mean - means[d]).abs() < 4.0 * (variances[d] / f64::from(n)).sqrt(),
+                "{name} {d}: {mean} {means:?}"
+            );
+            assert!((variance / variances[d] - 1.0).abs() < 0.06, "{name} {d}: {variance} {variances:?}");
+        }
+    }
+    let means = || vec![vec![0.0, 4.0], vec![3.0, -2.0]];
+    let covariance = |a: f64, b: f64| vec![vec![a, 0.3], vec![0.3, b]];
+    let diag = || GaussianDiag::new(means(), vec![vec![1.0, 9.0], vec![4.0, 0.25]]).unwrap();
+    let poisson = || Poisson::new(vec![vec![2.0, 0.5], vec![0.25, 6.0]]).unwrap();
+    let counts = |x: Vec<u64>| x.into_iter().map(|x| x as f64).collect::<Vec<f64>>();
+    check("diagonal", diag(), |x| x);
+    check("spherical", GaussianSpherical::new(means(), vec![0.5, 4.0]).unwrap(), |x| x);
+    check("tied", GaussianTied::new(means(), covariance(1.0, 5.0)).unwrap(), |x| x);
+    check("full", GaussianFull::new(means(), vec![covariance(1.0, 5.0), covariance(7.0, 0.5)]).unwrap(), |x| x);
+    let weights = || vec![vec![0.25, 0.75], vec![0.5, 0.5]];
+    let parts = || vec![means(), vec![vec![8.0, 8.0], vec![-5.0, 1.0]]];
+    let spreads = vec![vec![vec![1.0, 2.0], vec![3.0, 4.0]], vec![vec![0.5, 6.0], vec![2.0, 1.0]]];
+    check("mixture", GaussianMixture::diag(weights(), parts(), spreads).unwrap(), |x| x);
+    let spreads =
+        vec![vec![covariance(1.0, 2.0), covariance(3.0, 4.0)], vec![covariance(0.5, 6.0), covariance(2.0, 1.0)]];
+    check("full mixture", GaussianMixture::full(weights(), parts(), spreads).unwrap(), |x| x);
+    check("counts", poisson(), counts);
+    check("product", Product::new(diag(), poisson()).unwrap(), |(x, k)| [x, counts(k)].concat());
 }
 
 /// Random starts find what a bad start cannot, and the same seed finds the same.

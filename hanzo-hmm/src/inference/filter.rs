@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use crate::kernel::arith::{exp_nonpositive, exp_on, folded, log_sum_exp, vecmat};
 use crate::kernel::{Arch, Fixed, Level, Task, Weighted, Width, Workspace, product};
-use crate::model::{Categorical, Emission, GaussianDiag, Hmm, Labels, Shape};
+use crate::model::{Categorical, Emission, Hmm, Labels, Shape, StateMoments, mixed};
 use crate::{Error, Result};
 
 /// What a filter knows after the observations so far: the distribution of the current state and the log-likelihood.
@@ -456,25 +456,30 @@ impl Hmm<Categorical> {
     }
 }
 
-impl Hmm<GaussianDiag> {
-    /// Mean and variance of every coordinate `steps` steps after the last observation.
+impl<E: StateMoments> Hmm<E> {
+    /// Mean and variance of every coordinate of the observation `steps` steps after the last one.
+    ///
+    /// ```
+    /// use hanzo_hmm::{Hmm, Initial, Poisson, Transitions};
+    ///
+    /// let hmm = Hmm::new(
+    ///     Initial::Free(vec![0.5, 0.5]),
+    ///     Transitions::new(vec![vec![0.75, 0.25], vec![0.25, 0.75]])?,
+    ///     Poisson::new(vec![vec![2.0], vec![6.0]])?,
+    /// )?;
+    /// // Before any observation both states are as likely: a mean rate of 4, and a variance of 4 between them.
+    /// let (means, variances) = hmm.predict_moments(&hmm.filter(), 1)?;
+    /// assert_eq!((means[0], variances[0]), (4.0, 8.0));
+    /// # Ok::<(), hanzo_hmm::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
     /// As for [`predict`](Self::predict).
     pub fn predict_moments(&self, filter: &FilterState, steps: usize) -> Result<(Vec<f64>, Vec<f64>)> {
         let states = self.predict(filter, steps)?;
-        let dim = self.emission().dim();
-        let mut means = vec![0.0; dim];
-        vecmat(&states, self.emission().means(), &mut means);
-        let mut variances = vec![0.0; dim];
-        let rows = self.emission().means().chunks_exact(dim).zip(self.emission().variances().chunks_exact(dim));
-        for (p, (row, spread)) in states.iter().zip(rows) {
-            for ((variance, mean), (m, v)) in variances.iter_mut().zip(&means).zip(row.iter().zip(spread)) {
-                *variance += p * (v + (m - mean) * (m - mean));
-            }
-        }
-        Ok((means, variances))
+        let of = |d| mixed(states.iter().enumerate().map(move |(i, p)| (*p, self.emission().moments(i, d))));
+        Ok((0..self.emission().n_coordinates()).map(of).unzip())
     }
 }
 

@@ -3,12 +3,15 @@
 mod diag;
 mod full;
 mod moments;
+mod scatter;
 mod spherical;
 mod start;
 mod tied;
+mod tile;
 
 pub use diag::{GaussianDiag, GaussianDiagStats};
-pub use full::{GaussianFull, GaussianFullStats};
+pub use full::GaussianFull;
+pub use scatter::GaussianFullStats;
 pub use spherical::GaussianSpherical;
 pub use tied::GaussianTied;
 

@@ -3,11 +3,10 @@
 use rand_core::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-#[cfg(feature = "serde")]
-use super::super::check_counts;
 use super::super::dense::{cholesky, invert_lower};
 use super::super::{Emission, NO_MASS, Observations, flatten};
-use super::moments::Tile;
+use super::scatter::GaussianFullStats;
+use super::tile;
 use super::{Clusters, LN_2_PI, VarianceFloor, check_means, check_vector, clusters, normal_cdf};
 use crate::kernel::{Arch, Level, LogProbRun, Task};
 use crate::{Error, Result};
@@ -223,21 +222,11 @@ impl Emission for GaussianFull {
     }
 
     fn new_stats(&self) -> GaussianFullStats {
-        GaussianFullStats {
-            mass: vec![0.0; self.n_states],
-            mean: vec![0.0; self.means.len()],
-            scatter: vec![0.0; self.covariances.len()],
-            dim: self.dim,
-        }
+        GaussianFullStats::new(self.n_states, self.dim)
     }
 
     fn fits(&self, stats: &GaussianFullStats) -> bool {
-        let sizes = [stats.mass.len(), stats.mean.len(), stats.scatter.len()];
-        let finite = |table: &[f64]| table.iter().all(|x| x.is_finite());
-        stats.dim == self.dim
-            && sizes == [self.n_states, self.means.len(), self.covariances.len()]
-            && [&stats.mass, &stats.mean, &stats.scatter].iter().all(|table| finite(table))
-            && stats.mass.iter().all(|m| *m >= 0.0)
+        stats.fits(self.n_states, self.dim)
     }
 
     fn accumulate(&self, stats: &mut GaussianFullStats, o: &[f64], gamma: &[f64]) {
@@ -245,7 +234,7 @@ impl Emission for GaussianFull {
     }
 
     fn accumulate_run(&self, stats: &mut GaussianFullStats, run: &[Option<&[f64]>], gamma: &[f64]) {
-        Level::best().run(AddRun { stats, run, gamma });
+        tile::add_run(stats, run, gamma);
     }
 
     fn merge(into: &mut GaussianFullStats, from: &GaussianFullStats) {
@@ -346,210 +335,6 @@ impl FullRun<'_, '_> {
     }
 }
 
-/// Expected masses, means and scatter matrices of every state.
-#[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct GaussianFullStats {
-    dim: usize,
-    pub(super) mass: Vec<f64>,
-    pub(super) mean: Vec<f64>,
-    /// Sums of outer products of deviations from the mean, `S x D x D`.
-    pub(super) scatter: Vec<f64>,
-}
-
-#[cfg(feature = "serde")]
-crate::raw::checked_on_load!(GaussianFullStats { dim: usize, mass: Vec<f64>, mean: Vec<f64>, scatter: Vec<f64> });
-
-/// Statistics of one run, compiled for several instruction sets; none of its sums is fused.
-struct AddRun<'r, 'o> {
-    stats: &'r mut GaussianFullStats,
-    run: &'r [Option<&'o [f64]>],
-    gamma: &'r [f64],
-}
-
-impl Task for AddRun<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<A: Arch>(self, _arch: A) {
-        let Self { stats, run, gamma } = self;
-        let (rows, dim) = (stats.mass.len(), stats.dim);
-        let done = match dim {
-            1 => stats.add_tiles::<1>(run, gamma),
-            2 => stats.add_tiles::<2>(run, gamma),
-            3 => stats.add_tiles::<3>(run, gamma),
-            4 => stats.add_tiles::<4>(run, gamma),
-            _ => 0,
-        };
-        if done < rows {
-            let mut part = GaussianFullStats {
-                dim,
-                mass: vec![0.0; rows],
-                mean: vec![0.0; stats.mean.len()],
-                scatter: vec![0.0; stats.scatter.len()],
-            };
-            part.fill_any(run, gamma, dim);
-            stats.merge_from(&part, done);
-        }
-    }
-}
-
-impl GaussianFullStats {
-    #[cfg(feature = "serde")]
-    fn check(&self) -> Result<()> {
-        let (n, dim) = (self.mass.len(), self.dim);
-        let fits =
-            Some(self.mean.len()) == n.checked_mul(dim) && Some(self.scatter.len()) == self.mean.len().checked_mul(dim);
-        if dim == 0 || !fits {
-            return Err(Error::DimensionMismatch { what: "scatter matrices", expected: n, found: self.mean.len() });
-        }
-        check_counts("masses", &self.mass)?;
-        for state in 0..n {
-            let diagonal = self.scatter[state * dim * dim..][..dim * dim].iter().step_by(dim + 1).copied();
-            check_counts("squared deviations", &diagonal.collect::<Vec<_>>())?;
-        }
-        let finite = self.mean.iter().chain(&self.scatter).all(|x| x.is_finite());
-        if finite { Ok(()) } else { Err(Error::NotFinite { what: "scatter matrices" }) }
-    }
-
-    /// Adds four states at a time; returns the first one that is left over.
-    #[inline(always)]
-    fn add_tiles<const D: usize>(&mut self, run: &[Option<&[f64]>], gamma: &[f64]) -> usize {
-        let rows = self.mass.len();
-        let mut tile = Tile { run, weights: gamma, rows, first: 0 };
-        while rows - tile.first >= 4 {
-            if !self.add_tile::<4, D>(tile) {
-                return tile.first;
-            }
-            tile.first += 4;
-        }
-        let done = match rows - tile.first {
-            3 => self.add_tile::<3, D>(tile),
-            2 => self.add_tile::<2, D>(tile),
-            1 => self.add_tile::<1, D>(tile),
-            _ => true,
-        };
-        if done { rows } else { tile.first }
-    }
-
-    /// Means first, then products of the deviations from them; false where differences overflow.
-    #[inline(always)]
-    fn add_tile<const T: usize, const D: usize>(&mut self, tile: Tile<'_, '_>) -> bool {
-        let Some((mass, mean)) = tile.means::<T, D>() else { return tile.run.iter().flatten().next().is_none() };
-        if !mean.as_flattened().iter().all(|m| m.is_finite()) {
-            return false;
-        }
-        // The upper triangle.
-        let mut sums = [[[0.0; T]; D]; D];
-        for (o, weights) in tile.steps::<T, D>() {
-            let mut from = [[0.0; T]; D];
-            for d in 0..D {
-                for t in 0..T {
-                    from[d][t] = o[d] - mean[d][t];
-                }
-            }
-            for a in 0..D {
-                let mut weighted = [0.0; T];
-                for t in 0..T {
-                    weighted[t] = weights[t] * from[a][t];
-                }
-                for b in a..D {
-                    for t in 0..T {
-                        sums[a][b][t] += weighted[t] * from[b][t];
-                    }
-                }
-            }
-        }
-        for t in 0..T {
-            let (mut center, mut scatter) = ([0.0; D], [[0.0; D]; D]);
-            for a in 0..D {
-                center[a] = mean[a][t];
-                for b in 0..D {
-                    scatter[a][b] = if a <= b { sums[a][b][t] } else { sums[b][a][t] };
-                }
-            }
-            self.merge_row(tile.first + t, mass[t], &center, scatter.as_flattened());
-        }
-        true
-    }
-
-    /// Adds the states of `other` from `first` on.
-    fn merge_from(&mut self, other: &Self, first: usize) {
-        let dim = self.dim;
-        let others = other.mass.iter().zip(other.mean.chunks_exact(dim)).zip(other.scatter.chunks_exact(dim * dim));
-        for (state, ((mass, mean), scatter)) in others.enumerate().skip(first) {
-            self.merge_row(state, *mass, mean, scatter);
-        }
-    }
-
-    fn merge_row(&mut self, state: usize, m: f64, x: &[f64], s: &[f64]) {
-        let dim = self.dim;
-        let Some(mass) = self.mass.get_mut(state) else { return };
-        let (mean, scatter) = (&mut self.mean[state * dim..], &mut self.scatter[state * dim * dim..]);
-        let total = *mass + m;
-        if total > NO_MASS {
-            let share = m / total;
-            for a in 0..dim {
-                let delta = x[a] - mean[a];
-                for b in 0..dim {
-                    scatter[a * dim + b] += s[a * dim + b] + delta * (x[b] - mean[b]) * (*mass * share);
-                }
-            }
-            for (mean, x) in mean.iter_mut().zip(x) {
-                *mean += (x - *mean) * share;
-            }
-        }
-        *mass = total;
-    }
-
-    /// Variance of coordinate `d` over all states together, 0 where there is no mass to speak of.
-    pub(super) fn data_variance(&self, d: usize) -> f64 {
-        let mut all = Self { dim: 1, mass: vec![0.0], mean: vec![0.0], scatter: vec![0.0] };
-        for (state, mass) in self.mass.iter().enumerate() {
-            let (mean, square) = (self.mean[state * self.dim + d], self.scatter[(state * self.dim + d) * self.dim + d]);
-            all.merge_row(0, *mass, &[mean], &[square]);
-        }
-        if all.mass[0] > NO_MASS { all.scatter[0] / all.mass[0] } else { 0.0 }
-    }
-
-    #[inline(always)]
-    fn fill_any(&mut self, run: &[Option<&[f64]>], gamma: &[f64], dim: usize) {
-        let n_states = self.mass.len();
-        let steps =
-            || run.iter().zip(gamma.chunks_exact(n_states)).filter_map(|(o, gamma)| Some((*o.as_ref()?, gamma)));
-        let Some((origin, _)) = steps().next() else { return };
-        let mut from = vec![0.0; dim];
-        for (o, gamma) in steps() {
-            for ((mass, mean), g) in self.mass.iter_mut().zip(self.mean.chunks_exact_mut(dim)).zip(gamma) {
-                *mass += g;
-                for ((mean, x), origin) in mean.iter_mut().zip(o).zip(origin) {
-                    *mean += g * (x - origin);
-                }
-            }
-        }
-        for (mean, mass) in self.mean.chunks_exact_mut(dim).zip(&self.mass) {
-            for (mean, origin) in mean.iter_mut().zip(origin) {
-                *mean = origin + if *mass > NO_MASS { *mean / mass } else { 0.0 };
-            }
-        }
-        for (i, (scatter, mean)) in
-            self.scatter.chunks_exact_mut(dim * dim).zip(self.mean.chunks_exact(dim)).enumerate()
-        {
-            for (o, gamma) in steps() {
-                for ((from, x), mean) in from.iter_mut().zip(o).zip(mean) {
-                    *from = x - mean;
-                }
-                for (row, a) in scatter.chunks_exact_mut(dim).zip(&from) {
-                    let weighted = gamma[i] * a;
-                    for (s, b) in row.iter_mut().zip(&from) {
-                        *s += weighted * b;
-                    }
-                }
-            }
-        }
-    }
-}
-
 /// One checked covariance matrix, row-major. A difference between the two triangles of rounding size is evened out.
 pub(super) fn covariance(rows: Vec<Vec<f64>>, dim: usize, state: usize) -> Result<Vec<f64>> {
     if rows.len() != dim {
@@ -621,34 +406,6 @@ mod tests {
         assert!((fixed[0] - (-LN_2_PI - 0.5 * 0.64_f64.ln() - 0.5 * square)).abs() < 1e-13);
         family.log_prob_into(&[1e308, -1e308], &mut fixed);
         assert_eq!(fixed, [f64::NEG_INFINITY; 2]);
-    }
-
-    #[test]
-    fn statistics_agree_for_every_width() {
-        let mut family = GaussianFull::new(
-            vec![vec![0.0; 3]; 2],
-            vec![vec![vec![1.0, 0.0, 0.0], vec![0.0, 1.0, 0.0], vec![0.0, 0.0, 1.0],]; 2],
-        )
-        .unwrap();
-        let data: Vec<[f64; 3]> =
-            (0..50).map(|t| [f64::from(t % 7), f64::from(t * t % 11), f64::from(t % 5) - 1e3]).collect();
-        let run: Vec<Option<&[f64]>> = data.iter().map(|x| Some(&x[..])).collect();
-        let gamma: Vec<f64> = (0..50).flat_map(|t| [f64::from(t % 3) / 2.0, 1.0 - f64::from(t % 3) / 2.0]).collect();
-        let (mut whole, mut any) = (family.new_stats(), family.new_stats());
-        family.accumulate_run(&mut whole, &run, &gamma);
-        any.fill_any(&run, &gamma, 3);
-        for (a, b) in whole.mass.iter().chain(&whole.scatter).zip(any.mass.iter().chain(&any.scatter)) {
-            assert!((a - b).abs() < 1e-10 * b.abs().max(1.0));
-        }
-        let mut parts = family.new_stats();
-        for (run, gamma) in run.chunks(9).zip(gamma.chunks(18)) {
-            family.accumulate_run(&mut parts, run, gamma);
-        }
-        for (a, b) in whole.scatter.iter().zip(&parts.scatter) {
-            assert!((a - b).abs() < 1e-10 * a.abs().max(1.0));
-        }
-        assert!(family.fits(&whole));
-        assert!(!family.maximize(&whole, &VarianceFloor::default()).unwrap());
     }
 
     #[test]

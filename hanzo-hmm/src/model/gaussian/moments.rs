@@ -3,7 +3,7 @@
 use super::super::NO_MASS;
 #[cfg(feature = "serde")]
 use super::super::check_counts;
-use crate::kernel::{Arch, Level, Task};
+use super::tile::{self, Tile, Tiled};
 
 /// Mass, mean and sum of squared deviations from the mean, of every row and coordinate.
 ///
@@ -51,52 +51,7 @@ impl Moments {
 
     /// Adds a run of steps with one row of weights a step.
     pub(crate) fn add_run(&mut self, run: &[Option<&[f64]>], weights: &[f64]) {
-        Level::best().run(AddRun { moments: self, run, weights });
-    }
-
-    /// Adds four rows at a time, whose weights are neighbours. Returns the first row that has to be added in another
-    /// way, because a coordinate is missing.
-    #[inline(always)]
-    fn add_tiles<const D: usize>(&mut self, run: &[Option<&[f64]>], weights: &[f64]) -> usize {
-        let rows = self.mass.len() / D;
-        let mut tile = Tile { run, weights, rows, first: 0 };
-        while rows - tile.first >= 4 {
-            if !self.add_tile::<4, D>(tile) {
-                return tile.first;
-            }
-            tile.first += 4;
-        }
-        let done = match rows - tile.first {
-            3 => self.add_tile::<3, D>(tile),
-            2 => self.add_tile::<2, D>(tile),
-            1 => self.add_tile::<1, D>(tile),
-            _ => true,
-        };
-        if done { rows } else { tile.first }
-    }
-
-    #[inline(always)]
-    fn add_tile<const T: usize, const D: usize>(&mut self, tile: Tile<'_, '_>) -> bool {
-        // A run without an observation adds nothing.
-        let Some((mass, mean)) = tile.means::<T, D>() else { return tile.run.iter().flatten().next().is_none() };
-        if !mean.as_flattened().iter().all(|m| m.is_finite()) {
-            return false;
-        }
-        let mut square = [[0.0; T]; D];
-        for (o, weights) in tile.steps::<T, D>() {
-            for d in 0..D {
-                for t in 0..T {
-                    let from = o[d] - mean[d][t];
-                    square[d][t] += weights[t] * (from * from);
-                }
-            }
-        }
-        for t in 0..T {
-            for d in 0..D {
-                self.merge_entry((tile.first + t) * D + d, mass[t], mean[d][t], square[d][t]);
-            }
-        }
-        true
+        tile::add_run(self, run, weights);
     }
 
     #[inline(always)]
@@ -182,79 +137,40 @@ impl Moments {
     }
 }
 
-/// A run of steps and the rows of weights from `first` on.
-#[derive(Clone, Copy)]
-pub(super) struct Tile<'r, 'o> {
-    pub(super) run: &'r [Option<&'o [f64]>],
-    pub(super) weights: &'r [f64],
-    pub(super) rows: usize,
-    pub(super) first: usize,
-}
-
-impl<'r, 'o> Tile<'r, 'o> {
-    /// The steps with an observation, and the weights of `T` rows.
-    #[inline(always)]
-    pub(super) fn steps<const T: usize, const D: usize>(self) -> impl Iterator<Item = (&'o [f64; D], &'r [f64; T])> {
-        let steps = self.run.iter().zip(self.weights.chunks_exact(self.rows));
-        steps.filter_map(move |(o, weights)| {
-            Some(((*o)?.first_chunk::<D>()?, weights.get(self.first..)?.first_chunk::<T>()?))
-        })
+impl Tiled for Moments {
+    fn shape(&self) -> (usize, usize) {
+        (self.mass.len() / self.dim.max(1), self.dim)
     }
 
-    /// Masses and weighted means of `T` rows, by differences from the first observation; `None` without one. A missing
-    /// coordinate makes means NaN.
     #[inline(always)]
-    pub(super) fn means<const T: usize, const D: usize>(self) -> Option<([f64; T], [[f64; T]; D])> {
-        let origin = *self.steps::<T, D>().next()?.0;
-        let (mut mass, mut mean) = ([0.0; T], [[0.0; T]; D]);
-        for (o, weights) in self.steps::<T, D>() {
-            for t in 0..T {
-                mass[t] += weights[t];
-            }
+    fn add_tile<const T: usize, const D: usize>(&mut self, tile: Tile<'_, '_>) -> bool {
+        // A run without an observation adds nothing.
+        let Some((mass, mean)) = tile.means::<T, D>() else { return tile.run.iter().flatten().next().is_none() };
+        if !mean.as_flattened().iter().all(|m| m.is_finite()) {
+            return false;
+        }
+        let mut square = [[0.0; T]; D];
+        for (o, weights) in tile.steps::<T, D>() {
             for d in 0..D {
-                let from = o[d] - origin[d];
                 for t in 0..T {
-                    mean[d][t] += weights[t] * from;
+                    let from = o[d] - mean[d][t];
+                    square[d][t] += weights[t] * (from * from);
                 }
             }
         }
-        for d in 0..D {
-            for t in 0..T {
-                // NaN has to stay NaN.
-                let from = if mass[t] > NO_MASS { mean[d][t] / mass[t] } else { mean[d][t] * 0.0 };
-                mean[d][t] = origin[d] + from;
+        for t in 0..T {
+            for d in 0..D {
+                self.merge_entry((tile.first + t) * D + d, mass[t], mean[d][t], square[d][t]);
             }
         }
-        Some((mass, mean))
+        true
     }
-}
 
-/// Moments of one run, compiled for several instruction sets; none of its sums is fused.
-struct AddRun<'r, 'o> {
-    moments: &'r mut Moments,
-    run: &'r [Option<&'o [f64]>],
-    weights: &'r [f64],
-}
-
-impl Task for AddRun<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<A: Arch>(self, _arch: A) {
-        let Self { moments, run, weights } = self;
-        let rows = moments.mass.len() / moments.dim;
-        let done = match moments.dim {
-            1 => moments.add_tiles::<1>(run, weights),
-            2 => moments.add_tiles::<2>(run, weights),
-            3 => moments.add_tiles::<3>(run, weights),
-            4 => moments.add_tiles::<4>(run, weights),
-            _ => 0,
-        };
-        if done < rows {
-            let mut part = Moments::new(rows, moments.dim);
-            part.fill_any(run, weights, rows);
-            moments.merge_from(&part, done);
-        }
+    fn add_rest(&mut self, run: &[Option<&[f64]>], weights: &[f64], first: usize) {
+        let rows = self.shape().0;
+        let mut part = Self::new(rows, self.dim);
+        part.fill_any(run, weights, rows);
+        self.merge_from(&part, first);
     }
 }
 
