@@ -1,5 +1,6 @@
 //! The recursions. Nothing but [`weights`] knows the family of the emissions, so the rest is compiled once.
 
+mod aligned;
 pub(crate) mod arith;
 pub(crate) mod dense;
 pub(crate) mod dispatch;
@@ -11,6 +12,7 @@ pub(crate) mod weights;
 mod width;
 mod workspace;
 
+pub(crate) use aligned::Aligned;
 pub use lattice::Lattice;
 pub(crate) use workspace::resize;
 pub use workspace::{Kernel, Strategy, Workspace};

@@ -9,7 +9,7 @@ use super::arith::pow2;
 use super::dispatch::{Arch, Level, Task};
 use super::scaled::{CONSISTENT, Lost, SMALLEST_MASS, XI_BLOCK, add_outer, dot, multiply, rescale, scale};
 use super::width::{Width, with_width};
-use super::{Block, Chain};
+use super::{Aligned, Block, Chain};
 use crate::model::Shape;
 
 /// The two chains of a sequence.
@@ -25,7 +25,7 @@ pub(crate) struct Meeting {
 #[derive(Debug, Clone, Default)]
 struct End {
     values: Vec<f64>,
-    memory: Vec<f64>,
+    memory: Aligned,
     count: Count,
 }
 
@@ -53,7 +53,7 @@ impl End {
     fn begin(&mut self, n_states: usize) {
         self.values.clear();
         self.values.resize(n_states, 1.0);
-        self.memory.resize(2 * n_states, 0.0);
+        self.memory.reset(2 * n_states, 0.0);
         self.count = Count::default();
     }
 }
@@ -193,24 +193,22 @@ pub(crate) struct Halves {
 /// The memory of one chain.
 #[derive(Debug, Clone, Default)]
 struct Half {
-    rows: Vec<f64>,
+    rows: Aligned,
     exponent: i64,
     since: usize,
-    pairs: Vec<f64>,
+    pairs: Aligned,
     filled: usize,
     /// Sums of outer products, `S x S`.
-    sums: Vec<f64>,
+    sums: Aligned,
 }
 
 impl Half {
     fn begin(&mut self, n_states: usize, pairs: bool) {
-        self.rows.clear();
-        self.rows.resize(3 * n_states, 0.0);
+        self.rows.reset(3 * n_states, 0.0);
         (self.exponent, self.since, self.filled) = (0, 0, 0);
         if pairs {
-            self.pairs.resize(2 * XI_BLOCK * n_states, 0.0);
-            self.sums.clear();
-            self.sums.resize(n_states * n_states, 0.0);
+            self.pairs.reset(2 * XI_BLOCK * n_states, 0.0);
+            self.sums.reset(n_states * n_states, 0.0);
         }
     }
 }
@@ -219,7 +217,7 @@ impl Halves {
     /// Adds the sums of products to `into`, the front half first.
     pub(crate) fn add_pairs(&self, into: &mut [f64]) {
         for half in [&self.front, &self.back] {
-            into.iter_mut().zip(&half.sums).for_each(|(a, b)| *a += b);
+            into.iter_mut().zip(&*half.sums).for_each(|(a, b)| *a += b);
         }
     }
 }

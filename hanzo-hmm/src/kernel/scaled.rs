@@ -8,7 +8,7 @@
 use super::arith::{exponent, folded, mul_add, pow2};
 use super::dispatch::{Arch, Baseline, Level, Task};
 use super::width::{Width, with_width};
-use super::{Block, Chain};
+use super::{Aligned, Block, Chain};
 use crate::Result;
 use crate::model::{Shape, SparseRows};
 
@@ -20,7 +20,7 @@ pub(crate) struct Lost;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Carry {
     values: Vec<f64>,
-    memory: Vec<f64>,
+    memory: Aligned,
     started: bool,
     /// The true values are `values * 2^exponent`, times the shifts of the emissions.
     exponent: i64,
@@ -34,7 +34,7 @@ impl Carry {
     pub(crate) fn begin(&mut self, chain: Chain<'_>) {
         self.values.clear();
         self.values.extend_from_slice(chain.initial);
-        self.memory.resize(chain.n_states() * 2, 0.0);
+        self.memory.reset(chain.n_states() * 2, 0.0);
         self.started = false;
         self.exponent = 0;
         self.mass = 1.0;
@@ -154,9 +154,9 @@ fn forward_at<A: Arch, W: Width>(
 pub(crate) struct Back {
     /// Backward values of the first step so far, then the same times the weights of that step.
     values: Vec<f64>,
-    memory: Vec<f64>,
+    memory: Aligned,
     /// Forward and backward vectors whose outer products are still to be added.
-    pairs: Vec<f64>,
+    pairs: Aligned,
     filled: usize,
     exponent: i64,
     since: usize,
@@ -182,9 +182,8 @@ impl Back {
 
     fn reset(&mut self, n_states: usize) {
         self.values.resize(2 * n_states, 1.0);
-        self.memory.resize(2 * n_states, 0.0);
-        self.pairs.clear();
-        self.pairs.resize(2 * XI_BLOCK * n_states, 0.0);
+        self.memory.reset(2 * n_states, 0.0);
+        self.pairs.reset(2 * XI_BLOCK * n_states, 0.0);
         (self.filled, self.exponent, self.since, self.end) = (0, 0, 0, None);
     }
 

@@ -70,6 +70,10 @@ pub(crate) trait Width: Copy {
 #[derive(Clone, Copy)]
 pub(crate) struct Fixed<const N: usize>;
 
+/// A row that starts where a cache line does.
+#[repr(align(64))]
+struct OnLine<const N: usize>([f64; N]);
+
 /// Any number of states.
 #[derive(Clone, Copy)]
 pub(crate) struct Any(pub(crate) usize);
@@ -169,9 +173,10 @@ impl<const N: usize> Width for Fixed<N> {
             // Through memory: from there a number reaches all lanes with one instruction, which takes several from a
             // register, and a row comes back as whole vectors and not in pieces. Copies, so that `x` and `y` may
             // stay in registers.
-            let (copy, mut out) = (*x, [0.0; N]);
-            blocked::<A>(black_box(&copy), matrix.as_flattened(), &mut out, plus::<A>, |a, b| a + b);
-            *y = *black_box(&out);
+            let (copy, mut out) = (OnLine(*x), OnLine([0.0; N]));
+            let OnLine(x) = black_box::<&OnLine<N>>(&copy);
+            blocked::<A, true>(x, matrix.as_flattened(), &mut out.0, plus::<A>, |a, b| a + b);
+            *y = black_box::<&OnLine<N>>(&out).0;
             return;
         }
         // Even and odd rows apart: two short chains of additions in place of a long one.
@@ -230,9 +235,10 @@ impl<const N: usize> Width for Fixed<N> {
     #[inline(always)]
     fn max_product<A: Arch>(self, x: &[f64; N], matrix: &[[f64; N]; N], y: &mut [f64; N]) {
         if N > SMALL {
-            let (copy, mut out) = (*x, [f64::NEG_INFINITY; N]);
-            blocked::<A>(black_box(&copy), matrix.as_flattened(), &mut out, max_plus, larger);
-            *y = *black_box(&out);
+            let (copy, mut out) = (OnLine(*x), OnLine([f64::NEG_INFINITY; N]));
+            let OnLine(x) = black_box::<&OnLine<N>>(&copy);
+            blocked::<A, false>(x, matrix.as_flattened(), &mut out.0, max_plus, larger);
+            *y = black_box::<&OnLine<N>>(&out).0;
             return;
         }
         let (mut even, mut odd) = ([f64::NEG_INFINITY; N], [f64::NEG_INFINITY; N]);
@@ -282,20 +288,20 @@ impl Width for Any {
     fn product<A: Arch>(self, x: &&mut [f64], matrix: &[f64], y: &mut &mut [f64]) {
         let (Some(x), Some(y)) = (x.get(..self.0), y.get_mut(..self.0)) else { return };
         y.fill(0.0);
-        blocked::<A>(x, matrix, y, plus::<A>, |a, b| a + b);
+        blocked::<A, true>(x, matrix, y, plus::<A>, |a, b| a + b);
     }
 
     #[inline(always)]
     fn apply<A: Arch>(self, x: &[f64], matrix: &[f64], y: &mut [f64]) {
         y.fill(0.0);
-        blocked::<A>(x, matrix, y, plus::<A>, |a, b| a + b);
+        blocked::<A, true>(x, matrix, y, plus::<A>, |a, b| a + b);
     }
 
     #[inline(always)]
     fn max_product<A: Arch>(self, x: &&mut [f64], matrix: &[f64], y: &mut &mut [f64]) {
         let (Some(x), Some(y)) = (x.get(..self.0), y.get_mut(..self.0)) else { return };
         y.fill(f64::NEG_INFINITY);
-        blocked::<A>(x, matrix, y, max_plus, larger);
+        blocked::<A, false>(x, matrix, y, max_plus, larger);
     }
 }
 
@@ -338,9 +344,10 @@ pub(super) fn larger(a: f64, b: f64) -> f64 {
 }
 
 /// A vector-matrix product of any kind, in blocks of columns whose sums stay in registers. `y` holds the neutral
-/// element before.
+/// element before. `SPLIT` is for sums: 32 columns in two ways stay in registers where 64 columns may not, while maxima
+/// of two ways are not compiled to vectors.
 #[inline(always)]
-fn blocked<A: Arch>(
+fn blocked<A: Arch, const SPLIT: bool>(
     x: &[f64],
     matrix: &[f64],
     y: &mut [f64],
@@ -349,17 +356,16 @@ fn blocked<A: Arch>(
 ) {
     let width = y.len();
     let mut start = 0;
-    if A::BLOCK >= 64 {
-        while width - start >= 64 {
-            columns::<64, 1>(x, matrix, y, start, combine, join);
-            start += 64;
-        }
+    while A::BLOCK >= 64 && !SPLIT && width - start >= 64 {
+        columns::<64, 1>(x, matrix, y, start, combine, join);
+        start += 64;
     }
-    if A::BLOCK >= 32 {
-        while width - start >= 32 {
-            columns::<32, 1>(x, matrix, y, start, combine, join);
-            start += 32;
+    while A::BLOCK >= 32 && width - start >= 32 {
+        match (A::WAYS, SPLIT) {
+            (4, true) => columns::<32, 2>(x, matrix, y, start, combine, join),
+            _ => columns::<32, 1>(x, matrix, y, start, combine, join),
         }
+        start += 32;
     }
     while width - start >= 16 {
         match A::WAYS {

@@ -1,5 +1,6 @@
 //! Emission tables of families with finitely many symbols, in the forms the kernels read.
 
+use crate::kernel::Aligned;
 use crate::kernel::arith::{exponent, pow2};
 use crate::{Error, Result};
 
@@ -10,9 +11,9 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq)]
 pub struct SymbolTable {
     n_states: usize,
-    scaled: Vec<f64>,
+    scaled: Aligned,
     exponents: Vec<i32>,
-    logs: Vec<f64>,
+    logs: Aligned,
 }
 
 impl SymbolTable {
@@ -40,9 +41,10 @@ impl SymbolTable {
         }
         let mut table = Self {
             n_states,
-            scaled: Vec::with_capacity((n_symbols + 1) * n_states),
+            // The last row, of a missing step, stays as it is here.
+            scaled: Aligned::new((n_symbols + 1) * n_states, 1.0),
             exponents: Vec::with_capacity(n_symbols + 1),
-            logs: Vec::with_capacity((n_symbols + 1) * n_states),
+            logs: Aligned::new((n_symbols + 1) * n_states, 0.0),
         };
         for symbol in 0..n_symbols {
             let column = probabilities.iter().skip(symbol).step_by(n_symbols).copied();
@@ -50,12 +52,13 @@ impl SymbolTable {
             // A column of zeros stays as it is; so does the scale of subnormal columns beyond 2^1022.
             let shift = if largest > 0.0 { exponent(largest) } else { 0 };
             table.exponents.push(shift);
-            table.logs.extend(column.clone().map(f64::ln));
-            table.scaled.extend(column.map(|p| p * pow2(-shift)));
+            let row = symbol * n_states..(symbol + 1) * n_states;
+            let places = table.logs[row.clone()].iter_mut().zip(&mut table.scaled[row]);
+            for ((log, scaled), p) in places.zip(column) {
+                (*log, *scaled) = (p.ln(), p * pow2(-shift));
+            }
         }
         table.exponents.push(0);
-        table.logs.resize((n_symbols + 1) * n_states, 0.0);
-        table.scaled.resize((n_symbols + 1) * n_states, 1.0);
         Ok(table)
     }
 

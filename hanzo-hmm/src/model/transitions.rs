@@ -1,6 +1,7 @@
 //! The transition matrix, with what the kernels derive from it.
 
 use super::{check_distribution, flatten};
+use crate::kernel::Aligned;
 use crate::kernel::arith::exponent;
 use crate::{Error, Result};
 
@@ -18,9 +19,9 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transitions {
     n_states: usize,
-    probabilities: Vec<f64>,
-    transposed: Vec<f64>,
-    logs: Vec<f64>,
+    probabilities: Aligned,
+    transposed: Aligned,
+    logs: Aligned,
     logs_transposed: Vec<f64>,
     shape: Shape,
 }
@@ -99,11 +100,11 @@ impl Transitions {
         let logs: Vec<f64> = probabilities.iter().map(|p| p.ln()).collect();
         Self {
             n_states,
-            transposed: transpose(&probabilities),
+            transposed: Aligned::from(&*transpose(&probabilities)),
             logs_transposed: transpose(&logs),
-            logs,
+            logs: Aligned::from(&*logs),
             shape: Shape::of(&probabilities, n_states),
-            probabilities,
+            probabilities: Aligned::from(&*probabilities),
         }
     }
 
