@@ -346,21 +346,26 @@ struct Add<'a, 'b, T> {
     row: &'a mut [T],
 }
 
+struct AddWords<'a, T> {
+    row: &'a mut [T],
+    isa: Isa,
+}
+
 impl<T: Element> Op for Add<'_, '_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run(mut self, _: Isa) {
-        let planes = self.planes;
-        planes.for_row(self.i, &mut self);
+    fn run(self, isa: Isa) {
+        self.planes.for_row(self.i, &mut AddWords { row: self.row, isa });
     }
 }
 
-impl<T: Element> Each for Add<'_, '_, T> {
+impl<T: Element> Each for AddWords<'_, T> {
     #[inline(always)]
     fn word(&mut self, start: usize, len: usize, values: &[f32; TILE_COLS]) {
         let row = &mut self.row[start..start + len];
         if let Some(row) = row.first_chunk_mut::<TILE_COLS>() {
+            self.isa.ahead(row);
             for k in 0..TILE_COLS {
                 row[k] = T::from_f32(row[k].to_f32() + values[k]);
             }
@@ -381,10 +386,11 @@ impl<T: Element> Op for Largest<'_, T> {
     type Output = f32;
 
     #[inline(always)]
-    fn run(self, _: Isa) -> f32 {
+    fn run(self, isa: Isa) -> f32 {
         let (chunks, tail) = self.row.as_chunks::<TILE_COLS>();
         let mut lanes = [0_u32; TILE_COLS];
         for chunk in chunks {
+            isa.ahead(chunk);
             for k in 0..TILE_COLS {
                 lanes[k] = lanes[k].max(magnitude_bits(chunk[k]));
             }

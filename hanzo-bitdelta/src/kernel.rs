@@ -243,6 +243,17 @@ impl Isa {
         }
     }
 
+    /// Asks for the cache lines a page behind these values, which are to be a word of a long stream.
+    #[inline(always)]
+    pub(crate) fn ahead<T>(self, values: &[T; TILE_COLS]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Self::Avx512(token) = self {
+            let (low, high) = values.split_at(TILE_COLS / 2);
+            token.ahead(low);
+            token.ahead(high);
+        }
+    }
+
     /// For each row and input, the sums of products by column modulo 32, columns in ascending order.
     #[inline(always)]
     pub(crate) fn dots<const R: usize, const N: usize>(

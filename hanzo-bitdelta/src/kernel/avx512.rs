@@ -48,6 +48,13 @@ impl Token {
         unsafe { dots(rows, xs) }
     }
 
+    /// Asks for what a stream of weights will read a page later.
+    #[inline(always)]
+    pub(super) fn ahead<T>(self, values: &[T]) {
+        // SAFETY: as above.
+        unsafe { ahead(values) }
+    }
+
     /// Orders streamed stores before those that follow.
     #[inline(always)]
     pub(super) fn end_stream(self) {
@@ -63,22 +70,16 @@ fn dots<const R: usize, const N: usize>(
     rows: [&[[f32; TILE_COLS]]; R],
     xs: [&[[f32; TILE_COLS]]; N],
 ) -> [[[f32; TILE_COLS]; N]; R] {
-    let len = rows[0].len();
-    let (rows, xs) = (rows.map(|row| &row[..len]), xs.map(|x| &x[..len]));
     let mut sums = [[[_mm512_setzero_ps(); 2]; N]; R];
-    for c in 0..len {
-        for (half, start) in [0, 16].into_iter().enumerate() {
-            let mut w = [_mm512_setzero_ps(); R];
-            for (w, row) in w.iter_mut().zip(&rows) {
-                let values = &row[c][start..start + 16];
-                ahead(values);
-                *w = load(values);
-            }
-            for (n, x) in xs.iter().enumerate() {
-                let x = load(&x[c][start..start + 16]);
-                for (sums, w) in sums.iter_mut().zip(&w) {
-                    sums[n][half] = _mm512_add_ps(sums[n][half], _mm512_mul_ps(*w, x));
-                }
+    if R == 1 {
+        sums = half_dots::<R, N, 2>(rows, xs, 0);
+    } else {
+        // One half of the lanes after the other: registers are there for the sums of more rows, so that the inputs, which
+        // come from the second-level cache, are loaded less often.
+        for half in 0..2 {
+            let own = half_dots::<R, N, 1>(rows, xs, half);
+            for (sums, own) in sums.as_flattened_mut().iter_mut().zip(own.as_flattened()) {
+                sums[half] = own[0];
             }
         }
     }
@@ -90,6 +91,37 @@ fn dots<const R: usize, const N: usize>(
         }
     }
     lanes
+}
+
+/// The sums of `H` halves of the lanes, from `first` on.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,f16c")]
+fn half_dots<const R: usize, const N: usize, const H: usize>(
+    rows: [&[[f32; TILE_COLS]]; R],
+    xs: [&[[f32; TILE_COLS]]; N],
+    first: usize,
+) -> [[[__m512; H]; N]; R] {
+    let len = rows[0].len();
+    let (rows, xs) = (rows.map(|row| &row[..len]), xs.map(|x| &x[..len]));
+    let mut sums = [[[_mm512_setzero_ps(); H]; N]; R];
+    for c in 0..len {
+        for half in 0..H {
+            let lanes = 16 * (first + half)..16 * (first + half) + 16;
+            let mut w = [_mm512_setzero_ps(); R];
+            for (w, row) in w.iter_mut().zip(&rows) {
+                let values = &row[c][lanes.clone()];
+                ahead(values);
+                *w = load(values);
+            }
+            for (n, x) in xs.iter().enumerate() {
+                let x = load(&x[c][lanes.clone()]);
+                for (sums, w) in sums.iter_mut().zip(&w) {
+                    sums[n][half] = _mm512_add_ps(sums[n][half], _mm512_mul_ps(*w, x));
+                }
+            }
+        }
+    }
+    sums
 }
 
 #[inline]
@@ -200,15 +232,23 @@ pub(super) fn block_totals(plane: &Plane<'_>, inputs: &[f32], scratch: &mut Scra
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,f16c")]
 fn add_bands<const N: usize>(bands: [&[Tile]; N], tables: &[Line], totals: &mut [f32]) {
     let mut sums = [_mm512_setzero_ps(); N];
-    for (c, tables) in tables.as_chunks::<TABLES>().0.iter().enumerate() {
-        let mut words: [__m512i; N] = core::array::from_fn(|n| words(&bands[n][c]));
+    let last = bands[0].len().saturating_sub(1);
+    let (before, end) = tables.as_chunks::<TABLES>().0.split_at(last);
+    for (c, tables) in before.iter().enumerate() {
+        for (byte, [low, high]) in tables.as_chunks::<2>().0.iter().enumerate() {
+            let (low, high) = (load(&low.0), load(&high.0));
+            for (sum, band) in sums.iter_mut().zip(&bands) {
+                *sum = add_byte(*sum, words_from(band, c, byte), low, high);
+            }
+        }
+    }
+    // Nothing may be read beyond the last tile.
+    for (c, tables) in end.iter().enumerate() {
+        let mut words: [__m512i; N] = core::array::from_fn(|n| words(&bands[n][last + c]));
         for [low, high] in tables.as_chunks::<2>().0 {
             let (low, high) = (load(&low.0), load(&high.0));
             for (sum, word) in sums.iter_mut().zip(&mut words) {
-                // A permute reads the low four bits of each index.
-                let next = _mm512_srli_epi32::<4>(*word);
-                let group = _mm512_add_ps(_mm512_permutexvar_ps(*word, low), _mm512_permutexvar_ps(next, high));
-                *sum = _mm512_add_ps(*sum, group);
+                *sum = add_byte(*sum, *word, low, high);
                 *word = _mm512_srli_epi32::<8>(*word);
             }
         }
@@ -218,6 +258,15 @@ fn add_bands<const N: usize>(bands: [&[Tile]; N], tables: &[Line], totals: &mut 
         // SAFETY: `totals` is 16 floats long; the store needs no alignment.
         unsafe { _mm512_storeu_ps(totals.as_mut_ptr(), total) };
     }
+}
+
+/// Adds the sums of 8 columns, whose signs are the low bytes of `word`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,f16c")]
+fn add_byte(sum: __m512, word: __m512i, low: __m512, high: __m512) -> __m512 {
+    // A permute reads the low four bits of each index.
+    let next = _mm512_srli_epi32::<4>(word);
+    _mm512_add_ps(sum, _mm512_add_ps(_mm512_permutexvar_ps(word, low), _mm512_permutexvar_ps(next, high)))
 }
 
 /// `T[i] = (s0 x0 + s1 x1) + (s2 x2 + s3 x3)`, where `s` is +1 for a bit that is set in `i` and -1 otherwise.
@@ -242,11 +291,11 @@ fn table([a, b, c, d]: &[f32; 4]) -> Line {
 /// Asks for what a stream of weights will read a page later: the processor's own prefetching stops at pages.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,f16c")]
-fn ahead(values: &[f32]) {
+fn ahead<T>(values: &[T]) {
     // SAFETY: a prefetch of any address, mapped or not, has no effect but on caches.
     #[allow(unused_unsafe, reason = "a safe function in newer releases of Rust")]
     unsafe {
-        _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(1024).cast())
+        _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().cast::<i8>().wrapping_add(4096))
     };
 }
 
@@ -263,6 +312,18 @@ fn load(values: &[f32]) -> __m512 {
 fn words(tile: &Tile) -> __m512i {
     // SAFETY: a tile is 16 words long; the load needs no alignment.
     unsafe { _mm512_loadu_si512(tile.as_ptr().cast()) }
+}
+
+/// The words of tile `c`, which is not the last one, from byte `byte` on: loading them so takes the place of a shift,
+/// whose ports the additions need. Above the bytes left of a word stand those of the next.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,f16c")]
+fn words_from(band: &[Tile], c: usize, byte: usize) -> __m512i {
+    let tiles = band[c..c + 2].as_flattened();
+    let byte = byte % size_of::<u32>();
+    // SAFETY: two tiles are 128 bytes long, of which 64 are read from the third at the latest; the load needs no
+    // alignment.
+    unsafe { _mm512_loadu_si512(tiles.as_ptr().cast::<u8>().add(byte).cast()) }
 }
 
 /// Tables of a word of columns, one a nibble.

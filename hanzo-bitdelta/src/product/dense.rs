@@ -101,7 +101,7 @@ impl<T: Element> Op for Rows<'_, '_, T> {
             // As many rows and inputs at a time as there are registers for their lanes.
             (_, [_]) => self.products::<1, 1>(isa),
             #[cfg(target_arch = "x86_64")]
-            (Isa::Avx512(_), _) => self.products::<2, 4>(isa),
+            (Isa::Avx512(_), _) => self.products::<4, 4>(isa),
             #[cfg(target_arch = "x86_64")]
             (Isa::Avx2(_), _) => self.products::<1, 2>(isa),
             (Isa::Portable, _) => self.products::<1, 1>(isa),
