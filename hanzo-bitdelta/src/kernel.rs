@@ -254,19 +254,30 @@ impl Isa {
         }
     }
 
-    /// For each row and input, the sums of products by column modulo 32, columns in ascending order.
+    /// Adds to the lanes of each row and input the products by column modulo 32, columns in ascending order.
     #[inline(always)]
     pub(crate) fn dots<const R: usize, const N: usize>(
         self,
         rows: [&[[f32; TILE_COLS]]; R],
         xs: [&[[f32; TILE_COLS]]; N],
-    ) -> [[[f32; TILE_COLS]; N]; R] {
+        lanes: &mut [[[f32; TILE_COLS]; N]; R],
+    ) {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(token) => token.dots(rows, xs),
+            Self::Avx512(token) => token.dots(rows, xs, lanes),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2(token) => rows.map(|row| token.dots(row, xs)),
-            Self::Portable => rows.map(|row| xs.map(|x| portable::dot(row, x))),
+            Self::Avx2(token) => {
+                for (row, lanes) in rows.iter().zip(lanes) {
+                    token.dots(row, xs, lanes);
+                }
+            }
+            Self::Portable => {
+                for (row, lanes) in rows.iter().zip(lanes) {
+                    for (x, lanes) in xs.iter().zip(lanes) {
+                        portable::dot(row, x, lanes);
+                    }
+                }
+            }
         }
     }
 

@@ -367,3 +367,27 @@ fn gaussian_deltas_lose_the_known_share_of_their_energy() {
     assert!((fidelity.relative_error() - 0.603).abs() < 0.01);
     assert!((fidelity.relative_energy() + fidelity.cosine().powi(2) - 1.0).abs() < 1e-6);
 }
+
+/// Large batches go through the base in runs of columns, several inputs at a time.
+#[test]
+fn a_large_batch_is_its_jobs_one_by_one() {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(29);
+    for (rows, cols, count) in [(7, 1100, 13), (64, 513, 8), (5, 2049, 12), (33, 31, 9), (4, 512, 16)] {
+        let packed = pack(&values(&mut rng, rows * cols), rows, cols, &PackOptions::new());
+        let (weights, x) = (values(&mut rng, rows * cols), values(&mut rng, count * cols));
+        let base = MatRef::new(&weights, rows, cols).unwrap();
+        let start = values(&mut rng, count * rows);
+        let mut portable = Workspace::with_backend(Backend::Portable).unwrap();
+        let mut alone = start.clone();
+        for (x, y) in x.chunks_exact(cols).zip(alone.chunks_exact_mut(rows)) {
+            packed.fused_matvec_acc(base, x, y, &mut portable).unwrap();
+        }
+        for &backend in Backend::available() {
+            let mut together = start.clone();
+            let pairs = x.chunks_exact(cols).zip(together.chunks_exact_mut(rows));
+            let mut jobs: Vec<Job<'_>> = pairs.map(|(x, y)| Job { delta: &packed, x, y }).collect();
+            fused_batched_matvec_acc(base, &mut jobs, &mut Workspace::with_backend(backend).unwrap()).unwrap();
+            assert_eq!(bits(&together), bits(&alone), "{rows} x {cols}, {count} jobs, {backend:?}");
+        }
+    }
+}

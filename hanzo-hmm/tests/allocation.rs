@@ -109,3 +109,25 @@ fn operations_reuse_their_memory() {
         }
     }
 }
+
+/// An iteration of training allocates for the model, not for the steps.
+#[test]
+#[cfg(not(feature = "rayon"))]
+fn training_allocates_no_more_for_a_longer_sequence() {
+    use hanzo_hmm::BaumWelch;
+
+    let gaussian = GaussianDiag::new(vec![vec![0.0, 1.0], vec![5.0, 7.0]], vec![vec![4.0, 4.0]; 2]).unwrap();
+    let model = Hmm::new(Initial::Free(vec![0.5; 2]), transitions(2, false), gaussian).unwrap();
+    let iteration = |steps: u32| {
+        let data: Vec<f64> = (0..2 * steps).map(|t| f64::from(t * t % 11)).collect();
+        let rows = Rows::new(&data, 2).unwrap();
+        let fit = |iterations| {
+            let (mut model, training) = (model.clone(), BaumWelch::new().max_iters(iterations).total_tolerance(0.0));
+            allocations(|| assert_eq!(training.fit(&mut model, &[rows]).unwrap().iterations, iterations))
+        };
+        fit(6) - fit(5)
+    };
+    let short = iteration(300);
+    assert!(short > 0 && short < 60, "{short}");
+    assert_eq!(iteration(30_000), short);
+}

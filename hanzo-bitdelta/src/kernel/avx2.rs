@@ -36,18 +36,24 @@ impl Token {
         self,
         row: &[[f32; TILE_COLS]],
         xs: [&[[f32; TILE_COLS]]; N],
-    ) -> [[f32; TILE_COLS]; N] {
+        lanes: &mut [[f32; TILE_COLS]; N],
+    ) {
         // SAFETY: as above.
-        unsafe { dots(row, xs) }
+        unsafe { dots(row, xs, lanes) }
     }
 }
 
 /// See [`Isa::dots`].
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
-fn dots<const N: usize>(row: &[[f32; TILE_COLS]], xs: [&[[f32; TILE_COLS]]; N]) -> [[f32; TILE_COLS]; N] {
+fn dots<const N: usize>(row: &[[f32; TILE_COLS]], xs: [&[[f32; TILE_COLS]]; N], lanes: &mut [[f32; TILE_COLS]; N]) {
     let xs = xs.map(|x| &x[..row.len()]);
     let mut sums = [[_mm256_setzero_ps(); 4]; N];
+    for (sums, lanes) in sums.iter_mut().zip(&*lanes) {
+        for (sum, lanes) in sums.iter_mut().zip(lanes.as_chunks().0) {
+            *sum = load(lanes);
+        }
+    }
     for (c, w) in row.iter().enumerate() {
         for (part, w) in w.as_chunks().0.iter().enumerate() {
             let w = load(w);
@@ -57,14 +63,12 @@ fn dots<const N: usize>(row: &[[f32; TILE_COLS]], xs: [&[[f32; TILE_COLS]]; N]) 
             }
         }
     }
-    let mut lanes = [[0.0; TILE_COLS]; N];
     for (lanes, sums) in lanes.iter_mut().zip(&sums) {
         for (lanes, sum) in lanes.as_chunks_mut::<8>().0.iter_mut().zip(sums) {
             // SAFETY: `lanes` is 8 floats long; the store needs no alignment.
             unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), *sum) };
         }
     }
-    lanes
 }
 
 /// Compiles a loop for AVX2.

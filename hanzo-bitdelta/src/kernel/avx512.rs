@@ -43,9 +43,10 @@ impl Token {
         self,
         rows: [&[[f32; TILE_COLS]]; R],
         xs: [&[[f32; TILE_COLS]]; N],
-    ) -> [[[f32; TILE_COLS]; N]; R] {
+        lanes: &mut [[[f32; TILE_COLS]; N]; R],
+    ) {
         // SAFETY: as above.
-        unsafe { dots(rows, xs) }
+        unsafe { dots(rows, xs, lanes) }
     }
 
     /// Asks for what a stream of weights will read a page later.
@@ -69,28 +70,17 @@ impl Token {
 fn dots<const R: usize, const N: usize>(
     rows: [&[[f32; TILE_COLS]]; R],
     xs: [&[[f32; TILE_COLS]]; N],
-) -> [[[f32; TILE_COLS]; N]; R] {
-    let mut sums = [[[_mm512_setzero_ps(); 2]; N]; R];
+    lanes: &mut [[[f32; TILE_COLS]; N]; R],
+) {
     if R == 1 {
-        sums = half_dots::<R, N, 2>(rows, xs, 0);
+        half_dots::<R, N, 2>(rows, xs, lanes, 0);
     } else {
         // One half of the lanes after the other: registers are there for the sums of more rows, so that the inputs, which
         // come from the second-level cache, are loaded less often.
         for half in 0..2 {
-            let own = half_dots::<R, N, 1>(rows, xs, half);
-            for (sums, own) in sums.as_flattened_mut().iter_mut().zip(own.as_flattened()) {
-                sums[half] = own[0];
-            }
+            half_dots::<R, N, 1>(rows, xs, lanes, half);
         }
     }
-    let mut lanes = [[[0.0; TILE_COLS]; N]; R];
-    for (lanes, sums) in lanes.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
-        for (lanes, sum) in lanes.as_chunks_mut::<16>().0.iter_mut().zip(sums) {
-            // SAFETY: `lanes` is 16 floats long; the store needs no alignment.
-            unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), *sum) };
-        }
-    }
-    lanes
 }
 
 /// The sums of `H` halves of the lanes, from `first` on.
@@ -99,29 +89,40 @@ fn dots<const R: usize, const N: usize>(
 fn half_dots<const R: usize, const N: usize, const H: usize>(
     rows: [&[[f32; TILE_COLS]]; R],
     xs: [&[[f32; TILE_COLS]]; N],
+    lanes: &mut [[[f32; TILE_COLS]; N]; R],
     first: usize,
-) -> [[[__m512; H]; N]; R] {
+) {
     let len = rows[0].len();
     let (rows, xs) = (rows.map(|row| &row[..len]), xs.map(|x| &x[..len]));
     let mut sums = [[[_mm512_setzero_ps(); H]; N]; R];
+    for (sums, lanes) in sums.as_flattened_mut().iter_mut().zip(lanes.as_flattened()) {
+        for (sum, lanes) in sums.iter_mut().zip(&lanes.as_chunks::<16>().0[first..]) {
+            *sum = load(lanes);
+        }
+    }
     for c in 0..len {
         for half in 0..H {
-            let lanes = 16 * (first + half)..16 * (first + half) + 16;
+            let part = 16 * (first + half)..16 * (first + half) + 16;
             let mut w = [_mm512_setzero_ps(); R];
             for (w, row) in w.iter_mut().zip(&rows) {
-                let values = &row[c][lanes.clone()];
+                let values = &row[c][part.clone()];
                 ahead(values);
                 *w = load(values);
             }
             for (n, x) in xs.iter().enumerate() {
-                let x = load(&x[c][lanes.clone()]);
+                let x = load(&x[c][part.clone()]);
                 for (sums, w) in sums.iter_mut().zip(&w) {
                     sums[n][half] = _mm512_add_ps(sums[n][half], _mm512_mul_ps(*w, x));
                 }
             }
         }
     }
-    sums
+    for (sums, lanes) in sums.as_flattened().iter().zip(lanes.as_flattened_mut()) {
+        for (sum, lanes) in sums.iter().zip(&mut lanes.as_chunks_mut::<16>().0[first..]) {
+            // SAFETY: `lanes` is 16 floats long; the store needs no alignment.
+            unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), *sum) };
+        }
+    }
 }
 
 #[inline]

@@ -104,14 +104,15 @@ pub(super) fn pack_words(
 
 /// See [`Isa::dots`](super::Isa::dots).
 #[inline(always)]
-pub(super) fn dot(row: &[[f32; TILE_COLS]], x: &[[f32; TILE_COLS]]) -> [f32; TILE_COLS] {
-    let mut lanes = [0.0_f32; TILE_COLS];
+pub(super) fn dot(row: &[[f32; TILE_COLS]], x: &[[f32; TILE_COLS]], sums: &mut [f32; TILE_COLS]) {
+    // A copy, which stays in registers.
+    let mut lanes = *sums;
     for (w, x) in row.iter().zip(x) {
         for l in 0..TILE_COLS {
             lanes[l] += w[l] * x[l];
         }
     }
-    lanes
+    *sums = lanes;
 }
 
 /// The bit of each column of a word.

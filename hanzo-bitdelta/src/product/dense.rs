@@ -2,6 +2,8 @@
 
 use alloc::string::ToString;
 use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::{LANES, add, check_sums, check_vector, halving_sum};
 use crate::dtype::Dtype;
@@ -116,6 +118,7 @@ impl<T: Element> Rows<'_, '_, T> {
         let (groups, rest) = xs.as_chunks::<N>();
         // Rows as f32, where they are not that already.
         let mut wide = vec![0.0_f32; if T::DTYPE == Dtype::F32 { 0 } else { R * w.cols() }];
+        let (mut lanes, mut single) = (Vec::new(), Vec::new());
         let mut i = 0;
         while i < len {
             let count = if len - i >= R { R } else { 1 };
@@ -133,23 +136,83 @@ impl<T: Element> Rows<'_, '_, T> {
                     (floats, _) => floats.unwrap_or_default(),
                 };
             }
-            for (g, xs) in groups.iter().enumerate() {
-                if count == R {
-                    block(isa, rows, *xs, g * N, i, len, out);
-                } else {
-                    block(isa, [rows[0]], *xs, g * N, i, len, out);
+            if count == R {
+                tiled(isa, rows, groups, i, len, out, &mut lanes);
+            } else {
+                for (r, row) in rows.iter().enumerate().take(count) {
+                    tiled(isa, [*row], groups, i + r, len, out, &mut single);
                 }
             }
             let (pairs, last) = rest.as_chunks::<2>();
             for (r, row) in rows.iter().enumerate().take(count) {
                 for (k, pair) in pairs.iter().enumerate() {
-                    block(isa, [*row], *pair, groups.len() * N + 2 * k, i + r, len, out);
+                    block(isa, [*row], *pair, (groups.len() * N + 2 * k, i + r), len, out);
                 }
                 for x in last {
-                    block(isa, [*row], [*x], xs.len() - 1, i + r, len, out);
+                    block(isa, [*row], [*x], (xs.len() - 1, i + r), len, out);
                 }
             }
             i += count;
+        }
+    }
+}
+
+/// `out[(g * N + n) * stride + i + r] = rows[r] * groups[g][n]`. With several groups, a run of columns at a time: that of
+/// all inputs stays in the first-level cache while the rows, which come from further away, are read once.
+#[inline(always)]
+fn tiled<const R: usize, const N: usize>(
+    isa: Isa,
+    rows: [&[f32]; R],
+    groups: &[[&[f32]; N]],
+    i: usize,
+    stride: usize,
+    out: &mut [f32],
+    lanes: &mut Vec<[[[f32; LANES]; N]; R]>,
+) {
+    if let [xs] = groups {
+        return block(isa, rows, *xs, (0, i), stride, out);
+    }
+    lanes.clear();
+    lanes.resize(groups.len(), [[[0.0; LANES]; N]; R]);
+    let chunks = rows[0].len() / LANES;
+    for start in (0..chunks).step_by(RUN) {
+        let columns = LANES * start..LANES * chunks.min(start + RUN);
+        for (xs, lanes) in groups.iter().zip(&mut *lanes) {
+            isa.dots(parts(&rows, &columns), parts(xs, &columns), lanes);
+        }
+    }
+    for (g, (xs, lanes)) in groups.iter().zip(lanes).enumerate() {
+        finish(&rows, xs, lanes, (g * N, i), stride, out);
+    }
+}
+
+/// The whole words of these columns of each vector.
+#[inline(always)]
+fn parts<'a, const K: usize>(vectors: &[&'a [f32]; K], columns: &Range<usize>) -> [&'a [[f32; LANES]]; K] {
+    let mut parts: [&[[f32; LANES]]; K] = [&[]; K];
+    for (part, vector) in parts.iter_mut().zip(vectors) {
+        *part = vector[columns.clone()].as_chunks().0;
+    }
+    parts
+}
+
+/// `out[(t + n) * stride + i + r] = rows[r] * xs[n]`, from the lanes of the whole words.
+#[inline(always)]
+fn finish<const R: usize, const N: usize>(
+    rows: &[&[f32]; R],
+    xs: &[&[f32]; N],
+    lanes: &mut [[[f32; LANES]; N]; R],
+    (t, i): (usize, usize),
+    stride: usize,
+    out: &mut [f32],
+) {
+    let tail = rows[0].len() / LANES * LANES;
+    for (r, (lanes, row)) in lanes.iter_mut().zip(rows).enumerate() {
+        for (n, (lanes, x)) in lanes.iter_mut().zip(xs).enumerate() {
+            for (lane, (w, x)) in lanes.iter_mut().zip(row[tail..].iter().zip(&x[tail..])) {
+                *lane += w * x;
+            }
+            out[(t + n) * stride + i + r] = halving_sum(lanes);
         }
     }
 }
@@ -160,29 +223,14 @@ fn block<const R: usize, const N: usize>(
     isa: Isa,
     rows: [&[f32]; R],
     xs: [&[f32]; N],
-    t: usize,
-    i: usize,
+    at: (usize, usize),
     stride: usize,
     out: &mut [f32],
 ) {
-    let mut row_chunks: [&[[f32; LANES]]; R] = [&[]; R];
-    let mut x_chunks: [&[[f32; LANES]]; N] = [&[]; N];
-    for (chunks, row) in row_chunks.iter_mut().zip(&rows) {
-        *chunks = row.as_chunks().0;
-    }
-    for (chunks, x) in x_chunks.iter_mut().zip(&xs) {
-        *chunks = x.as_chunks().0;
-    }
-    let mut lanes = isa.dots(row_chunks, x_chunks);
-    let tail = rows[0].len() / LANES * LANES;
-    for (r, (lanes, row)) in lanes.iter_mut().zip(&rows).enumerate() {
-        for (n, (lanes, x)) in lanes.iter_mut().zip(&xs).enumerate() {
-            for (lane, (w, x)) in lanes.iter_mut().zip(row[tail..].iter().zip(&x[tail..])) {
-                *lane += w * x;
-            }
-            out[(t + n) * stride + i + r] = halving_sum(lanes);
-        }
-    }
+    let mut lanes = [[[0.0; LANES]; N]; R];
+    let columns = 0..rows[0].len() / LANES * LANES;
+    isa.dots(parts(&rows, &columns), parts(&xs, &columns), &mut lanes);
+    finish(&rows, &xs, &mut lanes, at, stride, out);
 }
 
 /// The product of one row that is not `f32`.
@@ -206,3 +254,6 @@ fn dot<T: Element>(w: &[T], x: &[f32]) -> f32 {
     }
     halving_sum(&last)
 }
+
+/// Words of columns that are multiplied at a time when there are many inputs: those of 16 inputs take 32 KiB.
+const RUN: usize = 16;

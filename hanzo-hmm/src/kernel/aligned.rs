@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn starts_on_a_line_whatever_is_done_with_it() {
-        let on_line = |values: &Aligned| values.as_ptr().addr() % 64 == 0;
+        let on_line = |values: &Aligned| values.as_ptr().addr().is_multiple_of(64);
         let mut values = Aligned::default();
         for n in [0, 1, 7, 8, 100, 3, 4096] {
             values.reset(n, 2.5);
