@@ -21,6 +21,7 @@ mod decision_log;
 mod dirichlet;
 mod efe_router;
 mod eligibility;
+mod entropy;
 #[cfg(feature = "evaluate")]
 mod evaluate;
 mod features;

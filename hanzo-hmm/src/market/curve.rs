@@ -163,9 +163,8 @@ impl Fee {
 
     /// The fee in a payment, rounded down.
     pub(super) fn of(self, paid: u128) -> u128 {
-        let fee = U256::from(paid) * U256::from(self.fee) / U256::from(self.denominator);
         // fee < denominator, so the quotient is at most `paid`.
-        u128::try_from(fee).unwrap_or(paid)
+        mul_div_floor(paid, u128::from(self.fee), u128::from(self.denominator)).unwrap_or(paid)
     }
 
     pub(super) fn constant_product(self) -> ConstantProduct {
@@ -192,8 +191,26 @@ impl ConstantProduct {
         self.fee.denominator
     }
 
-    fn kept(&self) -> U320 {
-        U320::from(self.fee.kept())
+    fn kept(&self) -> u128 {
+        u128::from(self.fee.kept())
+    }
+
+    fn parts(&self) -> u128 {
+        u128::from(self.fee.denominator)
+    }
+}
+
+/// The formulas where every product fits into 128 bits, which is the case for most amounts; `None` where it does not.
+impl ConstantProduct {
+    fn amount_out_in_words(&self, r: &Reserves, dx: u128) -> Option<u128> {
+        let dx = dx.checked_mul(self.kept())?;
+        let denominator = r.input.checked_mul(self.parts())?.checked_add(dx)?;
+        Some(quotient(dx.checked_mul(r.output)?, denominator))
+    }
+
+    fn quotient_in_words(&self, r: &Reserves, dy: u128) -> Option<u128> {
+        let denominator = (r.output - dy).checked_mul(self.kept())?;
+        Some(quotient(r.input.checked_mul(dy)?.checked_mul(self.parts())?, denominator))
     }
 }
 
@@ -213,9 +230,12 @@ impl Curve for ConstantProduct {
             return Err(Error::InsufficientLiquidity);
         }
         r.input.checked_add(dx).ok_or(Error::Overflow)?;
-        let dx = U320::from(dx) * self.kept();
+        if let Some(fits) = self.amount_out_in_words(r, dx) {
+            return Ok(fits);
+        }
+        let dx = U320::from(dx) * U320::from(self.kept());
         let numerator = dx * U320::from(r.output);
-        let denominator = U320::from(r.input) * U320::from(self.fee.denominator) + dx;
+        let denominator = U320::from(r.input) * U320::from(self.parts()) + dx;
         narrow(numerator / denominator)
     }
 
@@ -226,9 +246,14 @@ impl Curve for ConstantProduct {
         if r.input == 0 || dy >= r.output {
             return Err(Error::InsufficientLiquidity);
         }
-        let numerator = U320::from(r.input) * U320::from(dy) * U320::from(self.fee.denominator);
-        let denominator = U320::from(r.output - dy) * self.kept();
-        let dx = narrow(numerator / denominator)?.checked_add(1).ok_or(Error::Overflow)?;
+        let quotient = match self.quotient_in_words(r, dy) {
+            Some(fits) => fits,
+            None => {
+                let numerator = U320::from(r.input) * U320::from(dy) * U320::from(self.parts());
+                narrow(numerator / (U320::from(r.output - dy) * U320::from(self.kept())))?
+            }
+        };
+        let dx = quotient.checked_add(1).ok_or(Error::Overflow)?;
         r.input.checked_add(dx).ok_or(Error::Overflow)?;
         Ok(dx)
     }
@@ -247,7 +272,10 @@ pub(crate) fn mul_div_floor(a: u128, b: u128, c: u128) -> Result<u128> {
     if c == 0 {
         return Err(Error::InsufficientLiquidity);
     }
-    narrow(U320::from(a) * U320::from(b) / U320::from(c))
+    match a.checked_mul(b) {
+        Some(product) => Ok(quotient(product, c)),
+        None => narrow(U320::from(a) * U320::from(b) / U320::from(c)),
+    }
 }
 
 /// `ceil(a * b / c)`.
@@ -255,13 +283,34 @@ pub(crate) fn mul_div_ceil(a: u128, b: u128, c: u128) -> Result<u128> {
     if c == 0 {
         return Err(Error::InsufficientLiquidity);
     }
-    narrow((U320::from(a) * U320::from(b)).div_ceil(U320::from(c)))
+    match a.checked_mul(b) {
+        Some(product) => Ok(quotient_ceil(product, c)),
+        None => narrow((U320::from(a) * U320::from(b)).div_ceil(U320::from(c))),
+    }
 }
 
 /// `ceil(q * units * parts / (denominator * 2^64))` for a Q64.64 number `q`.
 pub(crate) fn scale_q64_ceil(q: u128, units: u128, parts: u32, denominator: u32) -> Result<u128> {
+    if let Some(numerator) = q.checked_mul(units).and_then(|n| n.checked_mul(u128::from(parts))) {
+        // ceil(ceil(n / 2^64) / d) is ceil(n / (d 2^64)).
+        return Ok(quotient_ceil(numerator.div_ceil(1 << 64), u128::from(denominator)));
+    }
     let numerator = U320::from(q) * U320::from(units) * U320::from(parts);
     narrow(numerator.div_ceil(U320::from(denominator) << 64))
+}
+
+/// `floor(a / b)` for `b > 0`, in one machine division where both are short.
+fn quotient(a: u128, b: u128) -> u128 {
+    match (u64::try_from(a), u64::try_from(b)) {
+        (Ok(a), Ok(b)) => u128::from(a / b),
+        _ => a / b,
+    }
+}
+
+/// `ceil(a / b)` for `b > 0`.
+fn quotient_ceil(a: u128, b: u128) -> u128 {
+    let floor = quotient(a, b);
+    floor + u128::from(floor * b != a)
 }
 
 fn narrow(value: U320) -> Result<u128> {
@@ -289,6 +338,36 @@ mod tests {
         assert!(Invariant::product(u128::MAX, 2) > Invariant::product(u128::MAX, 1));
         assert_eq!(Invariant::product(12, 12).to_string(), "144");
         assert_eq!(Invariant::product(1, 258).to_be_bytes()[30..], [1, 2]);
+    }
+
+    #[test]
+    fn short_and_long_arithmetic_agree() {
+        let curve = ConstantProduct::default();
+        let mut rng = crate::market::SplitMix64::new(1);
+        let (mut short, mut long) = (0, 0);
+        for _ in 0..20_000 {
+            let bits = 4 + rng.below(110) as u32;
+            let mut draw = || (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())) >> (128 - bits) | 1;
+            let (r, dx) = (Reserves::new(draw(), draw()), draw());
+            let wide = {
+                let dx = U320::from(dx) * U320::from(9_970u32);
+                narrow(dx * U320::from(r.output) / (U320::from(r.input) * U320::from(10_000u32) + dx)).unwrap()
+            };
+            if curve.amount_out_in_words(&r, dx).is_some() { short += 1 } else { long += 1 }
+            assert_eq!(curve.amount_out(&r, dx), Ok(wide));
+            let dy = dx % r.output;
+            if dy > 0 && let Ok(found) = curve.amount_in(&r, dy) {
+                let wide = U320::from(r.input) * U320::from(dy) * U320::from(10_000u32)
+                    / (U320::from(r.output - dy) * U320::from(9_970u32));
+                assert_eq!(found, narrow(wide).unwrap() + 1);
+            }
+            let (q, units) = (draw(), draw());
+            let wide = (U320::from(q) * U320::from(units) * U320::from(9_990u32)).div_ceil(U320::from(10_000u32) << 64);
+            assert_eq!(scale_q64_ceil(q, units, 9_990, 10_000), narrow(wide));
+            let wide = (U320::from(q) * U320::from(units)).div_ceil(U320::from(dx));
+            assert_eq!(mul_div_ceil(q, units, dx), narrow(wide));
+        }
+        assert!(short > 4_000 && long > 4_000, "{short} {long}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A discrete generative model and the exact expected free energy of its policies.
 
 use super::dirichlet::dirichlet_novelty;
+use super::entropy::{entropy, mixture_entropy};
 use super::free_energy::Efe;
 use crate::{Error, Result};
 
@@ -34,6 +35,9 @@ pub struct GenerativeModel {
     outcomes: Vec<usize>,
     /// `P(o | s)` with the outcomes of one joint state side by side.
     likelihood: Vec<Vec<f64>>,
+    /// `prod_m P(o_m | s)`, the outcomes of one joint state side by side and padded with zeros to a multiple of 8; empty where that takes too much
+    /// memory.
+    joint: Vec<f64>,
     /// `P(next | now, u)` as `[u][next][now]`.
     transition: Vec<Vec<f64>>,
     belief: Vec<Vec<f64>>,
@@ -176,6 +180,7 @@ impl GenerativeModel {
             states: states.to_vec(),
             controls: Vec::new(),
             likelihood: Vec::new(),
+            joint: Vec::new(),
             transition: Vec::new(),
             belief: Vec::new(),
             entropy: vec![0.0; joint],
@@ -222,6 +227,7 @@ impl GenerativeModel {
             model.controls.push(controls);
             model.belief.push(belief);
         }
+        model.tabulate();
         Ok(model)
     }
 
@@ -371,18 +377,39 @@ impl GenerativeModel {
             Gain::PerModality => (self.likelihood.iter().zip(&self.outcomes))
                 .map(|(table, &n)| {
                     mix(table, n, support, joint);
-                    joint.iter().map(|&p| surprise(p)).sum::<f64>()
+                    entropy(joint)
                 })
                 .sum::<f64>(),
+            Gain::Joint if !self.joint.is_empty() => {
+                joint.resize(self.joint.len() / self.entropy.len(), 0.0);
+                mixture_entropy(support, &self.joint, joint)
+            }
             Gain::Joint => {
                 self.mix_joint(support, joint, weights);
-                joint.iter().map(|&p| surprise(p)).sum()
+                entropy(joint)
             }
         };
         // Both are divergences; rounding may carry them a hair below 0.
         let epistemic = (entropy - ambiguity).max(0.0);
         let risk = (-pragmatic - entropy).max(0.0);
         Efe { total: -pragmatic - epistemic - novelty, risk, ambiguity, epistemic, pragmatic, novelty }
+    }
+
+    /// Fills the table of joint outcomes if it is small.
+    fn tabulate(&mut self) {
+        let states = self.entropy.len();
+        let size: usize = self.outcomes.iter().product();
+        let padded = size.next_multiple_of(8);
+        if states.saturating_mul(padded) > MAX_TABULATED {
+            return;
+        }
+        let mut table = vec![0.0; states * padded];
+        let (mut row, mut weights) = (Vec::new(), Vec::new());
+        for (s, out) in table.chunks_exact_mut(padded).enumerate() {
+            self.mix_joint(&[(s, 1.0)], &mut row, &mut weights);
+            out[..size].copy_from_slice(&row);
+        }
+        self.joint = table;
     }
 
     /// `q(o_1, .., o_M) = sum_s q(s) prod_m P(o_m | s)`.
@@ -485,3 +512,5 @@ fn surprise(p: f64) -> f64 {
 
 const MAX_POLICIES: usize = 1_000_000;
 const MAX_TABLE: usize = 1 << 24;
+/// Two megabytes.
+const MAX_TABULATED: usize = 1 << 18;
