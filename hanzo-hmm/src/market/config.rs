@@ -2,7 +2,7 @@
 
 use super::catalogue::{self, ModelSpec, Precision, default_catalogue};
 use super::cooldown::CooldownPolicy;
-use super::curve::ConstantProduct;
+use super::curve::{ConstantProduct, Curve};
 use super::free_energy::Preferences;
 use super::pool::{Pool, QuoteTerms};
 use super::regime::{Regime, RegimeModel};
@@ -131,6 +131,9 @@ config! {
     /// Largest part of what a model has learned that may come from one tenant; never less than twice an equal share among
     /// the tenants heard so far. 1 turns the cap off. Default 0.05.
     tenant_cap: f64 = 0.05;
+    /// Factor by which old outcomes count less with each new one of their model, class and regime, in [0.995, 1]; the categorical likelihood only.
+    /// Default 1: none is forgotten.
+    forgetting: f64 = 1.0;
     /// When a failing model is taken out of service.
     cooldown: CooldownPolicy = CooldownPolicy::default();
     /// Swap fee of the pools in basis points. Default 30.
@@ -177,31 +180,31 @@ impl Config {
         require(self.max_decisions > 0, "max_decisions")?;
         require(self.max_tenants > 0, "max_tenants")?;
         require(self.tenant_cap > 0.0 && self.tenant_cap <= 1.0, "tenant_cap")?;
+        require((0.995..=1.0).contains(&self.forgetting), "forgetting")?;
         require(self.cooldown.failures > 0, "cooldown")?;
         require(self.base_units_per_usd > 0, "base_units_per_usd")?;
         require(self.pool_tokens > 0, "pool_tokens")?;
         catalogue::check(&self.models)?;
-        self.curve()?;
-        self.empty_pool([1; 32])?;
+        self.empty_pool([1; 32], self.curve()?)?;
         RegimeModel::standard(self.transition_threshold)?;
         Ok(())
     }
 
-    pub(super) fn empty_pool(&self, model: [u8; 32]) -> Result<Pool> {
-        Pool::new(model, self.curve()?, QuoteTerms { life_ms: self.quote_life_ms, slippage_bps: self.slippage_bps })
+    pub(super) fn empty_pool<C: Curve>(&self, model: [u8; 32], curve: C) -> Result<Pool<C>> {
+        Pool::new(model, curve, QuoteTerms { life_ms: self.quote_life_ms, slippage_bps: self.slippage_bps })
     }
 
     pub(super) fn preferences(&self) -> Preferences {
-        Preferences {
-            quality: self.quality_weight,
-            threshold: self.threshold_weight,
-            latency: self.latency_weight,
-            usd: self.usd_weight,
-            novelty: self.novelty_weight,
-        }
+        Preferences::new(
+            self.quality_weight,
+            self.threshold_weight,
+            self.latency_weight,
+            self.usd_weight,
+            self.novelty_weight,
+        )
     }
 
-    fn curve(&self) -> Result<ConstantProduct> {
+    pub(super) fn curve(&self) -> Result<ConstantProduct> {
         ConstantProduct::new(self.fee_bps, 10_000).map_err(|_| Error::InvalidConfig { field: "fee_bps" })
     }
 }

@@ -353,10 +353,16 @@ mod tests {
                 let dx = U320::from(dx) * U320::from(9_970u32);
                 narrow(dx * U320::from(r.output) / (U320::from(r.input) * U320::from(10_000u32) + dx)).unwrap()
             };
-            if curve.amount_out_in_words(&r, dx).is_some() { short += 1 } else { long += 1 }
+            if curve.amount_out_in_words(&r, dx).is_some() {
+                short += 1
+            } else {
+                long += 1
+            }
             assert_eq!(curve.amount_out(&r, dx), Ok(wide));
             let dy = dx % r.output;
-            if dy > 0 && let Ok(found) = curve.amount_in(&r, dy) {
+            if dy > 0
+                && let Ok(found) = curve.amount_in(&r, dy)
+            {
                 let wide = U320::from(r.input) * U320::from(dy) * U320::from(10_000u32)
                     / (U320::from(r.output - dy) * U320::from(9_970u32));
                 assert_eq!(found, narrow(wide).unwrap() + 1);

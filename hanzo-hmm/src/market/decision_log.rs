@@ -12,9 +12,12 @@ use crate::{Error, Result};
 pub(crate) struct OpenDecision {
     pub(crate) tenant: usize,
     pub(crate) model: usize,
-    pub(crate) features: Box<[f64]>,
+    pub(crate) features: Vec<f64>,
+    pub(crate) class: usize,
     pub(crate) regime: [f64; Regime::COUNT],
     pub(crate) limit_ms: f64,
+    /// Expected cost in dollars.
+    pub(crate) usd: f64,
     pub(crate) made_at: Millis,
     /// What an [`Admission`](super::Admission) has set aside for it.
     pub(crate) reservation: Option<u64>,
@@ -38,15 +41,15 @@ impl DecisionLog {
         self.first + self.kept.len() as u64
     }
 
-    /// Adds a decision; also returns what was set aside for one that is forgotten for it.
-    pub(crate) fn push(&mut self, decision: OpenDecision) -> (u64, Option<u64>) {
+    /// Adds a decision; also returns one that is forgotten for it without an outcome.
+    pub(crate) fn push(&mut self, decision: OpenDecision) -> (u64, Option<OpenDecision>) {
         let id = self.next_id();
-        self.kept.push_back(Some(decision));
         let mut forgotten = None;
-        if self.kept.len() > self.capacity {
-            forgotten = self.kept.pop_front().flatten().and_then(|d| d.reservation);
+        if self.kept.len() >= self.capacity {
+            forgotten = self.kept.pop_front().flatten();
             self.first += 1;
         }
+        self.kept.push_back(Some(decision));
         (id, forgotten)
     }
 
@@ -59,10 +62,9 @@ impl DecisionLog {
         }
     }
 
-    pub(crate) fn close(&mut self, id: u64) {
-        if let Some(slot) = self.place(id).and_then(|place| self.kept.get_mut(place)) {
-            *slot = None;
-        }
+    /// Closes a decision.
+    pub(crate) fn take(&mut self, id: u64) -> Option<OpenDecision> {
+        self.place(id).and_then(|place| self.kept.get_mut(place))?.take()
     }
 
     pub(crate) fn save(&self, w: &mut Writer) {
@@ -75,7 +77,8 @@ impl DecisionLog {
                 w.u64(d.model as u64);
                 w.f64s(&d.features);
                 w.f64s(&d.regime);
-                w.f64(d.limit_ms);
+                w.u64(d.class as u64);
+                w.f64s(&[d.limit_ms, d.usd]);
                 w.u64(d.made_at);
                 w.u64(u64::from(d.reservation.is_some()));
                 w.u64(d.reservation.unwrap_or(0));
@@ -83,8 +86,13 @@ impl DecisionLog {
         }
     }
 
-    /// Takes over a saved log of decisions with `dim` features, of so many tenants and models.
-    pub(crate) fn load(&mut self, r: &mut Reader<'_>, dim: usize, tenants: usize, models: usize) -> Result<()> {
+    /// Takes over a saved log of decisions with `dim` features, of so many tenants, models and classes.
+    pub(crate) fn load(
+        &mut self,
+        r: &mut Reader<'_>,
+        dim: usize,
+        [tenants, models, classes]: [usize; 3],
+    ) -> Result<()> {
         self.first = r.u64()?;
         let n = r.count(8)?;
         if n > self.capacity || self.first.checked_add(n as u64).is_none() {
@@ -97,15 +105,17 @@ impl DecisionLog {
                 continue;
             }
             let (tenant, model) = (r.index(tenants)?, r.index(models)?);
-            let mut features = vec![0.0; dim].into_boxed_slice();
+            let mut features = vec![0.0; dim];
             r.f64s(&mut features)?;
             super::linear::check_features(&features)?;
             let mut regime = [0.0; Regime::COUNT];
             r.distribution(&mut regime)?;
-            let (limit_ms, made_at) = (r.amount()?, r.u64()?);
+            let class = r.index(classes)?;
+            let (limit_ms, usd, made_at) = (r.amount()?, r.amount()?, r.u64()?);
             let (reserved, number) = (r.flag()?, r.u64()?);
             let reservation = reserved.then_some(number);
-            self.kept.push_back(Some(OpenDecision { tenant, model, features, regime, limit_ms, made_at, reservation }));
+            let decision = OpenDecision { tenant, model, features, class, regime, limit_ms, usd, made_at, reservation };
+            self.kept.push_back(Some(decision));
         }
         Ok(())
     }
@@ -123,9 +133,11 @@ mod tests {
         OpenDecision {
             tenant: 0,
             model,
-            features: Box::new([]),
+            features: Vec::new(),
+            class: 0,
             regime: [0.25; 4],
             limit_ms: 1.0,
+            usd: 0.0,
             made_at: 0,
             reservation: Some(7),
         }
@@ -135,15 +147,15 @@ mod tests {
     fn old_decisions_are_forgotten_and_closed_ones_are_known_as_such() {
         let mut log = DecisionLog::new(3);
         for model in 0..5 {
-            let forgotten = (model >= 3).then_some(7);
+            let forgotten = (model >= 3).then(|| decision(model - 3));
             assert_eq!(log.push(decision(model)), (model as u64, forgotten));
         }
         assert_eq!(log.get(1), Err(Error::UnknownDecision { id: 1 }));
         assert_eq!(log.get(5), Err(Error::UnknownDecision { id: 5 }));
         assert_eq!(log.get(3).unwrap().model, 3);
-        log.close(3);
+        assert_eq!(log.take(3), Some(decision(3)));
         assert_eq!(log.get(3), Err(Error::DuplicateOutcome { id: 3 }));
-        log.close(99);
+        assert_eq!((log.take(3), log.take(99)), (None, None));
         assert_eq!(log.next_id(), 5);
     }
 }

@@ -150,7 +150,7 @@ impl Router for EfeRouter {
             return Choice { arm: 0, probability: None };
         }
         self.example = None;
-        quality.observe(text);
+        quality.observe_and_fit(text);
         quality.represent(text, &regime, &mut self.features);
         let s = &self.settings;
         let gain = |(u, cost): (usize, &f64)| {
@@ -178,14 +178,15 @@ impl Router for EfeRouter {
             return;
         }
         if let Some(example) = self.example.as_mut().filter(|e| **e != text) {
-            quality.observe(&text);
+            quality.observe_and_fit(&text);
             example.clone_from(&text);
         }
         let mut z = std::mem::take(&mut self.features);
         quality.represent(&text, &regime, &mut z);
         let evidence = quality.judge(u, &z, feedback.score, &regime, healthy);
+        let learned = quality.learn(u, &text, feedback.score, &evidence, 1.0, &mut z);
         self.features = z;
-        if quality.learn(u, &text, feedback.score, &evidence, 1.0).is_err() {
+        if learned.is_err() {
             return;
         }
         if self.settings.health {

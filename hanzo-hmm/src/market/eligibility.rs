@@ -46,6 +46,16 @@ pub enum RejectionReason {
     Quality,
 }
 
+/// A [`Rejection`] before it is spelt out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Refusal {
+    /// Place in the catalogue.
+    pub(crate) model: usize,
+    pub(crate) reason: RejectionReason,
+    pub(crate) limit: f64,
+    pub(crate) actual: f64,
+}
+
 /// What a model would cost and how it behaves now.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Estimate {
@@ -57,16 +67,17 @@ pub(crate) struct Estimate {
 
 /// Appends every filter up to latency that the model does not pass; true if it passes all.
 pub(crate) fn check(
+    model: usize,
     spec: &ModelSpec,
     request: &RoutingRequest,
     options: &RouteOptions,
     estimate: &Estimate,
-    out: &mut Vec<Rejection>,
+    out: &mut Vec<Refusal>,
 ) -> bool {
     use RejectionReason as R;
     let (wishes, needs) = (&request.preferences, &request.requirements);
     let before = out.len();
-    let mut push = |reason, limit, actual| out.push(Rejection { model: spec.id.clone(), reason, limit, actual });
+    let mut push = |reason, limit, actual| out.push(Refusal { model, reason, limit, actual });
     if options.denied_models.contains(&spec.id) {
         push(R::Denied, 0.0, 1.0);
     }

@@ -92,15 +92,11 @@ impl Featuriser for HashedText {
         let (buckets, dense) = out.split_at_mut(self.buckets);
 
         buckets.fill(0.0);
-        let mut grams = grams(kept);
-        // Equal grams become runs; the order of the sum is that of the hashes, so it is always the same.
-        grams.sort_unstable();
-        for run in grams.chunk_by(|a, b| a == b) {
-            let hash = run[0];
-            let value = (run.len() as f64).ln_1p();
-            // `buckets` is a power of two.
-            let bucket = (hash >> 32) as usize & (self.buckets - 1);
-            buckets[bucket] += if hash & 1 == 1 { value } else { -value };
+        // At most two grams a byte, and no memory that is cleared in vain.
+        match kept.len() {
+            0..=256 => fill(kept, &mut [0; 512], buckets),
+            257..=1_024 => fill(kept, &mut [0; 2_048], buckets),
+            _ => fill(kept, &mut [0; 2 * KEPT_BYTES], buckets),
         }
         let norm = buckets.iter().map(|v| v * v).sum::<f64>().sqrt() + 1e-12;
         for v in buckets {
@@ -123,28 +119,53 @@ impl Featuriser for HashedText {
     }
 }
 
-/// Hashes of all tokens and of all pairs of neighbouring tokens, in order of appearance.
-fn grams(text: &[u8]) -> Vec<u64> {
-    let mut out = Vec::with_capacity(text.len() / 2);
-    let mut previous: Option<u64> = None;
-    let mut rest = text;
-    while let Some(&first) = rest.first() {
-        let length = if is_word(first) { rest.iter().take_while(|&&b| is_word(b)).count() } else { 1 };
-        let (token, tail) = rest.split_at(length);
-        rest = tail;
-        if !is_word(first) && !(33..=126).contains(&first) {
-            continue;
-        }
-        let lower = || token.iter().map(u8::to_ascii_lowercase);
-        let unigram = lower().fold(FNV_OFFSET, fnv);
-        out.push(unigram);
-        // FNV-1a runs byte by byte, so the pair goes on from where the earlier token stopped.
-        if let Some(earlier) = previous {
-            out.push(lower().fold(fnv(earlier, b' '), fnv));
-        }
-        previous = Some(unigram);
+/// Adds the signed counts of the grams of a text to the buckets, whose number is a power of two.
+fn fill(text: &[u8], memory: &mut [u64], buckets: &mut [f64]) {
+    let n = grams(text, memory);
+    let grams = &mut memory[..n];
+    // Equal grams become runs; the order of the sum is that of the hashes, so it is always the same.
+    grams.sort_unstable();
+    for run in grams.chunk_by(|a, b| a == b) {
+        let hash = run[0];
+        let value = if run.len() == 1 { std::f64::consts::LN_2 } else { (run.len() as f64).ln_1p() };
+        let bucket = (hash >> 32) as usize & (buckets.len() - 1);
+        buckets[bucket] += if hash & 1 == 1 { value } else { -value };
     }
-    out
+}
+
+/// Writes the hashes of all tokens and of all pairs of neighbouring tokens, in order of appearance, and returns their number: at most twice that of the
+/// bytes.
+fn grams(text: &[u8], out: &mut [u64]) -> usize {
+    let mut n = 0;
+    let mut previous: Option<u64> = None;
+    let mut at = 0;
+    while at < text.len() {
+        let first = text[at];
+        // FNV-1a runs byte by byte, so a pair goes on from where the earlier token stopped, and both are hashed at once.
+        let mut single = FNV_OFFSET;
+        let mut pair = previous.map_or(0, |earlier| fnv(earlier, b' '));
+        if is_word(first) {
+            while at < text.len() && is_word(text[at]) {
+                let lower = text[at].to_ascii_lowercase();
+                (single, pair) = (fnv(single, lower), fnv(pair, lower));
+                at += 1;
+            }
+        } else {
+            at += 1;
+            if !(33..=126).contains(&first) {
+                continue;
+            }
+            (single, pair) = (fnv(single, first), fnv(pair, first));
+        }
+        out[n] = single;
+        n += 1;
+        if previous.is_some() {
+            out[n] = pair;
+            n += 1;
+        }
+        previous = Some(single);
+    }
+    n
 }
 
 fn is_word(b: u8) -> bool {
@@ -180,11 +201,10 @@ mod tests {
     #[test]
     fn tokens_and_pairs() {
         let hash = |text: &str| text.bytes().fold(FNV_OFFSET, fnv);
-        assert_eq!(
-            grams("Hello, w\u{f6}rld".as_bytes()),
-            [hash("hello"), hash(","), hash("hello ,"), hash("w\u{f6}rld"), hash(", w\u{f6}rld")]
-        );
-        assert!(grams(b" \n\t\x01").is_empty());
+        let mut out = [0; 32];
+        let n = grams("Hello, w\u{f6}rld".as_bytes(), &mut out);
+        assert_eq!(out[..n], [hash("hello"), hash(","), hash("hello ,"), hash("w\u{f6}rld"), hash(", w\u{f6}rld")]);
+        assert_eq!(grams(b" \n\t\x01", &mut out), 0);
     }
 
     #[test]

@@ -6,12 +6,12 @@ use super::likelihood::QualityForecast;
 
 /// Expected free energy of one choice, in nats, with its parts. Less is better.
 ///
-/// The outcome has four modalities: quality (a good or a bad answer), whether the asked quality is met, latency (four
+/// With the linear likelihood the outcome has four modalities: quality (a good or a bad answer), whether the asked quality is met, latency (four
 /// bins) and money. Each has a preferred distribution `P~`; for money it is exponential and, as the amount is certain, its
 /// normaliser, equal for all models, is left out. Always
 /// `risk + ambiguity = -(pragmatic + epistemic)` and `total = risk + ambiguity - novelty`, up to rounding; `risk` and
 /// `ambiguity` are not negative, so `total` is negative only through `novelty`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Efe {
     /// `risk + ambiguity - novelty`.
@@ -52,28 +52,57 @@ pub(crate) struct Preferences {
     pub(crate) quality: f64,
     /// Log odds of meeting the asked quality against missing it.
     pub(crate) threshold: f64,
-    /// Nats a unit of latency cost (`z_l`).
-    pub(crate) latency: f64,
     /// Quality that a dollar is worth (`lambda`).
     pub(crate) usd: f64,
     /// `w_nov`.
     pub(crate) novelty: f64,
+    /// `ln P~` of the latency bins.
+    pub(crate) log_latency: [f64; LATENCY_BINS],
+    /// `ln P~` of an answer and of none, which is as bad as a bad one.
+    pub(crate) log_answer: [f64; 2],
+    /// `ln P~` of a good answer and of a met threshold.
+    log_best: [f64; 2],
+}
+
+/// What a decision needs to know of one model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Assessment {
+    pub(crate) efe: Efe,
+    /// Expected quality.
+    pub(crate) quality: f64,
+    /// Probability that the quality reaches the asked one.
+    pub(crate) meets: f64,
 }
 
 impl Preferences {
+    /// From the weights, with the logarithms that every decision needs.
+    pub(crate) fn new(quality: f64, threshold: f64, latency: f64, usd: f64, novelty: f64) -> Self {
+        let costs = LATENCY_COSTS.map(|cost| -latency * cost);
+        // The first bin costs nothing, so the sum is at least 1.
+        let normaliser = costs.iter().map(|c| c.exp()).sum::<f64>().ln();
+        let log_best = [quality, threshold].map(|odds: f64| -(-odds).exp().ln_1p());
+        Self {
+            quality,
+            threshold,
+            usd,
+            novelty,
+            log_latency: costs.map(|c| c - normaliser),
+            log_answer: [log_best[0], log_best[0] - quality],
+            log_best,
+        }
+    }
+
     /// The free energy of a model with this forecast, a price in dollars and probabilities of the latency bins.
     pub(crate) fn evaluate(&self, quality: &QualityForecast, usd: f64, latency: &[f64; LATENCY_BINS]) -> Efe {
         let good = quality.mean;
-        let q_pragmatic = expected_log_odds(self.quality, good);
+        let q_pragmatic = self.log_best[0] - self.quality * (1.0 - good);
         let q_ambiguity = quality.conditional_entropy;
         let q_epistemic = (binary_entropy(good) - q_ambiguity).max(0.0);
 
-        let t_pragmatic = expected_log_odds(self.threshold, quality.meets);
+        let t_pragmatic = self.log_best[1] - self.threshold * (1.0 - quality.meets);
         let t_ambiguity = binary_entropy(quality.meets);
 
-        let costs = LATENCY_COSTS.map(|cost| -self.latency * cost);
-        let normaliser = costs.iter().map(|c| c.exp()).sum::<f64>().ln();
-        let l_pragmatic: f64 = latency.iter().zip(costs).map(|(p, c)| p * (c - normaliser)).sum();
+        let l_pragmatic: f64 = latency.iter().zip(self.log_latency).map(|(p, c)| p * c).sum();
         let l_ambiguity: f64 = latency.iter().map(|&p| surprise(p)).sum();
 
         let money = self.quality * self.usd * usd;
@@ -88,11 +117,6 @@ impl Preferences {
         let novelty = self.novelty * 0.5 * quality.leverage.ln_1p();
         Efe { total: risk + ambiguity - novelty, risk, ambiguity, epistemic: q_epistemic, pragmatic, novelty }
     }
-}
-
-/// `E[ln P~]` of a binary outcome that is good with probability `p`, with `ln P~(good) - ln P~(bad) = odds >= 0`.
-fn expected_log_odds(odds: f64, p: f64) -> f64 {
-    -odds * (1.0 - p) - (-odds).exp().ln_1p()
 }
 
 /// `H(p)` of a binary outcome in nats; 0 at both ends.
@@ -115,7 +139,9 @@ const LATENCY_COSTS: [f64; LATENCY_BINS] = [0.0, 0.25, 1.0, 2.0];
 mod tests {
     use super::*;
 
-    const WEIGHTS: Preferences = Preferences { quality: 10.0, threshold: 2.0, latency: 1.0, usd: 200.0, novelty: 4.0 };
+    fn weights() -> Preferences {
+        Preferences::new(10.0, 2.0, 1.0, 200.0, 4.0)
+    }
 
     fn forecast(means: &[(f64, f64)], meets: f64, leverage: f64) -> QualityForecast {
         QualityForecast {
@@ -131,7 +157,7 @@ mod tests {
     fn equals_the_sum_over_outcomes() {
         let states = [(0.4, 0.9), (0.3, 0.5), (0.3, 0.2)];
         let latency = [0.5, 0.3, 0.15, 0.05];
-        let efe = WEIGHTS.evaluate(&forecast(&states, 0.7, 0.8), 0.003, &latency);
+        let efe = weights().evaluate(&forecast(&states, 0.7, 0.8), 0.003, &latency);
 
         let mean: f64 = states.iter().map(|(q, m)| q * m).sum();
         let kl = |q: &[f64], p: &[f64]| -> f64 { q.iter().zip(p).map(|(q, p)| q * (q / p).ln()).sum() };
@@ -163,7 +189,7 @@ mod tests {
     #[test]
     fn certain_outcomes_give_finite_parts() {
         for mean in [0.0, 1.0] {
-            let efe = WEIGHTS.evaluate(&forecast(&[(1.0, mean)], mean, 0.0), 0.0, &[1.0, 0.0, 0.0, 0.0]);
+            let efe = weights().evaluate(&forecast(&[(1.0, mean)], mean, 0.0), 0.0, &[1.0, 0.0, 0.0, 0.0]);
             assert!(efe.total.is_finite() && efe.total >= 0.0);
             assert_eq!((efe.ambiguity, efe.epistemic, efe.novelty), (0.0, 0.0, 0.0));
         }

@@ -149,6 +149,55 @@ integrator! {
     Suzuki4, 4, [SUZUKI_OUTER, SUZUKI_OUTER, SUZUKI_INNER, SUZUKI_OUTER, SUZUKI_OUTER]
 }
 
+/// The integrator of a [`MarketMaker`](crate::MarketMaker)'s prices.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Integration {
+    /// Order 2.
+    Verlet(Verlet),
+    /// Order 4, three gradients a step.
+    Yoshida4(Yoshida4),
+    /// Order 4, five gradients a step.
+    Suzuki4(Suzuki4),
+}
+
+impl Default for Integration {
+    /// Velocity Verlet.
+    fn default() -> Self {
+        Self::Verlet(Verlet::default())
+    }
+}
+
+macro_rules! integration {
+    ($($name:ident),*) => {
+        $(
+            impl From<$name> for Integration {
+                fn from(integrator: $name) -> Self {
+                    Self::$name(integrator)
+                }
+            }
+        )*
+
+        impl Integration {
+            /// As [`Integrator::advance`].
+            pub(crate) fn advance<P: Potential + ?Sized>(
+                &self,
+                s: &mut PhaseSpace,
+                v: &P,
+                h: f64,
+                steps: u64,
+                damping: f64,
+            ) -> Result<f64> {
+                match self {
+                    $(Self::$name(integrator) => integrator.advance(s, v, h, steps, damping),)*
+                }
+            }
+        }
+    };
+}
+
+integration!(Verlet, Yoshida4, Suzuki4);
+
 fn kick(s: &mut PhaseSpace, h: f64) {
     for (p, g) in s.trial_p.iter_mut().zip(&s.gradient) {
         *p -= h * g;

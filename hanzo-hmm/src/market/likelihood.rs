@@ -8,10 +8,11 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::free_energy::binary_entropy;
 use super::linear::{BayesianLinear, dot};
-use super::prototypes::{MOST, Prototypes};
+use super::prototypes::{Fit, MOST, Prototypes, Sample};
 use super::regime::Regime;
 use super::snapshot::{Reader, Writer, bad};
 use crate::Result;
@@ -59,11 +60,15 @@ pub(crate) struct QualityModel {
     linear: Range<usize>,
     /// The last outcomes, from which coefficients are found again when the prototypes have moved.
     memory: VecDeque<Remembered>,
+    /// Outcomes remembered so far.
+    remembered: u64,
+    refitting: bool,
 }
 
+/// An outcome; the features are shared with a refit that is under way.
 #[derive(Debug, Clone, PartialEq)]
 struct Remembered {
-    features: Box<[f32]>,
+    features: Arc<[f32]>,
     regime: [f64; Regime::COUNT],
     model: usize,
     score: f64,
@@ -76,7 +81,16 @@ impl QualityModel {
         let linear = linear.start.min(dim)..linear.end.min(dim);
         let own = BayesianLinear::new(&prior(linear.len()))?;
         let prototypes = Prototypes::new(dim);
-        Ok(Self { prototypes, own: vec![own; base.len()], base, dim, linear, memory: VecDeque::new() })
+        Ok(Self {
+            prototypes,
+            own: vec![own; base.len()],
+            base,
+            dim,
+            linear,
+            memory: VecDeque::new(),
+            remembered: 0,
+            refitting: false,
+        })
     }
 
     /// Number of features.
@@ -99,22 +113,53 @@ impl QualityModel {
         out.extend(regime);
     }
 
-    /// Takes a request into the search for prototypes. Now and then this costs a fit: `O(32 d)` for each of a thousand sampled requests
-    /// and eight thousand outcomes.
-    pub(crate) fn observe(&mut self, x: &[f64]) {
-        if self.prototypes.observe(x) {
-            let prior = prior(self.linear.len());
-            self.own.iter_mut().for_each(|own| own.restart(&prior));
-            let (mut x, mut z) = (vec![0.0; self.dim], Vec::new());
-            for past in &self.memory {
-                for (x, &v) in x.iter_mut().zip(&past.features) {
-                    *x = f64::from(v);
-                }
-                self.represent(&x, &past.regime, &mut z);
-                self.own[past.model].absorb(&z, past.score - self.base[past.model], past.weight);
-            }
-            self.own.iter_mut().for_each(BayesianLinear::refresh);
+    /// Takes a request into the search for prototypes. Now and then a refit is due, which costs `O(32 d)` for each of a thousand sampled requests
+    /// and eight thousand outcomes: it can [run](Refit::run) anywhere, and is then [installed](Self::install).
+    pub(crate) fn observe(&mut self, x: &[f64]) -> Option<Refit> {
+        let sample = self.prototypes.observe(x, self.refitting)?;
+        self.refitting = true;
+        Some(Refit { sample, model: self.clone_for_refit() })
+    }
+
+    /// [`observe`](Self::observe) with the refit on the spot.
+    pub(crate) fn observe_and_fit(&mut self, x: &[f64]) {
+        if let Some(refit) = self.observe(x) {
+            self.install(refit.run());
         }
+    }
+
+    /// All but the sample of requests.
+    fn clone_for_refit(&self) -> Self {
+        Self {
+            prototypes: self.prototypes.without_sample(),
+            own: self.own.clone(),
+            base: self.base.clone(),
+            dim: self.dim,
+            linear: self.linear.clone(),
+            memory: self.memory.clone(),
+            remembered: self.remembered,
+            refitting: true,
+        }
+    }
+
+    /// Takes over what a refit found, with the outcomes that have come since it began.
+    pub(crate) fn install(&mut self, refitted: Refitted) {
+        let Refitted { fit, mut own, remembered } = refitted;
+        self.refitting = false;
+        self.prototypes.install(fit);
+        let since = usize::try_from(self.remembered - remembered).unwrap_or(usize::MAX).min(self.memory.len());
+        for (new, old) in own.iter_mut().zip(&self.own) {
+            new.same_noise(old);
+        }
+        if since > 0 {
+            let mut x = vec![0.0; self.dim];
+            let mut z = Vec::new();
+            for past in self.memory.range(self.memory.len() - since..) {
+                past.absorb(self, &mut x, &mut z, &mut own);
+            }
+            own.iter_mut().for_each(BayesianLinear::refresh);
+        }
+        self.own = own;
     }
 
     /// Mean quality of model `u` in each regime when healthy, before it is clipped to [0, 1].
@@ -181,6 +226,7 @@ impl QualityModel {
     }
 
     /// Learns a score with weight `weight * P(healthy)` and the regime as it is held responsible.
+    /// `z` is memory.
     ///
     /// # Errors
     /// Those of [`BayesianLinear::update`].
@@ -191,15 +237,16 @@ impl QualityModel {
         score: f64,
         responsibility: &Responsibility,
         weight: f64,
+        z: &mut Vec<f64>,
     ) -> Result<()> {
         let weight = weight * responsibility.healthy;
-        let mut z = Vec::new();
-        self.represent(x, &responsibility.regime, &mut z);
-        self.own[u].update(&z, score - self.base[u], weight)?;
+        self.represent(x, &responsibility.regime, z);
+        self.own[u].update(z, score - self.base[u], weight)?;
         if weight > 0.0 {
             if self.memory.len() >= MOST_REMEMBERED {
                 self.memory.pop_front();
             }
+            self.remembered += 1;
             self.memory.push_back(Remembered {
                 features: x.iter().map(|&v| v as f32).collect(),
                 regime: responsibility.regime,
@@ -227,6 +274,7 @@ impl QualityModel {
         self.prototypes.load(r)?;
         self.own.iter_mut().try_for_each(|own| own.load(r))?;
         self.memory.clear();
+        self.refitting = false;
         for _ in 0..r.index(MOST_REMEMBERED + 1)? {
             let features = r.floats(self.dim)?;
             if features.len() != self.dim || features.iter().any(|v| v.abs() > 1e6) {
@@ -242,6 +290,51 @@ impl QualityModel {
             self.memory.push_back(Remembered { features: features.into(), regime, model, score, weight });
         }
         Ok(())
+    }
+}
+
+impl Remembered {
+    /// Adds the outcome to the model it came from, represented as `by` does it.
+    fn absorb(&self, by: &QualityModel, x: &mut [f64], z: &mut Vec<f64>, own: &mut [BayesianLinear]) {
+        for (x, &v) in x.iter_mut().zip(&*self.features) {
+            *x = f64::from(v);
+        }
+        by.represent(x, &self.regime, z);
+        own[self.model].absorb(z, self.score - by.base[self.model], self.weight);
+    }
+}
+
+/// Everything a refit needs, taken out of a [`QualityModel`].
+#[derive(Debug)]
+pub(crate) struct Refit {
+    sample: Sample,
+    model: QualityModel,
+}
+
+/// What a refit found.
+#[derive(Debug)]
+pub(crate) struct Refitted {
+    fit: Option<Fit>,
+    own: Vec<BayesianLinear>,
+    /// Outcomes that are in it.
+    remembered: u64,
+}
+
+impl Refit {
+    /// Finds the prototypes afresh, and the coefficients from the remembered outcomes.
+    pub(crate) fn run(self) -> Refitted {
+        let Self { sample, mut model } = self;
+        let fit = sample.fit();
+        model.prototypes.install(fit.clone());
+        let prior = prior(model.linear.len());
+        let mut own = std::mem::take(&mut model.own);
+        own.iter_mut().for_each(|own| own.restart(&prior));
+        let (mut x, mut z) = (vec![0.0; model.dim], Vec::new());
+        for past in &model.memory {
+            past.absorb(&model, &mut x, &mut z, &mut own);
+        }
+        own.iter_mut().for_each(BayesianLinear::refresh);
+        Refitted { fit, own, remembered: model.remembered }
     }
 }
 
@@ -296,7 +389,7 @@ fn normal_cdf(z: f64) -> f64 {
 // With a stationary law far from 1, models that are not asked for a while would be written off unseen.
 const STAY_HEALTHY: f64 = 0.999;
 const STAY_DEGRADED: f64 = 0.99;
-const DEGRADED_QUALITY: f64 = 0.35;
+pub(crate) const DEGRADED_QUALITY: f64 = 0.35;
 const LEAST_MEAN: f64 = 0.02;
 /// By how much the variance of a forecast, in noise units, weakens what a score says about health.
 const DOUBT: f64 = 20.0;
@@ -332,7 +425,7 @@ mod tests {
 
     fn teach(m: &mut QualityModel, u: usize, x: [f64; 2], score: f64, regime: &[f64; 4]) {
         let r = m.judge(u, &seen(m, x, regime), score, regime, 1.0);
-        m.learn(u, &x, score, &r, 1.0).unwrap();
+        m.learn(u, &x, score, &r, 1.0, &mut Vec::new()).unwrap();
     }
 
     #[test]
@@ -382,13 +475,44 @@ mod tests {
         };
         for _ in 0..1_200 {
             let (x, outer) = ask(&mut rng);
-            m.observe(&x);
+            m.observe_and_fit(&x);
             teach(&mut m, 0, x, if outer { 0.9 } else { 0.2 }, &UNIFORM);
         }
         for _ in 0..50 {
             let (x, outer) = ask(&mut rng);
             let found = forecast(&m, 0, x, &UNIFORM).mean;
             assert!((found - if outer { 0.9 } else { 0.2 }).abs() < 0.12, "{x:?} {found}");
+        }
+    }
+
+    /// What is learned while a refit runs elsewhere is not lost, and a second one does not begin.
+    #[test]
+    fn a_refit_may_run_while_the_model_learns() {
+        let mut rng = crate::market::SplitMix64::new(9);
+        let mut inline = model();
+        let mut aside = model();
+        let mut waiting: Option<(Refit, usize)> = None;
+        let mut refits = 0;
+        for i in 0..500 {
+            let x = [rng.unit(), 4.0 * rng.unit()];
+            inline.observe_and_fit(&x);
+            if let Some(refit) = aside.observe(&x) {
+                assert!(waiting.is_none(), "one at a time");
+                waiting = Some((refit, i));
+            }
+            let score = rng.unit();
+            teach(&mut inline, i % 2, x, score, &UNIFORM);
+            teach(&mut aside, i % 2, x, score, &UNIFORM);
+            if let Some((refit, _)) = waiting.take_if(|(_, since)| i > *since + 5) {
+                aside.install(refit.run());
+                refits += 1;
+            }
+        }
+        assert!(refits > 3 && waiting.is_none());
+        // Requests 485 to 500 saw no refit: both hold the same centres and outcomes.
+        for x in [[0.1, 0.2], [0.5, 3.0], [0.9, 1.0]] {
+            let (a, b) = (forecast(&inline, 0, x, &UNIFORM), forecast(&aside, 0, x, &UNIFORM));
+            assert!((a.mean - b.mean).abs() < 1e-9 && (a.leverage - b.leverage).abs() < 1e-9, "{a:?} {b:?}");
         }
     }
 

@@ -7,17 +7,20 @@ use arc_swap::ArcSwap;
 
 use super::adapter::TenantAdapter;
 use super::admission::{Admission, AdmissionRequest};
+use super::builder::{MarketMakerBuilder, reference};
+use super::calibration::{self, CalibrationReport, LabelledOutcome};
 use super::catalogue::ModelSpec;
 use super::config::Config;
-use super::features::{Featuriser, HashedText};
-use super::likelihood::QualityModel;
+use super::features::Featuriser;
+use super::free_energy::Preferences;
 use super::linear::check_features;
 use super::pool::{Pool, QuoteDetails, Receipt};
+use super::pool_curve::PoolCurve;
 use super::price_dynamics::{EnergyReport, Load, PriceDynamics, RegimeDynamics};
 use super::quote::{Mid, Millis, Quote};
-use super::regime::{Regime, RegimeModel};
+use super::regime::Regime;
 use super::request::{DecisionId, Outcome, RouteOptions, RoutingDecision, RoutingRequest};
-use super::routing::{Routing, Surroundings, check_request, worst_case};
+use super::routing::{Leftovers, Routing, Surroundings, check_request, worst_case};
 use super::service::ServiceReport;
 use super::snapshot::{Reader, Writer, bad};
 use crate::{Error, Result};
@@ -41,31 +44,35 @@ use crate::{Error, Result};
 /// # Ok::<(), hanzo_hmm::Error>(())
 /// ```
 pub struct MarketMaker {
-    config: Config,
-    regimes: RegimeModel,
-    featuriser: Box<dyn Featuriser + Send + Sync>,
-    adapter: Option<Box<dyn TenantAdapter + Send + Sync>>,
-    admission: Option<Box<dyn Admission + Send + Sync>>,
-    routing: Mutex<Routing>,
-    dynamics: Mutex<PriceDynamics>,
-    board: ArcSwap<PriceBoard>,
-    counters: Vec<Mutex<Counter>>,
+    pub(super) config: Config,
+    pub(super) preferences: Preferences,
+    pub(super) featuriser: Box<dyn Featuriser + Send + Sync>,
+    /// Whether the likelihood reads features.
+    pub(super) reads_features: bool,
+    pub(super) adapter: Option<Box<dyn TenantAdapter + Send + Sync>>,
+    pub(super) admission: Option<Box<dyn Admission + Send + Sync>>,
+    pub(super) routing: Mutex<Routing>,
+    pub(super) dynamics: Mutex<PriceDynamics>,
+    pub(super) board: ArcSwap<PriceBoard>,
+    pub(super) counters: Vec<Mutex<Counter>>,
+    /// Memory for the features of requests.
+    pub(super) spare: Mutex<Vec<Vec<f64>>>,
 }
 
 /// Prices as they were published last.
 #[derive(Debug, Clone, PartialEq)]
-struct PriceBoard {
+pub(super) struct PriceBoard {
     /// `exp(x)` of every model.
-    multipliers: Vec<f64>,
-    regime: Regime,
-    band_bps: u32,
+    pub(super) multipliers: Vec<f64>,
+    pub(super) regime: Regime,
+    pub(super) band_bps: u32,
 }
 
 /// Where one model is sold.
 #[derive(Debug, Clone, PartialEq)]
-struct Counter {
-    pool: Pool,
-    quotes: u64,
+pub(super) struct Counter {
+    pub(super) pool: Pool<PoolCurve>,
+    pub(super) quotes: u64,
 }
 
 /// What is to be quoted.
@@ -92,14 +99,7 @@ impl MarketMaker {
 
     /// A market maker with parts of the caller's.
     pub fn builder(config: Config) -> MarketMakerBuilder {
-        MarketMakerBuilder {
-            config,
-            regimes: None,
-            featuriser: None,
-            adapter: None,
-            admission: None,
-            substitutability: None,
-        }
+        MarketMakerBuilder::new(config)
     }
 
     /// [`route`](Self::route) with default options. Never awaits.
@@ -119,29 +119,54 @@ impl MarketMaker {
     /// # Errors
     /// `NotAdmitted`; `NoEligibleModel` with every filter not passed; `NotFinite`, `DimensionMismatch`, `OutOfRange`, `TenantLimit`, `ClockBackwards`.
     pub fn route(&self, tenant: &str, request: &RoutingRequest, options: &RouteOptions) -> Result<RoutingDecision> {
+        let mut decision = RoutingDecision::default();
+        self.route_into(tenant, request, options, &mut decision)?;
+        Ok(decision)
+    }
+
+    /// [`route`](Self::route) into the memory of an earlier decision. Once tenants and models are known and as many requests are answered as come in,
+    /// nothing is allocated, unless by parts of the caller's or when a refit of the kinds of requests is due.
+    ///
+    /// # Errors
+    /// Those of [`route`](Self::route); the decision is unchanged then.
+    pub fn route_into(
+        &self,
+        tenant: &str,
+        request: &RoutingRequest,
+        options: &RouteOptions,
+        decision: &mut RoutingDecision,
+    ) -> Result<()> {
         check_request(tenant, request, options)?;
-        let x = self.features(request, options)?;
+        let mut x = lock(&self.spare).pop().unwrap_or_default();
+        let given = (request.input.as_str(), options.features.as_deref(), options.embedding.as_deref());
+        if let Err(error) = self.features_into(given, &mut x) {
+            self.recycle(x);
+            return Err(error);
+        }
         let board = self.board.load();
         let around = Surroundings {
             config: &self.config,
-            regimes: &self.regimes,
+            preferences: &self.preferences,
             adapter: self.adapter.as_deref(),
             multipliers: &board.multipliers,
         };
         let Some(admission) = &self.admission else {
-            return Ok(lock(&self.routing).route(&around, tenant, request, options, x, None)?.0);
+            let found = lock(&self.routing).route(&around, tenant, request, options, x, None, decision);
+            self.finish(found?);
+            return Ok(());
         };
         let (usd, tokens) = worst_case(&self.config, &board.multipliers, request, options);
         let now = options.now.unwrap_or_else(|| lock(&self.routing).clock());
         let asked = AdmissionRequest { tenant, usd, tokens, now };
         let reservation = admission.reserve(&asked).map_err(|denial| Error::NotAdmitted { denial })?;
-        let found = lock(&self.routing).route(&around, tenant, request, options, x, Some(reservation));
+        let found = lock(&self.routing).route(&around, tenant, request, options, x, Some(reservation), decision);
         match found {
-            Ok((decision, forgotten)) => {
-                if let Some(forgotten) = forgotten {
+            Ok(leftovers) => {
+                if let Some(forgotten) = leftovers.reservation {
                     admission.release(forgotten);
                 }
-                Ok(decision)
+                self.finish(leftovers);
+                Ok(())
             }
             Err(error) => {
                 admission.release(reservation);
@@ -155,11 +180,86 @@ impl MarketMaker {
     /// # Errors
     /// `DuplicateOutcome`; `UnknownDecision` for one never made or forgotten; `NotFinite` and `OutOfRange` for the score or the dollars.
     pub fn record_outcome(&self, id: DecisionId, outcome: &Outcome) -> Result<()> {
-        let reservation = lock(&self.routing).record_outcome(&self.config, &self.regimes, id, outcome)?;
+        let (reservation, memory) = lock(&self.routing).record_outcome(&self.config, id, outcome)?;
+        self.recycle(memory);
         if let (Some(admission), Some(reservation)) = (&self.admission, reservation) {
             admission.commit(reservation, outcome.usd);
         }
         Ok(())
+    }
+
+    /// Learns from requests whose scores are known for all models or for several: a warm start before the first decision, or later.
+    ///
+    /// The transitions between regimes are fitted to the observations (Baum-Welch; means and variances stay), the regimes of the rows filtered, and the
+    /// scores learned in the order of the rows, each with weight 1. Decisions and outcomes wait meanwhile. Rows count as taught by nobody: they
+    /// lower the part of every tenant.
+    ///
+    /// # Errors
+    /// `DimensionMismatch`, `NotFinite`, `OutOfRange` (score, class) and those of the featuriser and of Baum-Welch; nothing is learned then.
+    ///
+    /// ```
+    /// use hanzo_hmm::market::{LabelledOutcome, ModelSpec, RouteOptions};
+    /// use hanzo_hmm::{Config, MarketMaker, RoutingRequest};
+    ///
+    /// let models = vec![ModelSpec::new("small", 0.001), ModelSpec::new("large", 0.002)];
+    /// let market = MarketMaker::builder(Config::default().models(models)).build()?;
+    /// let rows: Vec<LabelledOutcome> = (0..40)
+    ///     .map(|i| LabelledOutcome {
+    ///         input: format!("question {i}"),
+    ///         scores: vec![Some(0.2), Some(0.9)],
+    ///         ..LabelledOutcome::default()
+    ///     })
+    ///     .collect();
+    /// let report = market.calibrate(&rows)?;
+    /// assert!(report.error_after < 0.1 * report.error_before);
+    /// let request = RoutingRequest { input: "question 7".into(), ..RoutingRequest::default() };
+    /// assert_eq!(market.route("tenant-42", &request, &RouteOptions::default())?.model, "large");
+    /// # Ok::<(), hanzo_hmm::Error>(())
+    /// ```
+    pub fn calibrate(&self, rows: &[LabelledOutcome]) -> Result<CalibrationReport> {
+        let mut routing = lock(&self.routing);
+        let models = self.config.models.len();
+        let mut features = Vec::with_capacity(rows.len());
+        for row in rows {
+            calibration::check(row, models, routing.regimes().dim())?;
+            let mut x = Vec::new();
+            self.features_into((&row.input, row.features.as_deref(), row.embedding.as_deref()), &mut x)?;
+            routing.classify(&x, row.class)?;
+            features.push(x);
+        }
+        let fitted = calibration::fit_transitions(routing.regimes(), rows)?;
+        let mut log_likelihoods = Vec::new();
+        let posteriors = match &fitted {
+            Some((model, _)) => calibration::filtered(model, rows)?,
+            None => calibration::filtered(routing.regimes(), rows)?,
+        };
+        if let Some((model, found)) = fitted {
+            routing.set_regimes(model);
+            log_likelihoods = found;
+        }
+        let mut expected = Vec::new();
+        let mut error = |routing: &mut Routing| -> Result<(usize, f64)> {
+            let (mut n, mut sum) = (0, 0.0);
+            for ((row, x), regime) in rows.iter().zip(&features).zip(&posteriors) {
+                let class = routing.classify(x, row.class)?;
+                routing.expected(&self.preferences, x, class, regime, &mut expected);
+                for (e, score) in expected.iter().zip(&row.scores) {
+                    if let Some(score) = score {
+                        n += 1;
+                        sum += (e - score) * (e - score);
+                    }
+                }
+            }
+            Ok((n, sum / f64::from(u32::try_from(n.max(1)).unwrap_or(u32::MAX))))
+        };
+        let (_, error_before) = error(&mut routing)?;
+        for ((row, x), regime) in rows.iter().zip(&features).zip(&posteriors) {
+            let class = routing.classify(x, row.class)?;
+            routing.learn_row(x, class, regime, &row.scores)?;
+        }
+        let (scores, error_after) = error(&mut routing)?;
+        let transitions = routing.regimes().hmm().transitions().probabilities().to_vec();
+        Ok(CalibrationReport { rows: rows.len(), scores, error_before, error_after, log_likelihoods, transitions })
     }
 
     /// Lets prices move for `dt` market seconds under new loads, one a model (none: the old ones), and publishes them.
@@ -241,7 +341,7 @@ impl MarketMaker {
     ///
     /// # Errors
     /// `OutOfRange` for an unknown model.
-    pub fn pool(&self, model: &str) -> Result<Pool> {
+    pub fn pool(&self, model: &str) -> Result<Pool<PoolCurve>> {
         let model = self.find(|m| m.id == model)?;
         Ok(lock(&self.counters[model]).pool.clone())
     }
@@ -298,7 +398,7 @@ impl MarketMaker {
         w.finish()
     }
 
-    fn load(&self, bytes: &[u8]) -> Result<()> {
+    pub(super) fn load(&self, bytes: &[u8]) -> Result<()> {
         let mut r = Reader::new(bytes)?;
         let mut routing = lock(&self.routing);
         if r.u64()? != self.config.models.len() as u64 {
@@ -337,20 +437,28 @@ impl MarketMaker {
         &self.config
     }
 
-    /// Features of the text, or the caller's, followed by the embedding at length 1.
-    fn features(&self, request: &RoutingRequest, options: &RouteOptions) -> Result<Vec<f64>> {
+    /// Features of the text, or the caller's, followed by the embedding at length 1; none where the likelihood reads none.
+    fn features_into(
+        &self,
+        (input, features, embedding): (&str, Option<&[f64]>, Option<&[f64]>),
+        x: &mut Vec<f64>,
+    ) -> Result<()> {
+        x.clear();
+        if !self.reads_features {
+            return Ok(());
+        }
         let text = self.featuriser.dim();
-        let embedding = if self.config.embeddings { self.config.vector_dim } else { 0 };
-        let mut x = vec![0.0; text + embedding];
-        match &options.features {
+        let length = if self.config.embeddings { self.config.vector_dim } else { 0 };
+        x.resize(text + length, 0.0);
+        match features {
             Some(features) => {
                 super::hamiltonian::same_length("features", text, features)?;
                 x[..text].copy_from_slice(features);
             }
-            None => self.featuriser.features_into(&request.input, &mut x[..text])?,
+            None => self.featuriser.features_into(input, &mut x[..text])?,
         }
-        if let Some(given) = &options.embedding {
-            super::hamiltonian::same_length("embedding", embedding, given)?;
+        if let Some(given) = embedding {
+            super::hamiltonian::same_length("embedding", length, given)?;
             // Scaled by the largest entry first, so that no square overflows.
             let largest = given.iter().fold(0.0f64, |a, v| a.max(v.abs()));
             if !largest.is_finite() || given.iter().any(|v| v.is_nan()) {
@@ -363,8 +471,23 @@ impl MarketMaker {
                 }
             }
         }
-        check_features(&x)?;
-        Ok(x)
+        check_features(x)
+    }
+
+    /// What a decision leaves to do outside the lock.
+    fn finish(&self, leftovers: Leftovers) {
+        self.recycle(leftovers.features);
+        if let Some(refit) = leftovers.refit {
+            let refitted = refit.run();
+            lock(&self.routing).install(refitted);
+        }
+    }
+
+    fn recycle(&self, memory: Vec<f64>) {
+        let mut spare = lock(&self.spare);
+        if memory.capacity() > 0 && spare.len() < MAX_SPARE {
+            spare.push(memory);
+        }
     }
 
     fn find(&self, wanted: impl Fn(&ModelSpec) -> bool) -> Result<usize> {
@@ -388,141 +511,10 @@ impl fmt::Debug for MarketMaker {
     }
 }
 
-/// Parts of a [`MarketMaker`], checked by [`build`](Self::build).
-pub struct MarketMakerBuilder {
-    config: Config,
-    regimes: Option<RegimeModel>,
-    featuriser: Option<Box<dyn Featuriser + Send + Sync>>,
-    adapter: Option<Box<dyn TenantAdapter + Send + Sync>>,
-    admission: Option<Box<dyn Admission + Send + Sync>>,
-    substitutability: Option<Vec<f64>>,
-}
-
-impl MarketMakerBuilder {
-    /// Another regime model; its threshold takes the place of the configuration's.
-    #[must_use]
-    pub fn regime_model(mut self, model: RegimeModel) -> Self {
-        self.regimes = Some(model);
-        self
-    }
-
-    /// Another featuriser in place of [`HashedText`].
-    #[must_use]
-    pub fn featuriser(mut self, featuriser: impl Featuriser + Send + Sync + 'static) -> Self {
-        self.featuriser = Some(Box::new(featuriser));
-        self
-    }
-
-    /// A tenant adapter.
-    #[must_use]
-    pub fn adapter(mut self, adapter: impl TenantAdapter + Send + Sync + 'static) -> Self {
-        self.adapter = Some(Box::new(adapter));
-        self
-    }
-
-    /// Budgets and rate limits, asked before every decision.
-    #[must_use]
-    pub fn admission(mut self, admission: impl Admission + Send + Sync + 'static) -> Self {
-        self.admission = Some(Box::new(admission));
-        self
-    }
-
-    /// How far models replace each other: `M x M`, row major, symmetric, not negative. By default
-    /// `exp(-10 |quality_i - quality_j|) / (M - 1)`, a guess.
-    #[must_use]
-    pub fn substitutability(mut self, weights: Vec<f64>) -> Self {
-        self.substitutability = Some(weights);
-        self
-    }
-
-    /// Builds the market maker in the state of a [`snapshot`](MarketMaker::snapshot). The configuration may differ in its weights, but not in its models or
-    /// the number of features. Decisions go on byte for byte as they would have.
-    ///
-    /// # Errors
-    /// Those of [`build`](Self::build), and `BadSnapshot` for bytes that are damaged, of another version or of other models.
-    pub fn restore(self, bytes: &[u8]) -> Result<MarketMaker> {
-        let market = self.build()?;
-        market.load(bytes)?;
-        Ok(market)
-    }
-
-    /// Checks everything and builds the market maker.
-    ///
-    /// # Errors
-    /// `InvalidConfig`; `DimensionMismatch`, `NotFinite` and `OutOfRange` for the substitutability.
-    pub fn build(self) -> Result<MarketMaker> {
-        let config = self.config;
-        config.check()?;
-        let n = config.models.len();
-        let regimes = match self.regimes {
-            Some(model) => model,
-            None => RegimeModel::standard(config.transition_threshold)?,
-        };
-        let featuriser = match self.featuriser {
-            Some(featuriser) => featuriser,
-            None => Box::new(HashedText::new(config.buckets)?),
-        };
-        let dim = featuriser.dim().saturating_add(if config.embeddings { config.vector_dim } else { 0 });
-        if dim == 0 || dim > MAX_FEATURES {
-            return Err(Error::InvalidConfig { field: "features" });
-        }
-        let base = config.models.iter().map(|m| m.quality).collect();
-        let linear = featuriser.bias().unwrap_or(0)..dim;
-        let quality = QualityModel::new(dim, linear, base)?;
-        let weights = self.substitutability.unwrap_or_else(|| default_substitutability(&config.models));
-        let dynamics = PriceDynamics::new(weights, n, config.energy_scale)?;
-        let counters = (0..n).map(|model| open_counter(&config, model)).collect::<Result<_>>()?;
-        let routing = Routing::new(&config, &regimes, quality);
-        let board = PriceBoard {
-            multipliers: vec![1.0; n],
-            regime: routing.market().regime(),
-            band_bps: RegimeDynamics::blend(routing.market().posterior()).band_bps.round() as u32,
-        };
-        Ok(MarketMaker {
-            regimes,
-            featuriser,
-            adapter: self.adapter,
-            admission: self.admission,
-            routing: Mutex::new(routing),
-            dynamics: Mutex::new(dynamics),
-            board: ArcSwap::from_pointee(board),
-            counters,
-            config,
-        })
-    }
-}
-
-impl fmt::Debug for MarketMakerBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MarketMakerBuilder").field("config", &self.config).finish_non_exhaustive()
-    }
-}
-
-/// A pool with the configured tokens and their value at the catalogue price.
-fn open_counter(config: &Config, model: usize) -> Result<Mutex<Counter>> {
-    let mut pool = config.empty_pool(config.models[model].key)?;
-    let tokens = u128::from(config.pool_tokens);
-    let unaffordable = |_| Error::InvalidConfig { field: "pool_tokens" };
-    let money = Mid::new(reference(config, model), 0).and_then(|mid| mid.floor_price(tokens)).map_err(unaffordable)?;
-    pool.mint(tokens, money.max(1)).map_err(unaffordable)?;
-    Ok(Mutex::new(Counter { pool, quotes: 0 }))
-}
-
-/// Catalogue price of one output token in base units of money.
-fn reference(config: &Config, model: usize) -> f64 {
-    config.models[model].output_usd_per_1k / 1_000.0 * config.base_units_per_usd as f64
-}
-
-fn default_substitutability(models: &[ModelSpec]) -> Vec<f64> {
-    let others = models.len().saturating_sub(1).max(1) as f64;
-    let weight = |a: &ModelSpec, b: &ModelSpec| (-10.0 * (a.quality - b.quality).abs()).exp() / others;
-    models.iter().flat_map(|a| models.iter().map(move |b| weight(a, b))).collect()
-}
-
 /// A panic of a caller's closure leaves the state whole: nothing is changed before the closures have returned.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Beyond this the covariance of one model would take more than 200 MB.
-const MAX_FEATURES: usize = 5_000;
+/// Buffers kept for requests to come.
+const MAX_SPARE: usize = 64;

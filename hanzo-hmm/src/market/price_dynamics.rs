@@ -1,7 +1,7 @@
 //! The prices of all models as one damped mechanical system, driven by load and regime.
 
 use super::hamiltonian::{PhaseSpace, Potential, TodaWells, all_finite};
-use super::integrator::{Integrator, Verlet};
+use super::integrator::Integration;
 use super::regime::Regime;
 use super::snapshot::{Reader, Writer};
 use crate::{Error, Result};
@@ -99,6 +99,7 @@ pub(crate) struct PriceDynamics {
     constants: RegimeDynamics,
     energy_scale: f64,
     substitutability: Vec<f64>,
+    integrator: Integration,
     work: f64,
     heat: f64,
 }
@@ -116,9 +117,15 @@ impl PriceDynamics {
             constants: calm,
             energy_scale,
             substitutability,
+            integrator: Integration::default(),
             work: 0.0,
             heat: 0.0,
         })
+    }
+
+    /// Another integrator.
+    pub(crate) fn integrated_by(self, integrator: Integration) -> Self {
+        Self { integrator, ..self }
     }
 
     /// Moves on by `dt` market seconds under new loads (none: the old ones, without shocks).
@@ -155,7 +162,7 @@ impl PriceDynamics {
         // One more step keeps rounding of `dt / steps` below the bound.
         let steps = wanted as u64 + 1;
         next.heat +=
-            Verlet::default().advance(&mut next.state, &next.wells, dt / steps as f64, steps, constants.damping)?;
+            self.integrator.advance(&mut next.state, &next.wells, dt / steps as f64, steps, constants.damping)?;
         let energy = next.state.energy(&next.wells)?;
         all_finite("energy", &[energy, next.work, next.heat])?;
         if next.state.positions().iter().any(|x| x.abs() > MAX_LOG_PRICE) {
@@ -236,6 +243,7 @@ const MAX_STEPS: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
+    use super::super::integrator::{Suzuki4, Verlet, Yoshida4};
     use super::*;
 
     const CALM: [f64; 4] = [0.0, 1.0, 0.0, 0.0];
@@ -260,7 +268,12 @@ mod tests {
 
     #[test]
     fn the_ledger_balances() {
-        let mut m = market(5);
+        for integrator in [Verlet::default().into(), Yoshida4::default().into(), Suzuki4::default().into()] {
+            ledger(market(5).integrated_by(integrator));
+        }
+    }
+
+    fn ledger(mut m: PriceDynamics) {
         let mut loads: Vec<Load> = (0..5).map(|i| Load::new(0.2 * i as f64)).collect();
         for step in 0..400 {
             loads[step % 5].shock = if step % 7 == 0 { 0.5 } else { 0.0 };

@@ -137,6 +137,18 @@ impl RegimeModel {
         Self::new(Hmm::new(initial, Transitions::new(transitions)?, emission)?, threshold)
     }
 
+    /// The same with other transitions, row by row.
+    pub(crate) fn with_transitions(&self, rows: &[f64]) -> Result<Self> {
+        let transitions = Transitions::new(rows.chunks(Regime::COUNT).map(<[f64]>::to_vec).collect())?;
+        let initial = Initial::Free(self.hmm.initial_probabilities().to_vec());
+        Self::new(Hmm::new(initial, transitions, self.hmm.emission().clone())?, self.threshold)
+    }
+
+    /// The same with another hidden Markov model.
+    pub(crate) fn with_hmm(&self, hmm: Hmm<GaussianDiag>) -> Result<Self> {
+        Self::new(hmm, self.threshold)
+    }
+
     /// Length of an observation.
     pub fn dim(&self) -> usize {
         self.hmm.emission().dim()

@@ -58,7 +58,7 @@ pub struct RouteOptions {
     pub features: Option<Vec<f64>>,
     /// An embedding of the request, if the configuration asks for one; it is divided by its length.
     pub embedding: Option<Vec<f64>>,
-    /// The caller's class of the request, handed to the tenant adapter.
+    /// The caller's class of the request, handed to the tenant adapter and to a [categorical likelihood](super::Likelihood::Categorical).
     pub class: usize,
     /// Most dollars for the whole request.
     pub max_cost_usd: Option<f64>,
@@ -142,8 +142,29 @@ pub struct RoutingDecision {
     pub rejected: Vec<Rejection>,
 }
 
+impl Default for RoutingDecision {
+    /// Nothing decided yet: memory for [`MarketMaker::route_into`](crate::MarketMaker::route_into).
+    fn default() -> Self {
+        Self {
+            id: DecisionId(0),
+            model: String::new(),
+            regime: Regime::Exploration,
+            regime_posterior: Vec::new(),
+            outlier: false,
+            efe: Efe::ZERO,
+            probability: 0.0,
+            estimated_cost_usd: 0.0,
+            expected_quality: 0.0,
+            expected_latency_ms: 0.0,
+            meets_quality: false,
+            fallbacks: Vec::new(),
+            rejected: Vec::new(),
+        }
+    }
+}
+
 /// An eligible model with its score.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Candidate {
     /// Id of the model.

@@ -17,15 +17,10 @@ pub(crate) struct Scored {
     pub(crate) meets: f64,
     /// `ln E` of the model.
     pub(crate) log_habit: f64,
+    /// Free energy with the habit counted in, what the choice minimises; set by [`rank`].
+    pub(crate) cost: f64,
     /// `q(u)`, set by [`rank`].
     pub(crate) probability: f64,
-}
-
-impl Scored {
-    /// Free energy with the habit counted in: what the choice minimises.
-    fn cost(&self, gamma: f64) -> f64 {
-        self.efe.total - self.log_habit / gamma
-    }
 }
 
 /// Sets the choice probabilities and puts the chosen model first, the others behind it from best to worst.
@@ -33,10 +28,14 @@ impl Scored {
 /// Without a seed the cheapest model within `tolerance` nats of the best is chosen, the first of the catalogue among equally
 /// cheap ones; with a seed the model is drawn from the probabilities.
 pub(crate) fn rank(scored: &mut [Scored], gamma: f64, tolerance: f64, seed: Option<u64>) {
-    let best = scored.iter().map(|s| s.cost(gamma)).fold(f64::INFINITY, f64::min);
+    let mut best = f64::INFINITY;
+    for s in scored.iter_mut() {
+        s.cost = s.efe.total - s.log_habit / gamma;
+        best = best.min(s.cost);
+    }
     let mut total = 0.0;
     for s in scored.iter_mut() {
-        s.probability = (-gamma * (s.cost(gamma) - best)).exp();
+        s.probability = (-gamma * (s.cost - best)).exp();
         total += s.probability;
     }
     for s in scored.iter_mut() {
@@ -45,13 +44,14 @@ pub(crate) fn rank(scored: &mut [Scored], gamma: f64, tolerance: f64, seed: Opti
     let chosen = match seed {
         Some(seed) => draw(scored, seed),
         None => {
-            let near = scored.iter().filter(|s| s.cost(gamma) - best <= tolerance);
+            let near = scored.iter().filter(|s| s.cost - best <= tolerance);
             near.min_by(|a, b| a.usd.total_cmp(&b.usd).then(a.model.cmp(&b.model))).map(|s| s.model)
         }
     };
-    scored.sort_by(|a, b| {
+    // No two are equal.
+    scored.sort_unstable_by(|a, b| {
         let first = |s: &Scored| Some(s.model) != chosen;
-        first(a).cmp(&first(b)).then(a.cost(gamma).total_cmp(&b.cost(gamma))).then(a.model.cmp(&b.model))
+        first(a).cmp(&first(b)).then(a.cost.total_cmp(&b.cost)).then(a.model.cmp(&b.model))
     });
 }
 
@@ -73,7 +73,17 @@ mod tests {
 
     fn scored(model: usize, total: f64, usd: f64) -> Scored {
         let efe = Efe { total, risk: total, ambiguity: 0.0, epistemic: 0.0, pragmatic: -total, novelty: 0.0 };
-        Scored { model, efe, usd, latency_ms: 1.0, quality: 0.5, meets: 1.0, log_habit: 0.0, probability: 0.0 }
+        Scored {
+            model,
+            efe,
+            usd,
+            latency_ms: 1.0,
+            quality: 0.5,
+            meets: 1.0,
+            log_habit: 0.0,
+            cost: 0.0,
+            probability: 0.0,
+        }
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! The state that routing decisions read and outcomes change.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::adapter::TenantAdapter;
 use super::catalogue::ModelSpec;
 use super::config::Config;
 use super::decision_log::{DecisionLog, OpenDecision};
-use super::eligibility::{self, Estimate, Rejection, RejectionReason};
+use super::eligibility::{self, Estimate, Refusal, Rejection, RejectionReason};
+use super::free_energy::Preferences;
 use super::hamiltonian::{all_finite, non_negative};
-use super::likelihood::{Circumstances, QualityModel};
+use super::learner::{Judged, Kind, Learner, Prepared, Standing};
+use super::likelihood::{Refit, Refitted};
 use super::quote::Millis;
 use super::regime::{Regime, RegimeFilter, RegimeModel};
 use super::request::{Candidate, DecisionId, Outcome, RouteOptions, RoutingDecision, RoutingRequest};
@@ -20,16 +23,29 @@ use crate::{Error, Result};
 /// Everything a decision needs that is not part of the request.
 pub(crate) struct Surroundings<'a> {
     pub(crate) config: &'a Config,
-    pub(crate) regimes: &'a RegimeModel,
+    pub(crate) preferences: &'a Preferences,
     pub(crate) adapter: Option<&'a (dyn TenantAdapter + Send + Sync)>,
     /// `exp(x)` of every model.
     pub(crate) multipliers: &'a [f64],
 }
 
+/// What is left to do when a decision is made and the state is free again.
+#[derive(Debug, Default)]
+pub(crate) struct Leftovers {
+    /// What was set aside for a decision that is forgotten for this one.
+    pub(crate) reservation: Option<u64>,
+    /// Memory that is free again.
+    pub(crate) features: Vec<f64>,
+    /// Work that no other decision has to wait for.
+    pub(crate) refit: Option<Refit>,
+}
+
 /// Beliefs about regimes, models and tenants, and the open decisions.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Routing {
-    quality: QualityModel,
+    learner: Learner,
+    regimes: Arc<RegimeModel>,
+    classes: usize,
     service: Vec<ServiceRecord>,
     market: RegimeFilter,
     tenants: Vec<Tenant>,
@@ -37,6 +53,16 @@ pub(crate) struct Routing {
     shares: Vec<Share>,
     log: DecisionLog,
     clock: Millis,
+    scratch: Scratch,
+}
+
+/// Memory of one decision after the other.
+#[derive(Debug, Clone, Default)]
+struct Scratch {
+    prepared: Prepared,
+    log_habit: Vec<f64>,
+    scored: Vec<Scored>,
+    refused: Vec<Refusal>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -54,16 +80,20 @@ struct Share {
 }
 
 impl Routing {
-    pub(crate) fn new(config: &Config, regimes: &RegimeModel, quality: QualityModel) -> Self {
+    /// `classes` of requests, 1 where there are none.
+    pub(crate) fn new(config: &Config, regimes: RegimeModel, learner: Learner, classes: usize) -> Self {
         Self {
-            quality,
+            learner,
+            classes,
             service: config.models.iter().map(|m| ServiceRecord::new(m.latency_ms)).collect(),
             market: regimes.filter(),
+            regimes: Arc::new(regimes),
             tenants: Vec::new(),
             by_name: HashMap::new(),
             shares: vec![Share::default(); config.models.len()],
             log: DecisionLog::new(config.max_decisions),
             clock: 0,
+            scratch: Scratch::default(),
         }
     }
 
@@ -74,7 +104,7 @@ impl Routing {
 
     /// Number of features.
     pub(crate) fn dim(&self) -> usize {
-        self.quality.dim()
+        self.learner.dim()
     }
 
     /// Latest time seen.
@@ -86,8 +116,13 @@ impl Routing {
         &self.service
     }
 
-    /// Decides where a request with features `x` goes. Everything that can fail comes before the first change. Also returns what was set
-    /// aside for a decision that is forgotten for this one.
+    /// The model of the regimes.
+    pub(crate) fn regimes(&self) -> &Arc<RegimeModel> {
+        &self.regimes
+    }
+
+    /// Decides where a request with features `x` goes. Everything that can fail comes before the first change.
+    #[expect(clippy::too_many_arguments, reason = "one decision's inputs, used once")]
     pub(crate) fn route(
         &mut self,
         around: &Surroundings<'_>,
@@ -96,7 +131,26 @@ impl Routing {
         options: &RouteOptions,
         x: Vec<f64>,
         reservation: Option<u64>,
-    ) -> Result<(RoutingDecision, Option<u64>)> {
+        out: &mut RoutingDecision,
+    ) -> Result<Leftovers> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let made = self.decide(around, tenant, request, options, x, reservation, &mut scratch, out);
+        self.scratch = scratch;
+        made
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one decision's inputs, used once")]
+    fn decide(
+        &mut self,
+        around: &Surroundings<'_>,
+        tenant: &str,
+        request: &RoutingRequest,
+        options: &RouteOptions,
+        x: Vec<f64>,
+        reservation: Option<u64>,
+        scratch: &mut Scratch,
+        out: &mut RoutingDecision,
+    ) -> Result<Leftovers> {
         let config = around.config;
         let now = options.now.unwrap_or(self.clock);
         if now < self.clock {
@@ -106,20 +160,23 @@ impl Routing {
         if known.is_none() && self.tenants.len() >= config.max_tenants {
             return Err(Error::TenantLimit);
         }
-        let mut filter = known.map_or_else(|| around.regimes.filter(), |t| self.tenants[t].filter);
-        around.regimes.update(&mut filter, &request.observations)?;
+        let regimes = &*self.regimes;
+        let mut filter = known.map_or_else(|| regimes.filter(), |t| self.tenants[t].filter);
+        regimes.update(&mut filter, &request.observations)?;
         let mut market = self.market;
-        around.regimes.update(&mut market, &request.observations)?;
+        regimes.update(&mut market, &request.observations)?;
 
         let regime = *filter.posterior();
-        let log_habit = habits(around, tenant, request, options, &regime)?;
-        let mut rejected = Vec::new();
-        let mut scored = self.score(around, request, options, now, &regime, &log_habit, &x, &mut rejected)?;
-        if scored.is_empty() {
-            return Err(Error::NoEligibleModel { rejections: rejected });
+        let class = self.learner.classify(&x, options.class)?;
+        habits(around, tenant, request, options, &regime, &mut scratch.log_habit)?;
+        let kind = Kind { features: &x, class, regime: &regime };
+        self.score(around, request, options, now, &kind, scratch);
+        if scratch.scored.is_empty() {
+            let rejections = scratch.refused.iter().map(|r| spell_out(config, r)).collect();
+            return Err(Error::NoEligibleModel { rejections });
         }
-        rank(&mut scored, config.gamma, config.efe_precision, options.seed);
-        let chosen = scored[0];
+        rank(&mut scratch.scored, config.gamma, config.efe_precision, options.seed);
+        let chosen = scratch.scored[0];
 
         let tenant = known.unwrap_or_else(|| {
             self.by_name.insert(tenant.to_owned(), self.tenants.len());
@@ -133,67 +190,49 @@ impl Routing {
             service.health.step();
         }
         self.service[chosen.model].chosen(now, &config.cooldown);
-        self.quality.observe(&x);
+        let refit = self.learner.observe(&x);
         let (id, forgotten) = self.log.push(OpenDecision {
             tenant,
             model: chosen.model,
-            features: x.into_boxed_slice(),
+            features: x,
+            class,
             regime,
             limit_ms: latency_limit(config, request),
+            usd: chosen.usd,
             made_at: now,
             reservation,
         });
+        explain(config, DecisionId::from(id), &filter, scratch, out);
+        let (reservation, features) = forgotten.map_or((None, Vec::new()), |d| (d.reservation, d.features));
+        Ok(Leftovers { reservation, features, refit })
+    }
 
-        let name = |s: &Scored| config.models[s.model].id.clone();
-        let decision = RoutingDecision {
-            id: DecisionId::from(id),
-            model: name(&chosen),
-            regime: filter.regime(),
-            regime_posterior: regime.to_vec(),
-            outlier: filter.outlier(),
-            efe: chosen.efe,
-            probability: chosen.probability,
-            estimated_cost_usd: chosen.usd,
-            expected_quality: chosen.quality,
-            expected_latency_ms: chosen.latency_ms,
-            meets_quality: chosen.meets >= 0.5,
-            fallbacks: scored[1..]
-                .iter()
-                .take(MAX_FALLBACKS)
-                .map(|s| Candidate {
-                    model: name(s),
-                    efe: s.efe,
-                    probability: s.probability,
-                    estimated_cost_usd: s.usd,
-                    expected_quality: s.quality,
-                    expected_latency_ms: s.latency_ms,
-                })
-                .collect(),
-            rejected,
-        };
-        Ok((decision, forgotten))
+    /// Takes over what a refit found.
+    pub(crate) fn install(&mut self, refitted: Refitted) {
+        if let Learner::Linear(quality) = &mut self.learner {
+            quality.install(refitted);
+        }
     }
 
     /// Applies the filters and computes the free energy of every model that passes them.
-    #[expect(clippy::too_many_arguments, reason = "one decision's inputs, used once")]
     fn score(
         &self,
         around: &Surroundings<'_>,
         request: &RoutingRequest,
         options: &RouteOptions,
         now: Millis,
-        regime: &[f64; Regime::COUNT],
-        log_habit: &[f64],
-        x: &[f64],
-        rejected: &mut Vec<Rejection>,
-    ) -> Result<Vec<Scored>> {
+        kind: &Kind<'_>,
+        scratch: &mut Scratch,
+    ) {
+        let Scratch { prepared, log_habit, scored, refused } = scratch;
+        scored.clear();
+        refused.clear();
         let config = around.config;
-        let preferences = config.preferences();
+        let preferences = around.preferences;
+        let threshold = request.preferences.quality_threshold;
         let limit_ms = latency_limit(config, request);
         let input_tokens = input_tokens(request);
-        let mut z = Vec::new();
-        self.quality.represent(x, regime, &mut z);
-        let mut scored = Vec::with_capacity(config.models.len());
+        self.learner.prepare(kind, preferences, threshold, prepared);
         for (model, spec) in config.models.iter().enumerate() {
             let service = &self.service[model];
             let estimate = estimate(
@@ -203,94 +242,146 @@ impl Routing {
                 options.expected_output_tokens,
                 service.expected_latency_ms(),
             );
-            let mut eligible = eligibility::check(spec, request, options, &estimate, rejected);
-            let mut reject = |reason, limit, actual| {
-                rejected.push(Rejection { model: spec.id.clone(), reason, limit, actual });
-                eligible = false;
-            };
+            let mut eligible = eligibility::check(model, spec, request, options, &estimate, refused);
             if let Some(until) = service.cooldown.blocked_until(now) {
-                reject(RejectionReason::Cooldown, now as f64, until as f64);
+                let (limit, actual) = (now as f64, until as f64);
+                refused.push(Refusal { model, reason: RejectionReason::Cooldown, limit, actual });
+                eligible = false;
             }
             if !eligible {
                 continue;
             }
             let mut health = service.health;
             health.step();
-            let circumstances = Circumstances {
-                regime,
+            let standing = Standing {
                 healthy: health.probability(),
                 availability: service.availability(),
-                threshold: request.preferences.quality_threshold,
+                usd: estimate.usd,
+                latency: service.latency_bins(limit_ms),
             };
-            let quality = self.quality.forecast(model, &z, &circumstances);
-            if config.hard_quality && quality.meets < 0.5 {
-                rejected.push(Rejection {
-                    model: spec.id.clone(),
-                    reason: RejectionReason::Quality,
-                    limit: 0.5,
-                    actual: quality.meets,
-                });
+            let found = self.learner.assess(model, kind, prepared, &standing, preferences, threshold);
+            if config.hard_quality && found.meets < 0.5 {
+                refused.push(Refusal { model, reason: RejectionReason::Quality, limit: 0.5, actual: found.meets });
                 continue;
             }
             scored.push(Scored {
                 model,
-                efe: preferences.evaluate(&quality, estimate.usd, &service.latency_bins(limit_ms)),
+                efe: found.efe,
                 usd: estimate.usd,
                 latency_ms: estimate.latency_ms,
-                quality: quality.mean,
-                meets: quality.meets,
+                quality: found.quality,
+                meets: found.meets,
                 log_habit: log_habit[model],
+                cost: 0.0,
                 probability: 0.0,
             });
         }
-        Ok(scored)
     }
 
-    /// Learns from the outcome of a decision; returns what was set aside for it.
+    /// Learns from the outcome of a decision; returns what was set aside for it and its memory.
     pub(crate) fn record_outcome(
         &mut self,
         config: &Config,
-        regimes: &RegimeModel,
         id: DecisionId,
         outcome: &Outcome,
-    ) -> Result<Option<u64>> {
+    ) -> Result<(Option<u64>, Vec<f64>)> {
         let usd = non_negative("outcome usd", outcome.usd)?;
         if usd > MAX_OUTCOME_USD {
             return Err(Error::OutOfRange { what: "outcome usd" });
         }
-        let decision = self.log.get(id.get())?.clone();
-        let model = decision.model;
         if let Some(score) = outcome.score {
+            // Before the score, so that an outcome recorded twice is called that.
+            self.log.get(id.get())?;
             all_finite("score", &[score])?;
             if !(0.0..=1.0).contains(&score) {
                 return Err(Error::OutOfRange { what: "score" });
             }
-            let healthy = self.service[model].health.probability();
-            let mut z = Vec::new();
-            self.quality.represent(&decision.features, &decision.regime, &mut z);
-            let evidence = self.quality.judge(model, &z, score, &decision.regime, healthy);
-            let weight = self.grant(config.tenant_cap, model, decision.tenant);
-            self.quality.learn(model, &decision.features, score, &evidence, weight)?;
+        }
+        let decision = self.log.get(id.get())?;
+        let model = decision.model;
+        let late = self.log.next_id() - id.get() > config.max_lag;
+        let kind = Kind { features: &decision.features, class: decision.class, regime: &decision.regime };
+        let healthy = self.service[model].health.probability();
+        let judged = Judged { outcome, limit_ms: decision.limit_ms, usd: decision.usd, healthy, late };
+        let prepared = &mut self.scratch.prepared;
+        if let Some(evidence) = self.learner.judge(model, &kind, &judged, prepared) {
+            let weight = grant(&self.shares[model], &self.tenants[decision.tenant], config.tenant_cap, model);
+            self.learner.learn(model, &kind, &judged, &evidence, weight, prepared)?;
             let share = &mut self.shares[model];
-            let taught = &mut self.tenants[decision.tenant].taught[model];
-            share.tenants += usize::from(*taught == 0.0 && weight > 0.0);
+            let tenant = &mut self.tenants[decision.tenant];
+            share.tenants += usize::from(tenant.taught[model] == 0.0 && weight > 0.0);
             share.total += weight;
-            *taught += weight;
-            if self.log.next_id() - id.get() <= config.max_lag {
+            tenant.taught[model] += weight;
+            if !late {
                 self.service[model].health.move_to(evidence.healthy, weight);
                 let likelihood = evidence.by_regime.map(|l| l.powf(weight));
-                regimes.weigh(&mut self.tenants[decision.tenant].filter, &likelihood)?;
-                regimes.weigh(&mut self.market, &likelihood)?;
+                self.regimes.weigh(&mut tenant.filter, &likelihood)?;
+                self.regimes.weigh(&mut self.market, &likelihood)?;
             }
         }
         let at = decision.made_at.saturating_add(outcome.latency_ms);
         self.service[model].outcome(outcome, decision.limit_ms, at, &config.cooldown);
-        self.log.close(id.get());
-        Ok(decision.reservation)
+        let closed = self.log.take(id.get());
+        Ok(closed.map_or((None, Vec::new()), |d| (d.reservation, d.features)))
+    }
+
+    /// Learns the scores of all models for one request, as [`calibration`](super::calibration) found its regime.
+    pub(crate) fn learn_row(
+        &mut self,
+        x: &[f64],
+        class: usize,
+        regime: &[f64; Regime::COUNT],
+        scores: &[Option<f64>],
+    ) -> Result<()> {
+        if let Some(refit) = self.learner.observe(x) {
+            self.install(refit.run());
+        }
+        let kind = Kind { features: x, class, regime };
+        for (model, score) in scores.iter().enumerate() {
+            if let Some(score) = *score {
+                self.learner.learn_score(model, &kind, score, &mut self.scratch.prepared)?;
+                self.shares[model].total += 1.0;
+            }
+        }
+        Ok(())
+    }
+
+    /// Expected quality of every model for a request, while all are in service.
+    pub(crate) fn expected(
+        &mut self,
+        preferences: &Preferences,
+        x: &[f64],
+        class: usize,
+        regime: &[f64; Regime::COUNT],
+        out: &mut Vec<f64>,
+    ) {
+        let kind = Kind { features: x, class, regime };
+        let prepared = &mut self.scratch.prepared;
+        self.learner.prepare(&kind, preferences, 0.0, prepared);
+        out.clear();
+        for (model, service) in self.service.iter().enumerate() {
+            let latency = service.latency_bins(1.0);
+            let standing = Standing { healthy: 1.0, availability: 1.0, usd: 0.0, latency };
+            out.push(self.learner.assess(model, &kind, prepared, &standing, preferences, 0.0).quality);
+        }
+    }
+
+    /// Class of a request.
+    ///
+    /// # Errors
+    /// `OutOfRange` for a given class that does not exist.
+    pub(crate) fn classify(&self, x: &[f64], given: usize) -> Result<usize> {
+        self.learner.classify(x, given)
+    }
+
+    /// Replaces the model of the regimes; beliefs stay.
+    pub(crate) fn set_regimes(&mut self, regimes: RegimeModel) {
+        self.regimes = Arc::new(regimes);
     }
 
     pub(crate) fn save(&self, w: &mut Writer) {
-        self.quality.save(w);
+        self.learner.save(w);
+        w.f64s(self.regimes.hmm().transitions().probabilities());
         self.service.iter().for_each(|s| s.save(w));
         self.market.save(w);
         w.u64(self.clock);
@@ -314,7 +405,10 @@ impl Routing {
     /// Takes over a saved state of the same models and features.
     pub(crate) fn load(&mut self, r: &mut Reader<'_>, config: &Config) -> Result<()> {
         let models = self.service.len();
-        self.quality.load(r)?;
+        self.learner.load(r)?;
+        let mut transitions = [0.0; Regime::COUNT * Regime::COUNT];
+        r.f64s(&mut transitions)?;
+        self.regimes = Arc::new(self.regimes.with_transitions(&transitions).or_else(|_| bad("transitions"))?);
         self.service.iter_mut().try_for_each(|s| s.load(r))?;
         self.market = RegimeFilter::load(r)?;
         self.clock = r.u64()?;
@@ -336,22 +430,63 @@ impl Routing {
         for share in &mut self.shares {
             *share = Share { total: r.amount()?, tenants: r.index(tenants + 1)? };
         }
-        self.log.load(r, self.quality.dim(), tenants, models)
+        self.log.load(r, self.learner.dim(), [tenants, models, self.classes])
     }
+}
 
-    /// Weight in [0, 1] that a tenant's next outcome may have: with it, the tenant's part of all that was taught about the model stays
-    /// within the cap, or within twice an equal share while there are few tenants. (Within one equal share,
-    /// tenants who have taught equally much could never teach again.)
-    fn grant(&self, cap: f64, model: usize, tenant: usize) -> f64 {
-        let Share { total, tenants } = self.shares[model];
-        let taught = self.tenants[tenant].taught[model];
-        let heard = tenants + usize::from(taught == 0.0);
-        let cap = cap.max(2.0 / heard as f64);
-        if cap >= 1.0 {
-            return 1.0;
-        }
-        ((cap * total - taught) / (1.0 - cap)).clamp(0.0, 1.0)
+/// Weight in [0, 1] that a tenant's next outcome may have: with it, the tenant's part of all that was taught about the model stays
+/// within the cap, or within twice an equal share while there are few tenants. (Within one equal share,
+/// tenants who have taught equally much could never teach again.)
+fn grant(share: &Share, tenant: &Tenant, cap: f64, model: usize) -> f64 {
+    let Share { total, tenants } = *share;
+    let taught = tenant.taught[model];
+    let heard = tenants + usize::from(taught == 0.0);
+    let cap = cap.max(2.0 / heard as f64);
+    if cap >= 1.0 {
+        return 1.0;
     }
+    ((cap * total - taught) / (1.0 - cap)).clamp(0.0, 1.0)
+}
+
+fn spell_out(config: &Config, r: &Refusal) -> Rejection {
+    Rejection { model: config.models[r.model].id.clone(), reason: r.reason, limit: r.limit, actual: r.actual }
+}
+
+/// Writes a decision into the memory of an older one.
+fn explain(config: &Config, id: DecisionId, filter: &RegimeFilter, scratch: &Scratch, out: &mut RoutingDecision) {
+    let name = |model: usize| &config.models[model].id;
+    let chosen = &scratch.scored[0];
+    out.id = id;
+    out.model.clone_from(name(chosen.model));
+    out.regime = filter.regime();
+    out.regime_posterior.clear();
+    out.regime_posterior.extend(filter.posterior());
+    out.outlier = filter.outlier();
+    out.efe = chosen.efe;
+    out.probability = chosen.probability;
+    out.estimated_cost_usd = chosen.usd;
+    out.expected_quality = chosen.quality;
+    out.expected_latency_ms = chosen.latency_ms;
+    out.meets_quality = chosen.meets >= 0.5;
+
+    let others = &scratch.scored[1..];
+    let others = &others[..others.len().min(MAX_FALLBACKS)];
+    out.fallbacks.resize_with(others.len(), Candidate::default);
+    for (out, s) in out.fallbacks.iter_mut().zip(others) {
+        out.model.clone_from(name(s.model));
+        out.efe = s.efe;
+        out.probability = s.probability;
+        out.estimated_cost_usd = s.usd;
+        out.expected_quality = s.quality;
+        out.expected_latency_ms = s.latency_ms;
+    }
+    let kept = scratch.refused.len().min(out.rejected.len());
+    out.rejected.truncate(kept);
+    for (out, r) in out.rejected.iter_mut().zip(&scratch.refused) {
+        out.model.clone_from(name(r.model));
+        (out.reason, out.limit, out.actual) = (r.reason, r.limit, r.actual);
+    }
+    out.rejected.extend(scratch.refused[kept..].iter().map(|r| spell_out(config, r)));
 }
 
 /// `ln E` of every model: the bonus of preferred models, what leaving the session's model costs, then the tenant's adapter.
@@ -361,22 +496,23 @@ fn habits(
     request: &RoutingRequest,
     options: &RouteOptions,
     regime: &[f64; Regime::COUNT],
-) -> Result<Vec<f64>> {
+    log_habit: &mut Vec<f64>,
+) -> Result<()> {
     let preferred = &request.preferences.preferred_models;
-    let mut log_habit: Vec<f64> = (around.config.models.iter())
-        .map(|m| if preferred.contains(&m.id) { around.config.preference_bonus } else { 0.0 })
-        .collect();
     let models = &around.config.models;
+    log_habit.clear();
+    log_habit
+        .extend(models.iter().map(|m| if preferred.contains(&m.id) { around.config.preference_bonus } else { 0.0 }));
     if let Some(last) = options.session_model.as_ref().and_then(|id| models.iter().position(|m| m.id == *id)) {
         // A cost in free energy is a habit divided by gamma.
         let nats = around.config.gamma * around.config.switch_cost;
         log_habit.iter_mut().enumerate().filter(|(u, _)| *u != last).for_each(|(_, habit)| *habit -= nats);
     }
     if let Some(adapter) = around.adapter {
-        adapter.adjust(tenant, regime, options.class, &mut log_habit);
-        all_finite("habit", &log_habit)?;
+        adapter.adjust(tenant, regime, options.class, log_habit);
+        all_finite("habit", log_habit)?;
     }
-    Ok(log_habit)
+    Ok(())
 }
 
 /// Checks everything in a request that does not depend on the market maker's state.

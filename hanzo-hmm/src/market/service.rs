@@ -108,7 +108,7 @@ impl ServiceRecord {
                 self.answered += 1.0;
                 self.latency_sum += latency;
                 self.latency_count += 1.0;
-                self.latency_bins[bin(latency, limit_ms)] += 1.0;
+                self.latency_bins[latency_bin(latency, limit_ms)] += 1.0;
             }
             Status::Timeout => {
                 self.failed += 1.0;
@@ -133,7 +133,7 @@ impl ServiceRecord {
     /// the expected latency.
     pub(crate) fn latency_bins(&self, limit_ms: f64) -> [f64; LATENCY_BINS] {
         let mut p = self.latency_bins;
-        p[bin(self.expected_latency_ms(), limit_ms)] += LATENCY_PRIOR;
+        p[latency_bin(self.expected_latency_ms(), limit_ms)] += LATENCY_PRIOR;
         let total: f64 = p.iter().sum();
         p.map(|count| count / total)
     }
@@ -153,7 +153,8 @@ impl ServiceRecord {
     }
 }
 
-fn bin(latency_ms: f64, limit_ms: f64) -> usize {
+/// The latency bin of a request with this limit.
+pub(crate) fn latency_bin(latency_ms: f64, limit_ms: f64) -> usize {
     [0.5, 1.0, 2.0].iter().filter(|&&part| latency_ms >= part * limit_ms).count()
 }
 

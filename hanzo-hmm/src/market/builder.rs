@@ -1,0 +1,237 @@
+//! The parts of a market maker, put together and checked.
+
+use std::fmt;
+use std::sync::Mutex;
+
+use arc_swap::ArcSwap;
+
+use super::adapter::TenantAdapter;
+use super::admission::Admission;
+use super::catalogue::ModelSpec;
+use super::categorical::Counts;
+use super::config::Config;
+use super::features::{Featuriser, HashedText};
+use super::integrator::Integration;
+use super::learner::{Classes, Learner, Likelihood};
+use super::likelihood::QualityModel;
+use super::market_maker::{Counter, MarketMaker, PriceBoard};
+use super::pool_curve::PoolCurve;
+use super::price_dynamics::{PriceDynamics, RegimeDynamics};
+use super::quote::Mid;
+use super::regime::RegimeModel;
+use super::routing::Routing;
+use crate::{Error, Result};
+
+/// Parts of a [`MarketMaker`], checked by [`build`](Self::build).
+pub struct MarketMakerBuilder {
+    config: Config,
+    likelihood: Likelihood,
+    curve: Option<PoolCurve>,
+    integrator: Integration,
+    regimes: Option<RegimeModel>,
+    featuriser: Option<Box<dyn Featuriser + Send + Sync>>,
+    adapter: Option<Box<dyn TenantAdapter + Send + Sync>>,
+    admission: Option<Box<dyn Admission + Send + Sync>>,
+    substitutability: Option<Vec<f64>>,
+}
+
+impl MarketMakerBuilder {
+    pub(super) fn new(config: Config) -> Self {
+        Self {
+            config,
+            likelihood: Likelihood::default(),
+            curve: None,
+            integrator: Integration::default(),
+            regimes: None,
+            featuriser: None,
+            adapter: None,
+            admission: None,
+            substitutability: None,
+        }
+    }
+
+    /// Other models than the configuration's.
+    #[must_use]
+    pub fn models(mut self, models: Vec<ModelSpec>) -> Self {
+        self.config = self.config.models(models);
+        self
+    }
+
+    /// Another likelihood than the linear one.
+    #[must_use]
+    pub fn likelihood(mut self, likelihood: Likelihood) -> Self {
+        self.likelihood = likelihood;
+        self
+    }
+
+    /// Another curve for every pool than the constant product with the configuration's fee. Quotes are still at least the middle price less its band.
+    ///
+    /// ```
+    /// use hanzo_hmm::market::{Suzuki4, YieldSpace};
+    /// use hanzo_hmm::{Config, MarketMaker};
+    ///
+    /// let market = MarketMaker::builder(Config::default())
+    ///     .curve(YieldSpace::new(1, 2, 30, 10_000)?)
+    ///     .integrator(Suzuki4::default())
+    ///     .build()?;
+    /// # assert!(market.prices().len() == 6);
+    /// # Ok::<(), hanzo_hmm::Error>(())
+    /// ```
+    #[must_use]
+    pub fn curve(mut self, curve: impl Into<PoolCurve>) -> Self {
+        self.curve = Some(curve.into());
+        self
+    }
+
+    /// Another integrator of the prices than velocity Verlet.
+    #[must_use]
+    pub fn integrator(mut self, integrator: impl Into<Integration>) -> Self {
+        self.integrator = integrator.into();
+        self
+    }
+
+    /// Another regime model; its threshold takes the place of the configuration's.
+    #[must_use]
+    pub fn regime_model(mut self, model: RegimeModel) -> Self {
+        self.regimes = Some(model);
+        self
+    }
+
+    /// Another featuriser in place of [`HashedText`].
+    #[must_use]
+    pub fn featuriser(mut self, featuriser: impl Featuriser + Send + Sync + 'static) -> Self {
+        self.featuriser = Some(Box::new(featuriser));
+        self
+    }
+
+    /// A tenant adapter.
+    #[must_use]
+    pub fn adapter(mut self, adapter: impl TenantAdapter + Send + Sync + 'static) -> Self {
+        self.adapter = Some(Box::new(adapter));
+        self
+    }
+
+    /// Budgets and rate limits, asked before every decision.
+    #[must_use]
+    pub fn admission(mut self, admission: impl Admission + Send + Sync + 'static) -> Self {
+        self.admission = Some(Box::new(admission));
+        self
+    }
+
+    /// How far models replace each other: `M x M`, row major, symmetric, not negative. By default
+    /// `exp(-10 |quality_i - quality_j|) / (M - 1)`, a guess.
+    #[must_use]
+    pub fn substitutability(mut self, weights: Vec<f64>) -> Self {
+        self.substitutability = Some(weights);
+        self
+    }
+
+    /// Builds the market maker in the state of a [`snapshot`](MarketMaker::snapshot). The configuration may differ in its weights, but not in its models or
+    /// the number of features. Decisions go on byte for byte as they would have.
+    ///
+    /// # Errors
+    /// Those of [`build`](Self::build), and `BadSnapshot` for bytes that are damaged, of another version or of other models.
+    pub fn restore(self, bytes: &[u8]) -> Result<MarketMaker> {
+        let market = self.build()?;
+        market.load(bytes)?;
+        Ok(market)
+    }
+
+    /// Checks everything and builds the market maker.
+    ///
+    /// # Errors
+    /// `InvalidConfig`; `DimensionMismatch`, `NotFinite` and `OutOfRange` for the substitutability.
+    pub fn build(self) -> Result<MarketMaker> {
+        let config = self.config;
+        config.check()?;
+        let n = config.models.len();
+        let regimes = match self.regimes {
+            Some(model) => model,
+            None => RegimeModel::standard(config.transition_threshold)?,
+        };
+        let featuriser = match self.featuriser {
+            Some(featuriser) => featuriser,
+            None => Box::new(HashedText::new(config.buckets)?),
+        };
+        let dim = featuriser.dim().saturating_add(if config.embeddings { config.vector_dim } else { 0 });
+        let reads_features = !matches!(self.likelihood, Likelihood::Categorical(Classes::Given(_)));
+        if reads_features && (dim == 0 || dim > MAX_FEATURES) {
+            return Err(Error::InvalidConfig { field: "features" });
+        }
+        let (learner, classes) = match self.likelihood {
+            Likelihood::Linear => {
+                let base = config.models.iter().map(|m| m.quality).collect();
+                let linear = featuriser.bias().unwrap_or(0)..dim;
+                (Learner::Linear(QualityModel::new(dim, linear, base)?), 1)
+            }
+            Likelihood::Categorical(classes) => {
+                let number = classes.number();
+                if number == 0 || number.saturating_mul(n) > MAX_CLASSES_TIMES_MODELS {
+                    return Err(Error::InvalidConfig { field: "classes" });
+                }
+                let models = config.models.iter().map(|m| (m.quality, m.latency_ms));
+                let limit = config.default_latency_ms as f64;
+                let read = if reads_features { dim } else { 0 };
+                (Learner::Categorical(Counts::new(number, read, config.forgetting, models, limit)), number)
+            }
+        };
+        let weights = self.substitutability.unwrap_or_else(|| default_substitutability(&config.models));
+        let dynamics = PriceDynamics::new(weights, n, config.energy_scale)?.integrated_by(self.integrator);
+        let curve = match self.curve {
+            Some(curve) => curve,
+            None => config.curve()?.into(),
+        };
+        let counters = (0..n).map(|model| open_counter(&config, model, curve)).collect::<Result<_>>()?;
+        let routing = Routing::new(&config, regimes, learner, classes);
+        let board = PriceBoard {
+            multipliers: vec![1.0; n],
+            regime: routing.market().regime(),
+            band_bps: RegimeDynamics::blend(routing.market().posterior()).band_bps.round() as u32,
+        };
+        Ok(MarketMaker {
+            preferences: config.preferences(),
+            featuriser,
+            reads_features,
+            adapter: self.adapter,
+            admission: self.admission,
+            routing: Mutex::new(routing),
+            dynamics: Mutex::new(dynamics),
+            board: ArcSwap::from_pointee(board),
+            counters,
+            spare: Mutex::new(Vec::new()),
+            config,
+        })
+    }
+}
+
+impl fmt::Debug for MarketMakerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MarketMakerBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// A pool with the configured tokens and their value at the catalogue price.
+fn open_counter(config: &Config, model: usize, curve: PoolCurve) -> Result<Mutex<Counter>> {
+    let mut pool = config.empty_pool(config.models[model].key, curve)?;
+    let tokens = u128::from(config.pool_tokens);
+    let unaffordable = |_| Error::InvalidConfig { field: "pool_tokens" };
+    let money = Mid::new(reference(config, model), 0).and_then(|mid| mid.floor_price(tokens)).map_err(unaffordable)?;
+    pool.mint(tokens, money.max(1)).map_err(unaffordable)?;
+    Ok(Mutex::new(Counter { pool, quotes: 0 }))
+}
+
+/// Catalogue price of one output token in base units of money.
+pub(super) fn reference(config: &Config, model: usize) -> f64 {
+    config.models[model].output_usd_per_1k / 1_000.0 * config.base_units_per_usd as f64
+}
+
+fn default_substitutability(models: &[ModelSpec]) -> Vec<f64> {
+    let others = models.len().saturating_sub(1).max(1) as f64;
+    let weight = |a: &ModelSpec, b: &ModelSpec| (-10.0 * (a.quality - b.quality).abs()).exp() / others;
+    models.iter().flat_map(|a| models.iter().map(move |b| weight(a, b))).collect()
+}
+
+/// Beyond this the covariance of one model would take more than 200 MB.
+const MAX_FEATURES: usize = 5_000;
+/// Of which each takes a kilobyte.
+const MAX_CLASSES_TIMES_MODELS: usize = 1 << 17;
