@@ -6,7 +6,8 @@
 //! - trade in integers: [`Curve`] ([`ConstantProduct`], [`WeightedProduct`], [`YieldSpace`]), [`Lmsr`], [`Pool`], [`ContextPool`], [`Quote`];
 //! - expected free energy of any discrete model: [`GenerativeModel`];
 //! - learning: [`Featuriser`], [`HashedText`], [`BayesianLinear`];
-//! - node selection: [`RoundRobin`], [`StakeWeighted`], [`Performance`].
+//! - node selection: [`RoundRobin`], [`StakeWeighted`], [`Performance`], [`EfeNodes`];
+//! - opcodes of a virtual machine: [`Opcodes`].
 
 mod adapter;
 mod admission;
@@ -98,7 +99,7 @@ pub use request::{
     Candidate, DecisionId, Outcome, PerformanceRequirements, RouteOptions, RoutingDecision, RoutingRequest, Status,
     UserPreferences,
 };
-pub use selection::{Node, NodeId, NodeSelector, Performance, RoundRobin, StakeWeighted};
+pub use selection::{EfeNodes, Node, NodeId, NodeSelector, Performance, RoundRobin, StakeWeighted};
 pub use service::ServiceReport;
 pub use sign_table::SignTable;
 pub use splitmix::SplitMix64;

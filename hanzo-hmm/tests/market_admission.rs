@@ -1,8 +1,9 @@
 //! Budgets behind [`Admission`]: never overspent, whatever the order, and never leaked.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use hanzo_hmm::market::{Admission, AdmissionRequest, Denial, ModelSpec, Outcome, RouteOptions, SignTable, Status};
 use hanzo_hmm::{Config, Error, MarketMaker, RoutingRequest};
@@ -117,6 +118,119 @@ fn no_interleaving_overspends() {
     }
     assert_eq!(orders, 90);
     assert!(denied > 0);
+}
+
+/// Lets threads pass one at a time, in a given order, wherever the market maker calls its admission: between these calls it holds no lock of its own, so
+/// the orders of these calls are all the interleavings that can matter to a budget.
+#[derive(Debug, Clone)]
+struct Turnstile(Arc<(Mutex<Turns>, Condvar)>);
+
+#[derive(Debug)]
+struct Turns {
+    word: Vec<usize>,
+    at: usize,
+    done: [bool; 3],
+}
+
+thread_local! {
+    static CLIENT: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+impl Turnstile {
+    fn new(word: Vec<usize>) -> Self {
+        Self(Arc::new((Mutex::new(Turns { word, at: 0, done: [false; 3] }), Condvar::new())))
+    }
+
+    fn pass(&self) {
+        let me = CLIENT.get();
+        let (turns, changed) = &*self.0;
+        let mut t = turns.lock().unwrap();
+        loop {
+            while t.at < t.word.len() && t.done[t.word[t.at]] {
+                t.at += 1;
+            }
+            // Past the end of the word everyone may go.
+            if t.at >= t.word.len() || t.word[t.at] == me {
+                break;
+            }
+            t = changed.wait(t).unwrap();
+        }
+        t.at += 1;
+        changed.notify_all();
+    }
+
+    fn leave(&self) {
+        let (turns, changed) = &*self.0;
+        turns.lock().unwrap().done[CLIENT.get()] = true;
+        changed.notify_all();
+    }
+}
+
+/// A budget behind a turnstile.
+struct Slow(Budget, Turnstile);
+
+impl Admission for Slow {
+    fn reserve(&self, request: &AdmissionRequest<'_>) -> Result<u64, Denial> {
+        self.1.pass();
+        self.0.reserve(request)
+    }
+
+    fn commit(&self, reservation: u64, usd: f64) {
+        self.1.pass();
+        self.0.commit(reservation, usd);
+    }
+
+    fn release(&self, reservation: u64) {
+        self.1.pass();
+        self.0.release(reservation);
+    }
+}
+
+/// Three threads on a budget for two, each deciding and settling, with the admission's calls in every order; also where only one decision is remembered, so
+/// that the others' reservations are given back by whoever pushes them out.
+#[test]
+fn no_interleaving_of_threads_overspends() {
+    let mut orders = 0;
+    for code in 0..3usize.pow(6) {
+        let word: Vec<usize> = (0..6).map(|i| code / 3usize.pow(i) % 3).collect();
+        if (0..3).any(|c| word.iter().filter(|w| **w == c).count() != 2) {
+            continue;
+        }
+        orders += 1;
+        for remembered in [16, 1] {
+            let (budget, gate) = (Budget::of(2_000), Turnstile::new(word.clone()));
+            let config =
+                Config::default().buckets(16).models(vec![ModelSpec::new("m", 0.005)]).max_decisions(remembered);
+            let market = MarketMaker::builder(config).admission(Slow(budget.clone(), gate.clone())).build().unwrap();
+            let settled: usize = std::thread::scope(|scope| {
+                let client = |c: usize| {
+                    let (market, gate, budget) = (&market, gate.clone(), budget.clone());
+                    move || {
+                        CLIENT.set(c);
+                        let mut settled = 0;
+                        match ask(market) {
+                            Ok(d) => match market.record_outcome(d.id, &Outcome::success(0.5, 10, 0.001)) {
+                                Ok(()) => settled = 1,
+                                Err(error) => assert!(remembered == 1, "{error}"),
+                            },
+                            Err(Error::NotAdmitted { denial: Denial::Budget }) => {}
+                            Err(other) => panic!("{other}"),
+                        }
+                        let (left, spent, _) = budget.state();
+                        assert!(left >= 0 && spent <= 2_000);
+                        gate.leave();
+                        settled
+                    }
+                };
+                let threads = [0, 1, 2].map(|c| scope.spawn(client(c)));
+                threads.into_iter().map(|t| t.join().unwrap()).sum()
+            });
+            let (left, spent, held) = budget.state();
+            assert_eq!((left + spent, held), (2_000, 0), "{word:?}: nothing leaks");
+            assert_eq!(spent, 1_000 * settled as i64, "{word:?}: who was served has paid, once");
+        }
+    }
+    assert_eq!(orders, 90);
 }
 
 #[test]

@@ -319,6 +319,34 @@ fn threads_route_learn_and_tick_together() {
     assert_eq!(market.service().iter().map(|s| s.outcomes).sum::<u64>(), 200);
 }
 
+/// Two models under equal loads have equal prices in every state; readers see no other.
+#[test]
+fn readers_never_see_half_a_tick() {
+    let models = vec![ModelSpec::new("a", 0.001), ModelSpec::new("b", 0.001)];
+    let market = MarketMaker::builder(Config::default().buckets(16).models(models)).build().unwrap();
+    let seen: usize = std::thread::scope(|s| {
+        let market = &market;
+        s.spawn(move || {
+            for i in 0..400 {
+                market.tick(0.2, &[Load::new(if i % 20 < 10 { 0.95 } else { 0.05 }); 2]).unwrap();
+            }
+        });
+        let readers = [(); 2].map(|()| {
+            s.spawn(move || {
+                let mut different = std::collections::BTreeSet::new();
+                for _ in 0..20_000 {
+                    let p = market.prices();
+                    assert_eq!(p[0].to_bits(), p[1].to_bits());
+                    different.insert(p[0].to_bits());
+                }
+                different.len()
+            })
+        });
+        readers.into_iter().map(|t| t.join().unwrap()).max().unwrap()
+    });
+    assert!(seen > 0);
+}
+
 #[test]
 fn bad_ticks_leave_the_prices() {
     let market = market();
@@ -361,7 +389,9 @@ fn a_flood_from_one_tenant_is_capped() {
     let run = |cap: f64| {
         let config = Config::default().buckets(16).models(models.clone()).tenant_cap(cap);
         let market = MarketMaker::builder(config).build().unwrap();
-        let r = plain().0;
+        // Without observations the lies are put down to a regime of their own, in which only the liar seems to live: that is a protection, too, but
+        // not the one that is tested here.
+        let r = RoutingRequest { observations: vec![0.5, 0.0, 0.02, 0.0], ..plain().0 };
         let only_bad = RouteOptions { denied_models: vec!["other".into()], ..RouteOptions::default() };
         let teach = |tenant: &str, score| {
             let d = market.route(tenant, &r, &only_bad).unwrap();
@@ -378,9 +408,9 @@ fn a_flood_from_one_tenant_is_capped() {
         teach("honest 1", 0.2) - before
     };
     let (capped, open) = (run(0.05), run(1.0));
-    // Part of it is put down to another regime, in which the liar seems to live.
-    assert!(open > 0.18, "without a cap the lie is believed: {open}");
-    assert!(capped < 0.5 * open, "with a cap it is not: {capped} {open}");
+    println!("flood: {open:.3} without a cap, {capped:.3} with it");
+    assert!(open > 0.6, "without a cap the lie is believed: {open}");
+    assert!(capped < 0.1, "with a cap it is not: {capped}");
 }
 
 /// The cap must not silence honest tenants who are few and teach in turn.

@@ -347,7 +347,8 @@ fn late_outcomes_in_any_order_are_learned_alike_by_the_service_record() {
 
 /// Three models with fixed chances of a good answer, unknown to the router. Over five seeds the mean utility of 400
 /// requests has to beat the worst fixed model clearly and to stay near the best: at most a third of the distance between
-/// them may be spent on finding out.
+/// them may be spent on finding out. (There is no published figure for this world. The requests are of five kinds, so fifteen qualities are to be found
+/// out in 400 requests; a router that knows nothing of kinds finds three and spends a quarter.)
 #[test]
 fn a_toy_world_is_learned() {
     const WORLD: [(&str, f64, f64); 3] = [("a", 0.45, 0.0005), ("b", 0.70, 0.001), ("c", 0.90, 0.002)];

@@ -238,7 +238,9 @@ impl<C: Curve> Pool<C> {
         }
         let receipt = self.settle(Side::Money, paid, quote.units)?;
         self.clock = now;
-        self.spent = self.spent.split_off(&(now, u64::MAX));
+        while self.spent.first().is_some_and(|(expiry, _)| *expiry <= now) {
+            self.spent.pop_first();
+        }
         self.spent.insert((quote.expires_at, quote.nonce));
         Ok(receipt)
     }

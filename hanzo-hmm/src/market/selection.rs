@@ -1,4 +1,4 @@
-//! Which node does the work: round-robin, by stake, or by performance.
+//! Which node does the work: round-robin, by stake, by performance, or by expected free energy.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -192,6 +192,86 @@ impl NodeSelector for Performance {
     }
 }
 
+/// Nodes by expected free energy: a good answer in time is preferred, and a node of which little is known is worth a try.
+///
+/// A job ends in time, late, or not at all. A node with `s` successes and `f` failures fails with the mean of a `Beta(f + 1, s + 1)` and is late with
+/// probability `1 - exp(-latency / scale)`; the preferences are `z`, `z / 2` and 0 nats. `G = risk + ambiguity - w I`, where the state of a node is known, so that
+/// `risk + ambiguity` is minus the expected log preference, and `I` is the [information](super::dirichlet_novelty) that one more job would give about the
+/// failure rate. The least `G` first; ties go to the earlier node of the list.
+///
+/// ```
+/// use hanzo_hmm::market::{EfeNodes, Node};
+///
+/// let known = Node { successes: 50, failures: 50, ..Node::new([1; 32], 0) };
+/// let new = Node::new([2; 32], 0);
+/// let rule = EfeNodes::default();
+/// assert!(rule.free_energy(&new)? < rule.free_energy(&known)?); // as likely to fail, but unknown
+/// # Ok::<(), hanzo_hmm::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EfeNodes {
+    answer_weight: f64,
+    novelty_weight: f64,
+    latency_scale_ms: f64,
+}
+
+impl EfeNodes {
+    /// Nats of an answer in time, weight of the information, and the latency at which `1 / e` of the jobs are in time.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for weights that are not finite or negative, or a scale that is not positive.
+    pub fn new(answer_weight: f64, novelty_weight: f64, latency_scale_ms: f64) -> Result<Self> {
+        let weight = |w: f64| (0.0..=1e6).contains(&w);
+        if !weight(answer_weight) {
+            return Err(Error::InvalidConfig { field: "answer_weight" });
+        }
+        if !weight(novelty_weight) {
+            return Err(Error::InvalidConfig { field: "novelty_weight" });
+        }
+        if !(latency_scale_ms.is_finite() && latency_scale_ms > 0.0) {
+            return Err(Error::InvalidConfig { field: "latency_scale_ms" });
+        }
+        Ok(Self { answer_weight, novelty_weight, latency_scale_ms })
+    }
+
+    /// `G` of a node in nats.
+    ///
+    /// # Errors
+    /// `NotFinite` for its latency.
+    pub fn free_energy(&self, node: &Node) -> Result<f64> {
+        if !node.latency_ms.is_finite() {
+            return Err(Error::NotFinite { what: "latency" });
+        }
+        let counts = [node.successes as f64 + 1.0, node.failures as f64 + 1.0];
+        let answers = counts[0] / (counts[0] + counts[1]);
+        let in_time = (-node.latency_ms.max(0.0) / self.latency_scale_ms).exp();
+        let z = self.answer_weight;
+        // ln of the normaliser of (z, z / 2, 0).
+        let normaliser = z + ((-0.5 * z).exp() + (-z).exp()).ln_1p();
+        let expected = answers * (in_time * z + (1.0 - in_time) * 0.5 * z) - normaliser;
+        Ok(-expected - self.novelty_weight * super::dirichlet_novelty(&counts)?)
+    }
+}
+
+impl Default for EfeNodes {
+    /// 4 nats, weight 1, 1,000 ms.
+    fn default() -> Self {
+        Self { answer_weight: 4.0, novelty_weight: 1.0, latency_scale_ms: 1_000.0 }
+    }
+}
+
+impl NodeSelector for EfeNodes {
+    fn select<R: Rng + ?Sized>(&mut self, nodes: &[Node], k: usize, _rng: &mut R) -> Result<Vec<NodeId>> {
+        check(nodes, k)?;
+        let mut ranked = Vec::with_capacity(nodes.len());
+        for (i, node) in nodes.iter().enumerate() {
+            ranked.push((self.free_energy(node)?, i));
+        }
+        ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        Ok(ranked[..k].iter().map(|(_, i)| nodes[*i].id).collect())
+    }
+}
+
 fn check(nodes: &[Node], k: usize) -> Result<()> {
     let distinct: BTreeSet<_> = nodes.iter().map(|node| Reverse(node.id)).collect();
     if distinct.len() < nodes.len() {
@@ -281,6 +361,32 @@ mod tests {
         assert_eq!(worst, 0, "the worst of three never wins against one of the other two");
         let second = (0..600).filter(|_| spread.select(&list, 1, &mut rng).unwrap()[0][0] == 2).count();
         assert!((120..280).contains(&second), "{second}");
+    }
+
+    #[test]
+    fn free_energy_prefers_the_reliable_the_fast_and_the_unknown() {
+        let rule = EfeNodes::default();
+        let node = |successes, failures, latency_ms| Node { successes, failures, latency_ms, ..Node::new([1; 32], 0) };
+        let g = |n: Node| rule.free_energy(&n).unwrap();
+        assert!(g(node(90, 10, 100.0)) < g(node(50, 50, 100.0)));
+        assert!(g(node(90, 10, 100.0)) < g(node(90, 10, 900.0)));
+        assert!(g(node(1, 1, 100.0)) < g(node(100, 100, 100.0)));
+        // Without novelty G is the divergence from the preferred outcomes and their entropy, and so not negative.
+        let plain = EfeNodes::new(4.0, 0.0, 1_000.0).unwrap();
+        let z: f64 = [4.0f64, 2.0, 0.0].iter().map(|c| c.exp()).sum::<f64>().ln();
+        let (a, t) = (0.75, f64::exp(-0.2));
+        let wanted = -(a * t * 4.0 + a * (1.0 - t) * 2.0 - z);
+        assert!((plain.free_energy(&node(2, 0, 200.0)).unwrap() - wanted).abs() < 1e-12 && wanted > 0.0);
+        let mut list = nodes(4);
+        list[2].successes = 10;
+        list[0].failures = 10;
+        list[3].latency_ms = 500.0;
+        let ids = EfeNodes::default().select(&list, 4, &mut rng(0)).unwrap();
+        assert_eq!(ids.iter().map(|id| id[0]).collect::<Vec<_>>(), [2, 1, 3, 0]);
+        assert!(EfeNodes::new(-1.0, 0.0, 1.0).is_err() && EfeNodes::new(1.0, f64::NAN, 1.0).is_err());
+        assert!(EfeNodes::new(1.0, 1.0, 0.0).is_err());
+        list[1].latency_ms = f64::INFINITY;
+        assert_eq!(EfeNodes::default().select(&list, 1, &mut rng(0)), Err(Error::NotFinite { what: "latency" }));
     }
 
     #[test]
