@@ -4,8 +4,9 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hanzo_hmm::market::{
-    ConstantProduct, Curve, Featuriser, HashedText, Integrator, ModelSpec, Outcome, PhaseSpace, QuoteRequest,
-    RegimeModel, Reserves, RouteOptions, Suzuki4, TodaWells, Verlet, Yoshida4,
+    Classes, ConstantProduct, Curve, EfeWorkspace, Featuriser, Gain, GenerativeModel, HashedText, Integrator,
+    Likelihood, ModelSpec, Outcome, PhaseSpace, QuoteRequest, RegimeModel, Reserves, RouteOptions, RoutingDecision,
+    Suzuki4, TodaWells, Verlet, WeightedProduct, Yoshida4,
 };
 use hanzo_hmm::{Config, MarketMaker, RoutingRequest};
 use rand::{Rng, SeedableRng, rngs::Xoshiro256PlusPlus};
@@ -83,6 +84,65 @@ fn route(c: &mut Criterion) {
     });
 }
 
+/// Twenty models, four regimes, twelve classes: filters, explanation, no allocation.
+fn route_categorical(c: &mut Criterion) {
+    let mut group = c.benchmark_group("market::route_into");
+    for (name, classes) in [("given", Classes::Given(12)), ("found", Classes::Found(12))] {
+        let market = MarketMaker::builder(Config::default().max_decisions(1_024))
+            .models(models(20))
+            .likelihood(Likelihood::Categorical(classes))
+            .build()
+            .expect("a valid configuration");
+        let request = request(&mut rng());
+        let mut decision = RoutingDecision::default();
+        let mut turn = 0;
+        let mut next = |decision: &mut RoutingDecision| {
+            turn += 1;
+            let options = RouteOptions { class: turn % 12, ..RouteOptions::default() };
+            market.route_into("tenant", black_box(&request), &options, decision).expect("an eligible model");
+        };
+        for _ in 0..2_000 {
+            next(&mut decision);
+            market.record_outcome(decision.id, &Outcome::success(0.5, 300, 0.0)).expect("a first outcome");
+        }
+        group.bench_function(format!("categorical models=20 classes={name}"), |b| b.iter(|| next(&mut decision)));
+    }
+    group.finish();
+}
+
+/// Four regimes and eight models, three modalities of 3, 3 and 4 outcomes.
+fn free_energy(c: &mut Criterion) {
+    let mut rng = rng();
+    let mut column = |n: usize| -> Vec<f64> {
+        let raw: Vec<f64> = (0..n).map(|_| 0.05 + unit(&mut rng)).collect();
+        let sum: f64 = raw.iter().sum();
+        raw.into_iter().map(|v| v / sum).collect()
+    };
+    let outcomes = [3, 3, 4];
+    let likelihoods = outcomes.map(|n| {
+        let columns: Vec<Vec<f64>> = (0..32).map(|_| column(n)).collect();
+        (0..n).flat_map(|o| columns.iter().map(move |c| c[o])).collect::<Vec<f64>>()
+    });
+    // Regimes move by themselves; the choice is the next state of the second factor.
+    let regimes = (0..16).map(|i| if i % 5 == 0 { 0.94 } else { 0.02 }).collect();
+    let choice = (0..512).map(|i| f64::from(u8::from(i / 64 == i % 8))).collect();
+    let preferences = outcomes.map(|n| (0..n).map(|o| o as f64).collect::<Vec<f64>>());
+    let beliefs = vec![vec![0.25; 4], vec![0.125; 8]];
+    let model = GenerativeModel::new(&[4, 8], likelihoods.to_vec(), vec![regimes, choice], &preferences, beliefs)
+        .expect("a valid model");
+    let actions: Vec<Vec<usize>> = (0..8).map(|u| vec![0, u]).collect();
+    let mut workspace = EfeWorkspace::default();
+    let mut group = c.benchmark_group("market::efe");
+    for steps in 1..=3 {
+        for (name, gain) in [("joint", Gain::Joint), ("per_modality", Gain::PerModality)] {
+            group.bench_function(format!("{name} h={steps}"), |b| {
+                b.iter(|| model.plan(black_box(&actions), steps, gain, None, &mut workspace));
+            });
+        }
+    }
+    group.finish();
+}
+
 fn featurise(c: &mut Criterion) {
     let mut group = c.benchmark_group("market::featurise");
     let featuriser = HashedText::default();
@@ -141,6 +201,11 @@ fn trade(c: &mut Criterion) {
         b.iter(|| curve.amount_out(black_box(&r), black_box(123_456_789)));
     });
 
+    let weighted = WeightedProduct::new(4, 1, 30, 10_000).expect("valid weights");
+    c.bench_function("market::curve/weighted_product out", |b| {
+        b.iter(|| weighted.amount_out(black_box(&r), black_box(123_456_789)));
+    });
+
     let market = market(6, 16);
     let ask = QuoteRequest { model: "model 3".into(), units: 200, worker: 1 };
     c.bench_function("market::quote", |b| b.iter(|| market.quote(black_box(&ask), 1)));
@@ -153,5 +218,5 @@ fn trade(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, route, featurise, filter, integrators, trade);
+criterion_group!(benches, route, route_categorical, free_energy, featurise, filter, integrators, trade);
 criterion_main!(benches);

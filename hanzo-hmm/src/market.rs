@@ -5,7 +5,7 @@
 //! - price dynamics: [`PhaseSpace`], [`Potential`], [`TodaWells`], and the integrators [`Verlet`], [`Yoshida4`], [`Suzuki4`];
 //! - trade in integers: [`Curve`] ([`ConstantProduct`], [`WeightedProduct`], [`YieldSpace`]), [`Lmsr`], [`Pool`], [`ContextPool`], [`Quote`];
 //! - expected free energy of any discrete model: [`GenerativeModel`];
-//! - learning: [`Featuriser`], [`HashedText`], [`BayesianLinear`];
+//! - learning: [`Likelihood`], [`Featuriser`], [`HashedText`], [`BayesianLinear`];
 //! - node selection: [`RoundRobin`], [`StakeWeighted`], [`Performance`], [`EfeNodes`];
 //! - opcodes of a virtual machine: [`Opcodes`].
 

@@ -1,6 +1,9 @@
 //! Bad input and hostile callers: typed errors, state untouched, never a panic.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
 use hanzo_hmm::Error;
 use hanzo_hmm::market::{
     CooldownPolicy, DecisionId, Load, ModelSpec, Outcome, QuoteRequest, RegimeModel, RejectionReason, RouteOptions,
@@ -324,27 +327,28 @@ fn threads_route_learn_and_tick_together() {
 fn readers_never_see_half_a_tick() {
     let models = vec![ModelSpec::new("a", 0.001), ModelSpec::new("b", 0.001)];
     let market = MarketMaker::builder(Config::default().buckets(16).models(models)).build().unwrap();
-    let seen: usize = std::thread::scope(|s| {
-        let market = &market;
+    let done = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|s| {
+        let (market, done) = (&market, &done);
         s.spawn(move || {
-            for i in 0..400 {
+            let mut i = 0u64;
+            while done.load(Ordering::Relaxed) < 2 {
+                i += 1;
                 market.tick(0.2, &[Load::new(if i % 20 < 10 { 0.95 } else { 0.05 }); 2]).unwrap();
             }
         });
-        let readers = [(); 2].map(|()| {
+        for _ in 0..2 {
             s.spawn(move || {
-                let mut different = std::collections::BTreeSet::new();
-                for _ in 0..20_000 {
+                let mut different = BTreeSet::new();
+                while different.len() < 50 {
                     let p = market.prices();
                     assert_eq!(p[0].to_bits(), p[1].to_bits());
                     different.insert(p[0].to_bits());
                 }
-                different.len()
-            })
-        });
-        readers.into_iter().map(|t| t.join().unwrap()).max().unwrap()
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+        }
     });
-    assert!(seen > 0);
 }
 
 #[test]

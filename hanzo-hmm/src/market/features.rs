@@ -104,15 +104,16 @@ impl Featuriser for HashedText {
         }
 
         let n = kept.len().max(1) as f64;
+        let Counts { words, digits, newlines, upper, punctuation, questions } = Counts::of(kept);
         dense.copy_from_slice(&[
             1.0,
             (bytes.len() as f64).ln_1p() / 8.0,
-            (words(kept) as f64).ln_1p() / 8.0,
-            4.0 * count(kept, u8::is_ascii_digit) / n,
-            count(kept, |&b| b == b'\n').ln_1p() / 4.0,
-            4.0 * count(kept, u8::is_ascii_uppercase) / n,
-            4.0 * count(kept, u8::is_ascii_punctuation) / n,
-            if kept.contains(&b'?') { 0.5 } else { 0.0 },
+            words.ln_1p() / 8.0,
+            4.0 * digits / n,
+            newlines.ln_1p() / 4.0,
+            4.0 * upper / n,
+            4.0 * punctuation / n,
+            if questions > 0.0 { 0.5 } else { 0.0 },
         ]);
         Ok(())
     }
@@ -167,11 +168,6 @@ fn grams(text: &[u8], out: &mut [u64]) -> usize {
     n
 }
 
-/// In pieces whose counts fit a byte, which the compiler turns into vector code.
-fn count(text: &[u8], f: impl Fn(&u8) -> bool) -> f64 {
-    text.chunks(255).map(|piece| usize::from(piece.iter().map(|b| u8::from(f(b))).sum::<u8>())).sum::<usize>() as f64
-}
-
 fn is_word(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b >= 128
 }
@@ -180,11 +176,71 @@ pub(super) fn fnv(hash: u64, byte: u8) -> u64 {
     (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
 }
 
-/// Runs of bytes that are not ASCII white space (space, tab, line feed, vertical tab, form feed, return).
-fn words(text: &[u8]) -> usize {
-    let space = |b: &u8| matches!(b, b' ' | 9..=13);
-    text.split(space).filter(|word| !word.is_empty()).count()
+/// How many bytes of each kind there are, and how many runs of bytes that are not white space (space, tab, line feed, vertical tab, form feed, return).
+struct Counts {
+    words: f64,
+    digits: f64,
+    newlines: f64,
+    upper: f64,
+    punctuation: f64,
+    questions: f64,
 }
+
+impl Counts {
+    /// Of at most [`KEPT_BYTES`].
+    fn of(text: &[u8]) -> Self {
+        let (mut sums, mut words, mut before) = (0u128, 0u32, true);
+        for &b in text {
+            let kinds = KINDS[usize::from(b)];
+            sums += u128::from(kinds & !SPACE);
+            let space = kinds & SPACE != 0;
+            words += u32::from(before && !space);
+            before = space;
+        }
+        let sum = |kind: u64| ((sums / u128::from(kind)) as u64 % (1 << LANE)) as f64;
+        Self {
+            words: f64::from(words),
+            digits: sum(DIGIT),
+            newlines: sum(NEWLINE),
+            upper: sum(UPPER),
+            punctuation: sum(PUNCTUATION),
+            questions: sum(QUESTION),
+        }
+    }
+}
+
+/// One lane of 13 bits for each kind of byte: up to 4,096 of them add up without touching the next lane. White space is not added up.
+const LANE: u32 = 13;
+const DIGIT: u64 = 1;
+const NEWLINE: u64 = 1 << 13;
+const UPPER: u64 = 1 << 26;
+const PUNCTUATION: u64 = 1 << 39;
+const QUESTION: u64 = 1 << 52;
+const SPACE: u64 = 1 << 63;
+const KINDS: [u64; 256] = {
+    let mut out = [0; 256];
+    let mut i = 0;
+    while i < 256 {
+        let b = i as u8;
+        let kinds = [
+            (b.is_ascii_digit(), DIGIT),
+            (b == b'\n', NEWLINE),
+            (b.is_ascii_uppercase(), UPPER),
+            (b.is_ascii_punctuation(), PUNCTUATION),
+            (b == b'?', QUESTION),
+            (matches!(b, b' ' | 9..=13), SPACE),
+        ];
+        let mut k = 0;
+        while k < kinds.len() {
+            if kinds[k].0 {
+                out[i] |= kinds[k].1;
+            }
+            k += 1;
+        }
+        i += 1;
+    }
+    out
+};
 
 const KEPT_BYTES: usize = 4_096;
 pub(super) const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
@@ -200,6 +256,25 @@ mod tests {
         assert_eq!(hash(""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(hash("a"), 0xaf63_dc4c_8601_ec8c);
         assert_eq!(hash("foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn counts_are_those_of_the_definitions() {
+        let mut rng = crate::market::SplitMix64::new(1);
+        for n in [0, 1, 100, 4_096] {
+            let random: Vec<u8> = (0..n).map(|_| rng.below(256) as u8).collect();
+            for text in [random, vec![b' '; n], vec![b'?'; n], vec![b'7'; n], vec![b'\n'; n], vec![b'A'; n]] {
+                let found = Counts::of(&text);
+                let count = |f: fn(&u8) -> bool| text.iter().filter(|b| f(b)).count() as f64;
+                let space = |b: &u8| matches!(b, b' ' | 9..=13);
+                assert_eq!(found.words, text.split(space).filter(|word| !word.is_empty()).count() as f64);
+                assert_eq!(found.digits, count(u8::is_ascii_digit));
+                assert_eq!(found.newlines, count(|b| *b == b'\n'));
+                assert_eq!(found.upper, count(u8::is_ascii_uppercase));
+                assert_eq!(found.punctuation, count(u8::is_ascii_punctuation));
+                assert_eq!(found.questions, count(|b| *b == b'?'));
+            }
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::{Error, Result};
 ///
 /// All methods take `&self`. What decisions read and outcomes change is one state behind a mutex, so that decisions and
 /// outcomes have one order, and the same calls in the same order give the same results, byte for byte; a decision holds it for its
-/// scoring only, not for reading the text. Prices are published as a whole by [`tick`](Self::tick) and read without a lock; each
+/// scoring only, not for reading the text, and not while it finds the kinds of requests afresh. Prices are published as a whole by [`tick`](Self::tick) and read without a lock; each
 /// pool has a lock of its own. Nothing is stored, no clock is read, and no random number is drawn except from a seed that is given.
 ///
 /// ```
@@ -114,7 +114,7 @@ impl MarketMaker {
     /// Sends a request to a model.
     ///
     /// The regime filters of tenant and market take the observations in; the hard filters drop models; of the others the one with the least
-    /// expected free energy is chosen. `O(M d^2)` time for `M` models and `d` features.
+    /// expected free energy is chosen. `O(M d^2)` time for `M` models and `d` features, `O(M)` with the categorical likelihood.
     ///
     /// # Errors
     /// `NotAdmitted`; `NoEligibleModel` with every filter not passed; `NotFinite`, `DimensionMismatch`, `OutOfRange`, `TenantLimit`, `ClockBackwards`.
