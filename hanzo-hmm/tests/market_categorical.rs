@@ -148,7 +148,7 @@ fn snapshots_carry_the_counts_and_know_their_likelihood() {
                 ..RoutingRequest::default()
             };
             let d = m.route(&format!("tenant {}", t % 2), &request, &class((t % 3) as usize)).unwrap();
-            if t % 4 > 0 {
+            if !t.is_multiple_of(4) {
                 m.record_outcome(d.id, &Outcome::success((t % 5) as f64 / 4.0, 80 * t, 0.001)).unwrap();
             }
             d
@@ -207,8 +207,8 @@ fn a_calibrated_market_decides_well_at_once() {
         let report = market.calibrate(&rows).unwrap();
         assert_eq!((report.rows, report.scores, report.log_likelihoods.len()), (300, 600, 0));
         assert!(report.error_after < 0.2 * report.error_before, "{likelihood:?} {report:?}");
-        for kind in 0..2 {
-            let request = RoutingRequest { input: rows[kind].input.clone(), ..RoutingRequest::default() };
+        for (kind, row) in rows[..2].iter().enumerate() {
+            let request = RoutingRequest { input: row.input.clone(), ..RoutingRequest::default() };
             let d = market.route("t", &request, &class(kind)).unwrap();
             assert_eq!(d.model, format!("m{kind}"), "{likelihood:?}");
             assert!((d.expected_quality - if kind == 0 { 0.9 } else { 0.8 }).abs() < 0.15, "{likelihood:?} {d:?}");
