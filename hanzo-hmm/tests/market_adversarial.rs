@@ -331,10 +331,11 @@ fn readers_never_see_half_a_tick() {
     std::thread::scope(|s| {
         let (market, done) = (&market, &done);
         s.spawn(move || {
-            let mut i = 0u64;
+            // A load without a period, so that no price comes twice.
+            let mut phase = 0.0f64;
             while done.load(Ordering::Relaxed) < 2 {
-                i += 1;
-                market.tick(0.2, &[Load::new(if i % 20 < 10 { 0.95 } else { 0.05 }); 2]).unwrap();
+                phase += 0.37;
+                market.tick(0.2, &[Load::new(0.5 + 0.4 * phase.sin()); 2]).unwrap();
             }
         });
         for _ in 0..2 {
