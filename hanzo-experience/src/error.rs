@@ -298,6 +298,23 @@ pub enum Error {
     /// There is no weight to divide by.
     #[error("no weight")]
     NoWeight,
+    /// Fewer submissions than the rule needs.
+    #[error("{got} submissions, at least {need} are needed")]
+    TooFew {
+        /// Submissions needed.
+        need: usize,
+        /// Submissions given.
+        got: usize,
+    },
+    /// A submitter has two submissions in one aggregate or round.
+    #[error("a submitter is there twice")]
+    DuplicateSubmitter,
+    /// The rule needs priors with every element present.
+    #[error("a prior lacks elements")]
+    NotDense,
+    /// The bytes are not those of a prior.
+    #[error("malformed prior")]
+    MalformedPrior,
 
     /// A counter or amount would leave its range.
     #[error("out of the range of its number")]

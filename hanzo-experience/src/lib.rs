@@ -19,6 +19,7 @@ mod retrieval;
 mod snapshot;
 mod wide;
 
+pub mod aggregate;
 #[cfg(feature = "arweave")]
 #[cfg_attr(docsrs, doc(cfg(feature = "arweave")))]
 pub mod arweave;

@@ -1,7 +1,8 @@
 //! Published and shared vectors. The data folder is named by `HANZO_TEST_DATA`; tests that need it say so and return
 //! when it is not set.
 
-use std::path::PathBuf;
+#[path = "support/data.rs"]
+mod support;
 
 use hanzo_experience::crdt::Record;
 use hanzo_experience::merkle::{
@@ -15,42 +16,7 @@ use hanzo_experience::{
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-
-/// The JSON file `name` of the data folder, or none where no folder is named.
-fn data(name: &str) -> Option<Value> {
-    let Some(folder) = std::env::var_os("HANZO_TEST_DATA") else {
-        eprintln!("skipped: experience/{name}; set HANZO_TEST_DATA to the folder of the SDK's test data");
-        return None;
-    };
-    let path = PathBuf::from(folder).join("experience").join(name);
-    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    Some(serde_json::from_slice(&bytes).expect("data file is JSON"))
-}
-
-fn list<'a>(value: &'a Value, member: &str) -> &'a [Value] {
-    value[member].as_array().map_or(&[], Vec::as_slice)
-}
-
-fn text<'a>(value: &'a Value, member: &str) -> &'a str {
-    value[member].as_str().unwrap_or_else(|| panic!("{member} is not a string"))
-}
-
-fn number(value: &Value, member: &str) -> u64 {
-    value[member].as_u64().unwrap_or_else(|| panic!("{member} is not an integer"))
-}
-
-fn bytes(value: &Value, member: &str) -> Vec<u8> {
-    hex::decode(text(value, member)).expect("hex")
-}
-
-fn hash(value: &Value, member: &str) -> Hash {
-    text(value, member).parse().expect("hash in hex")
-}
-
-fn hashes(value: &Value, member: &str) -> Vec<Hash> {
-    let hashes = list(value, member).iter().map(|hash| hash.as_str().expect("hash"));
-    hashes.map(|hash| hash.parse().expect("hash in hex")).collect()
-}
+use support::{bytes, data, hash, hashes, list, number, text};
 
 /// Inputs and root of the tree that Certificate Transparency logs test with (RFC 6962).
 #[test]
