@@ -315,6 +315,21 @@ pub enum Error {
     /// The bytes are not those of a prior.
     #[error("malformed prior")]
     MalformedPrior,
+    /// A reply holds no JSON list.
+    #[error("the reply holds no JSON list")]
+    NoJson,
+    /// A prompt template lacks a place that it must have.
+    #[error("the template lacks {{{place}}}")]
+    MissingPlace {
+        /// Name of the place.
+        place: &'static str,
+    },
+    /// The bytes are not those of a transcript.
+    #[error("malformed transcript at line {line}")]
+    MalformedTranscript {
+        /// Line, from 1.
+        line: usize,
+    },
 
     /// A counter or amount would leave its range.
     #[error("out of the range of its number")]

@@ -25,6 +25,7 @@ pub mod aggregate;
 pub mod arweave;
 pub mod crdt;
 pub mod governance;
+pub mod grpo;
 pub mod merkle;
 pub mod registry;
 pub mod rewards;

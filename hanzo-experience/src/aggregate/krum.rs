@@ -58,21 +58,23 @@ impl MultiKrum {
             return Err(Error::NotDense);
         }
         let n = batch.priors.len();
-        let mut distances = vec![vec![0_u128; n]; n];
-        for a in 0..n {
-            for b in 0..a {
-                let distance = squared_distance(batch.priors[a].parts().1, batch.priors[b].parts().1);
-                distances[a][b] = distance;
-                distances[b][a] = distance;
+        let near = n - self.f - 2;
+        let values: Vec<&[Fixed]> = batch.priors.iter().map(|prior| prior.parts().1).collect();
+        let mut distances = vec![0_u128; n * n];
+        for (a, own) in values.iter().enumerate() {
+            for (b, other) in values[..a].iter().enumerate() {
+                let distance = squared_distance(own, other);
+                distances[a * n + b] = distance;
+                distances[b * n + a] = distance;
             }
         }
-        let near = n - self.f - 2;
-        let score = |(own, mut row): (usize, Vec<u128>)| {
+        let score = |(own, row): (usize, &[u128])| {
+            let mut row = row.to_vec();
             row.swap_remove(own);
             row.sort_unstable();
             row.iter().take(near).fold(0_u128, |sum, distance| sum.saturating_add(*distance))
         };
-        Ok(distances.into_iter().enumerate().map(score).collect())
+        Ok(distances.chunks_exact(n).enumerate().map(score).collect())
     }
 }
 
