@@ -330,6 +330,15 @@ pub enum Error {
         /// Line, from 1.
         line: usize,
     },
+    /// A weight of an expert is negative, infinite or NaN.
+    #[error("weight {index} is not a finite number of at least 0")]
+    NegativeAlpha {
+        /// Index of the factor.
+        index: usize,
+    },
+    /// No token is left possible.
+    #[error("no token is left possible")]
+    AllVetoed,
 
     /// A counter or amount would leave its range.
     #[error("out of the range of its number")]

@@ -27,6 +27,7 @@ pub mod crdt;
 pub mod governance;
 pub mod grpo;
 pub mod merkle;
+pub mod product_of_experts;
 pub mod registry;
 pub mod rewards;
 pub mod store;
