@@ -339,6 +339,9 @@ pub enum Error {
     /// No token is left possible.
     #[error("no token is left possible")]
     AllVetoed,
+    /// The budget of privacy does not allow this release.
+    #[error("the privacy budget is exhausted")]
+    BudgetExhausted,
 
     /// A counter or amount would leave its range.
     #[error("out of the range of its number")]

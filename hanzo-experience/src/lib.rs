@@ -27,6 +27,9 @@ pub mod crdt;
 pub mod governance;
 pub mod grpo;
 pub mod merkle;
+#[cfg(feature = "privacy")]
+#[cfg_attr(docsrs, doc(cfg(feature = "privacy")))]
+pub mod privacy;
 pub mod product_of_experts;
 pub mod registry;
 pub mod rewards;
@@ -53,4 +56,7 @@ pub use retrieval::{
 };
 pub use snapshot::Snapshot;
 
+#[cfg(feature = "privacy")]
+#[cfg_attr(docsrs, doc(cfg(feature = "privacy")))]
+pub use rand_core;
 pub use signature;
