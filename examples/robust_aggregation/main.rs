@@ -199,11 +199,11 @@ fn summary(played: &[Played], options: &Options) -> Result<String> {
     for one in played {
         write!(text, "\n{:14}", one.attack.name())?;
         RULES.iter().try_for_each(|(name, _)| write!(text, "{name:>12}"))?;
-        writeln!(text, "{:>12}", "mean, theory")?;
+        writeln!(text, "{:>14}", "mean, theory")?;
         for ((share, errors), predicted) in one.rows.iter().zip(&one.predicted) {
             write!(text, "{share:>10.1} %  ")?;
             errors.iter().try_for_each(|error| write!(text, "{:>12}", cell(*error)))?;
-            writeln!(text, "{:>12}", cell(Some(*predicted)))?;
+            writeln!(text, "{:>14}", cell(Some(*predicted)))?;
         }
     }
     writeln!(text, "\ngreatest share with an error below {BROKEN} (50.0: never broken here)")?;

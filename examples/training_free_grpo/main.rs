@@ -117,7 +117,7 @@ fn summary(trained: &Trained, options: &Options) -> Result<String> {
     if trained.spent {
         writeln!(text, "the budget of {} calls is spent; the library is as it was before the batch", options.calls)?;
     }
-    writeln!(text, "epoch  held out  library")?;
+    writeln!(text, "epoch   held out")?;
     let mut first = true;
     for event in &world.events {
         match event {

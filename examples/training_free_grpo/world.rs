@@ -1,4 +1,4 @@
-//! A task with a hidden rule, and a model that can find it: eight kinds of questions, four moves, one right move for each
+//! A task with a hidden rule, and a model that can find it: twelve kinds of questions, six moves, one right move for each
 //! kind. Nothing in a question says which; lessons can.
 
 use std::convert::Infallible;
@@ -11,10 +11,10 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// Kinds of questions and moves.
-const KINDS: u32 = 8;
-const MOVES: u32 = 4;
+const KINDS: u32 = 12;
+const MOVES: u32 = 6;
 /// Questions held out.
-const HELD_OUT: u32 = 40;
+const HELD_OUT: u32 = 48;
 
 /// The questions, their rewards, and what is noted along the way.
 pub(crate) struct World {
@@ -41,10 +41,7 @@ impl World {
             system: "You choose a move for each question. Answer with one sentence that names it, such as: I choose \
                      move m0."
                 .into(),
-            user: format!(
-                "Lessons so far:\n{}\n\nThe moves are m0, m1, m2 and m3. {question}",
-                fence(&lessons.join("\n"))
-            ),
+            user: format!("Lessons so far:\n{}\n\nThe moves are m0 to m5. {question}", fence(&lessons.join("\n"))),
             temperature,
         }
     }
@@ -55,7 +52,7 @@ fn question(kind: u32) -> String {
 }
 
 fn right(kind: u32) -> u32 {
-    (kind * 3 + 1) % MOVES
+    (kind * 5 + 1) % MOVES
 }
 
 /// The last move that a text names.
@@ -78,7 +75,7 @@ impl<L: Llm> Environment<L> for World {
     ) -> Result<Group, L::Error> {
         let kind = query % KINDS;
         let question = question(kind);
-        let goal = if self.poison == Some(self.epoch) { (right(kind) + 2) % MOVES } else { right(kind) };
+        let goal = if self.poison == Some(self.epoch) { (right(kind) + 3) % MOVES } else { right(kind) };
         let mut rollouts = Vec::new();
         for _ in 0..attempts {
             let reply = llm.complete(&Self::prompt(Stage::Rollout, library, &question, temperature))?.text;

@@ -98,8 +98,11 @@ fn shared_vectors() {
     }
 }
 
-/// Rows with absent elements, weights, and a shuffle of them.
-fn submissions() -> impl Strategy<Value = (u32, Vec<(Vec<Option<i64>>, u128)>, Vec<usize>)> {
+/// Elements, some of them absent, with a weight.
+type Rows = Vec<(Vec<Option<i64>>, u128)>;
+
+/// The number of elements, rows, and a shuffle of them.
+fn submissions() -> impl Strategy<Value = (u32, Rows, Vec<usize>)> {
     // More elements than are gathered at once.
     let weight = prop_oneof![Just(0), 1..4_u128, any::<u64>().prop_map(u128::from), any::<u128>().prop_map(|w| w >> 5)];
     let value = prop_oneof![-3..3_i64, any::<i64>()];

@@ -1,5 +1,7 @@
 //! Training-Free GRPO: the stages, the course of a training, and models around models.
 
+#![expect(clippy::unwrap_used, reason = "a helper that unwraps fails the test that called it")]
+
 #[path = "support/data.rs"]
 mod support;
 

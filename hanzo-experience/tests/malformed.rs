@@ -1,5 +1,7 @@
 //! Replies of models that went wrong: what each comes to, and that none of them hurts the library.
 
+#![expect(clippy::unwrap_used, reason = "a helper that unwraps fails the test that called it")]
+
 use hanzo_experience::grpo::{
     Aliases, Author, Group, OperationError, Rollout, Round, RoundConfig, ScriptedLlm, SkipCause, Stage,
     parse_operations,

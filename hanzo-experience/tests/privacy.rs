@@ -1,5 +1,6 @@
 //! Differential privacy: distributions of the noise, calibration, budgets, and what is left of a vector.
 #![cfg(feature = "privacy")]
+#![expect(clippy::unwrap_used, reason = "a helper that unwraps fails the test that called it")]
 
 #[path = "support/data.rs"]
 mod support;

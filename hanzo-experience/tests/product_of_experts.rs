@@ -54,7 +54,10 @@ fn shared_vectors() {
     }
 }
 
-fn problem() -> impl Strategy<Value = (Vec<f64>, Vec<(f64, Vec<(u32, f64)>)>)> {
+/// Weights with phi by token.
+type Factors = Vec<(f64, Vec<(u32, f64)>)>;
+
+fn problem() -> impl Strategy<Value = (Vec<f64>, Factors)> {
     (2..9_usize).prop_flat_map(|vocabulary| {
         let phi = prop::collection::btree_map(0..vocabulary as u32, 0.01..9.0_f64, 0..=vocabulary);
         let factor = (0.0..3.0_f64, phi.prop_map(|phi| phi.into_iter().collect::<Vec<_>>()));

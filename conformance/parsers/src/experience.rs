@@ -1,5 +1,10 @@
 //! Contents, log entries, checkpoints and proofs of the library of experience.
 
+use hanzo_experience::aggregate::{Fixed, Prior};
+use hanzo_experience::grpo::{
+    Aliases, Author, Group, Recorded, Rollout, Round, RoundConfig, ScriptedLlm, Stage, TrainingConfig,
+    TrainingFreeGrpo, TrainingState, Transcript, parse_operations,
+};
 use hanzo_experience::merkle::{Checkpoint, ConsistencyProof, Hash, InclusionProof, Log, SignedCheckpoint, leaf_hash};
 use hanzo_experience::{
     Content, Domain, Draft, Entry, ExperienceId, Library, LibraryConfig, Mode, Operation, Stamp, Text,
@@ -22,6 +27,10 @@ pub(crate) const PARSERS: &[Parser] = &[
     },
     Parser { name: "experience/inclusion", samples: inclusions, read: inclusion, memory: 64 },
     Parser { name: "experience/consistency", samples: consistencies, read: consistency, memory: 64 },
+    Parser { name: "experience/prior", samples: priors, read: prior, memory: 64 },
+    Parser { name: "experience/reply", samples: replies, read: reply, memory: 256 },
+    Parser { name: "experience/training", samples: trainings, read: training, memory: 64 },
+    Parser { name: "experience/transcript", samples: transcripts, read: transcript, memory: 64 },
 ];
 
 fn library() -> Library {
@@ -105,4 +114,60 @@ fn consistency(bytes: &[u8]) -> bool {
         assert_eq!(verified, bytes == consistencies()[0], "a forged proof of consistency");
     }
     canonical(bytes, read, ConsistencyProof::to_bytes)
+}
+
+fn priors() -> Vec<Vec<u8>> {
+    let dense = Prior::dense(7, vec![Fixed::from_raw(i64::MIN), Fixed::ZERO]).expect("two elements");
+    let sparse = Prior::new(u64::MAX, 9, [(2, Fixed::from_raw(5)), (8, Fixed::from_raw(-1))]).expect("two of nine");
+    vec![dense.to_bytes(), sparse.to_bytes()]
+}
+
+fn prior(bytes: &[u8]) -> bool {
+    canonical(bytes, Prior::from_bytes(bytes), Prior::to_bytes)
+}
+
+fn replies() -> Vec<Vec<u8>> {
+    let list = r#"[{"option": "add", "experience": "Check units."}, {"option": "merge", "experience": "Both.", "merged_from": ["G0", "[G1]."]},
+        {"operation": "UPDATE", "id": "G0", "content": "Again."}, {"option": "delete", "delete_id": "G1"}, {"option": "keep"}]"#;
+    vec![list.into(), format!("Reasons.\n```json\n{list}\n```\nDone.").into_bytes()]
+}
+
+/// Every element is an operation or a rejection, once and in order, and the library takes what there is.
+fn reply(bytes: &[u8]) -> bool {
+    let Ok(text) = core::str::from_utf8(bytes) else { return false };
+    let library = library();
+    let Ok(parsed) = parse_operations(text, &Aliases::new(&library)) else { return false };
+    let mut places: Vec<usize> = parsed.operations.iter().map(|(index, _)| *index).collect();
+    places.extend(parsed.rejected.iter().map(|rejection| rejection.index));
+    places.sort_unstable();
+    assert!(places.iter().copied().eq(0..places.len()), "an element was lost");
+    let limited = parsed.clone().limit(3);
+    assert_eq!(limited.operations.len() + limited.rejected.len(), places.len());
+    true
+}
+
+fn trainings() -> Vec<Vec<u8>> {
+    let mut library = library();
+    let mut course = TrainingFreeGrpo::new(TrainingConfig::new(3).expect("three questions"), &library);
+    let start = course.state().to_bytes();
+    course.scored(&mut library, &Stamp::new(6, "alice"), Some(500_000)).expect("a first score");
+    vec![start, course.state().to_bytes()]
+}
+
+fn training(bytes: &[u8]) -> bool {
+    canonical(bytes, TrainingState::from_bytes(bytes), TrainingState::to_bytes)
+}
+
+fn transcripts() -> Vec<Vec<u8>> {
+    let model = ScriptedLlm::new().then("one \"quoted\"").then("two\n").rule(Stage::Extract, "", "[]");
+    let mut recorded = Recorded::new(model, Transcript::new());
+    let group = Group::new("q", [Rollout::new("a").reward(0.0), Rollout::new("a").reward(1.0)]);
+    let author = Author::new("math".parse().expect("a domain"), "alice", 6);
+    let mut round = Round::new(&library(), &[group], RoundConfig::new(author)).expect("two attempts");
+    round.run(&mut recorded).expect("the script answers");
+    vec![recorded.transcript().to_bytes(), Vec::new()]
+}
+
+fn transcript(bytes: &[u8]) -> bool {
+    canonical(bytes, Transcript::from_bytes(bytes), Transcript::to_bytes)
 }
