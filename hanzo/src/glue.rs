@@ -2,6 +2,8 @@
 //!
 //! Each item is there when the features of both its parts are on.
 
+#[cfg(all(feature = "experience", feature = "metering"))]
+mod bonds;
 #[cfg(all(feature = "bitdelta", feature = "hmm"))]
 mod habit;
 #[cfg(all(feature = "pqc", feature = "poai"))]
@@ -11,6 +13,9 @@ mod replicated;
 #[cfg(all(feature = "poai", feature = "metering"))]
 mod settlement;
 
+#[cfg(all(feature = "experience", feature = "metering"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "experience", feature = "metering"))))]
+pub use bonds::{BondError, Bonds, account_of_name};
 #[cfg(all(feature = "bitdelta", feature = "hmm"))]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "bitdelta", feature = "hmm"))))]
 pub use habit::{HabitError, HabitShape, TenantHabits};
