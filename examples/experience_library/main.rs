@@ -2,6 +2,14 @@
 //!
 //! The tour: build, prove, retrieve, govern, share between two replicas, register, keep, and verify in a second process.
 
+/// Prints a line; where nobody reads any more, the tour goes on in silence.
+macro_rules! say {
+    ($($line:tt)*) => {{
+        let line = format!("{}\n", format_args!($($line)*));
+        let _ = std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes());
+    }};
+}
+
 mod lessons;
 mod options;
 mod shared;
@@ -28,7 +36,7 @@ const NOW: u64 = 1_760_702_400;
 fn main() -> ExitCode {
     let done = match options::parse(lexopt::Parser::from_env()) {
         Ok(None) => {
-            print!("{HELP}");
+            say!("{}", HELP.trim_end());
             Ok(())
         }
         Ok(Some(Command::Show(options))) => show(&options),
@@ -94,23 +102,23 @@ fn build(drafts: &Drafts<'_>) -> Result<Library> {
     let config = LibraryConfig::new("example.com/experience/tour".parse()?).replica("first");
     let mut library = Library::new(config.encoder(lessons::ENCODER, lessons::DIMENSION))?;
     let applied = library.apply(&Stamp::new(NOW, "tour"), Mode::Lenient, operations)?;
-    println!("build");
-    println!("  {} texts, {} refused", operations.len() + refused.len(), refused.len());
+    say!("build");
+    say!("  {} texts, {} refused", operations.len() + refused.len(), refused.len());
     if let Some((lesson, error)) = refused.first() {
-        println!("  the first of them: {error}: {:.60}..", lesson.text);
+        say!("  the first of them: {error}: {:.60}..", lesson.text);
     }
     for (operation, outcome) in operations.iter().zip(&applied.outcomes) {
         if let (Some(draft), Outcome::Merged { from, .. }) = (operation.draft(), outcome) {
             let new = draft.text.as_str();
             let texts = from.iter().filter_map(|id| library.archived(id)).map(|content| content.text().as_str());
             for known in texts.filter(|text| *text != new) {
-                println!("  near copies were merged, {} % the same words:", lessons::overlap(new, known));
-                println!("    {known:.90}\n    {new:.90}");
+                say!("  near copies were merged, {} % the same words:", lessons::overlap(new, known));
+                say!("    {known:.90}\n    {new:.90}");
             }
         }
     }
-    println!("  {} active, state {}", library.len(), library.state_root().commitment());
-    println!("  log of {} entries, root {}", library.log().size(), library.log().root());
+    say!("  {} active, state {}", library.len(), library.state_root().commitment());
+    say!("  log of {} entries, root {}", library.log().size(), library.log().root());
     Ok(library)
 }
 
@@ -129,15 +137,15 @@ fn prove(library: &Library) -> Result<()> {
     let (log, checkpoint) = (library.log(), library.checkpoint());
     let entry = library.entries()[0].leaf();
     checkpoint.verify_inclusion(0, &entry, &log.prove_inclusion(0, checkpoint.size())?)?;
-    println!("prove");
-    println!("  one experience is there: {} hashes", one.path.hashes().len());
-    println!("  {} are there: {} hashes in one proof", ids.len(), many.siblings.hashes().len());
-    println!("  a stranger is not there: two neighbours");
+    say!("prove");
+    say!("  one experience is there: {} hashes", one.path.hashes().len());
+    say!("  {} are there: {} hashes in one proof", ids.len(), many.siblings.hashes().len());
+    say!("  a stranger is not there: two neighbours");
     let mut forged = one.clone();
     forged.index += 1;
     match state.verify_present(&ids[0], &forged) {
         Ok(()) => return Err("a forged proof was accepted".into()),
-        Err(error) => println!("  the proof moved by one: {error}"),
+        Err(error) => say!("  the proof moved by one: {error}"),
     }
     Ok(())
 }
@@ -147,10 +155,10 @@ fn retrieve(library: &Library, options: &Options) -> Result<()> {
     let search = Search::new(options.k).diversity(0.7);
     let hits = library.retrieve_text(&lessons::encoder(), query, &search)?;
     let fitting = within_budget(library, &hits, options.tokens, |text| text.split(' ').count())?;
-    println!("retrieve");
-    println!("  {} lessons, {} within {} words", hits.len(), fitting.len(), options.tokens);
+    say!("retrieve");
+    say!("  {} lessons, {} within {} words", hits.len(), fitting.len(), options.tokens);
     for line in render(library, query, &fitting)?.lines() {
-        println!("  | {line}");
+        say!("  | {line}");
     }
     Ok(())
 }
@@ -185,11 +193,11 @@ fn govern(library: &mut Library) -> Result<()> {
     }
     let settled = 2 * end - NOW;
     effects.extend(governance.on(settled, Event::Settle { proposal: 0 })?);
-    println!("govern");
+    say!("govern");
     let tally = proposal_tally(&governance);
-    println!("  {tally}, a late vote: {refused}");
-    println!("  stake: {}", money(&effects));
-    println!("  {} active, entry {} refers to proposal/0", library.len(), library.log().size() - 1);
+    say!("  {tally}, a late vote: {refused}");
+    say!("  stake: {}", money(&effects));
+    say!("  {} active, entry {} refers to proposal/0", library.len(), library.log().size() - 1);
     Ok(())
 }
 
@@ -223,8 +231,8 @@ fn keep(folder: &Path, library: &Library) -> Result<()> {
         .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
     let commitment = library.state_root().commitment();
     let bytes = std::fs::metadata(&file)?.len();
-    println!("keep");
-    println!("  snapshot of {bytes} bytes, CID {}", library.snapshot().cid().map_or("-".into(), |cid| cid.to_string()));
+    say!("keep");
+    say!("  snapshot of {bytes} bytes, CID {}", library.snapshot().cid().map_or("-".into(), |cid| cid.to_string()));
     let second = std::process::Command::new(std::env::current_exe()?)
         .arg("--verify")
         .arg(&file)
@@ -233,7 +241,7 @@ fn keep(folder: &Path, library: &Library) -> Result<()> {
     if !second.status.success() {
         return Err(format!("the second process: {}", String::from_utf8_lossy(&second.stderr).trim()).into());
     }
-    print!("{}", String::from_utf8_lossy(&second.stdout));
+    say!("{}", String::from_utf8_lossy(&second.stdout).trim_end());
     shared::register(library, &std::fs::read(&file)?)
 }
 
@@ -246,7 +254,7 @@ fn verify(file: &Path, commitment: &Hash) -> Result<()> {
         return Err(format!("{shown} holds another state").into());
     }
     let checkpoint = snapshot.checkpoint();
-    println!(
+    say!(
         "  second process: {} experiences and {} log entries are as committed",
         snapshot.contents().len(),
         checkpoint.size()

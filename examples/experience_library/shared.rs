@@ -17,9 +17,9 @@ pub(crate) fn sync(library: &mut Library) -> Result<()> {
     let at = library.entries().last().map_or(NOW, |entry| entry.at());
     let mut replica = Library::new(library.config().clone().replica("second"))?;
 
-    println!("share");
+    say!("share");
     let bytes = exchange(library, &mut replica, at, &verifier)?;
-    println!("  the second replica learned {} experiences with {bytes} bytes", replica.len());
+    say!("  the second replica learned {} experiences with {bytes} bytes", replica.len());
 
     let (id, domain) = {
         let (id, content) = library.iter().next().ok_or("the library is empty")?;
@@ -35,12 +35,12 @@ pub(crate) fn sync(library: &mut Library) -> Result<()> {
     if ours != theirs || !library.records().eq(replica.records()) {
         return Err("the replicas differ".into());
     }
-    println!("  one lesson, one vote and three uses later: {bytes} bytes, and both have state {}", ours.commitment());
+    say!("  one lesson, one vote and three uses later: {bytes} bytes, and both have state {}", ours.commitment());
 
     let forged = SignedVote::new(2, Vote::Down, vec![0; 3_309])?;
     match replica.record_signed_vote(&id, "ann", forged, &verifier) {
         Ok(_) => return Err("a forged vote was taken".into()),
-        Err(_) => println!("  a vote that ann did not sign was refused"),
+        Err(_) => say!("  a vote that ann did not sign was refused"),
     }
     Ok(())
 }
@@ -87,7 +87,7 @@ fn exchange(
 pub(crate) fn register(library: &Library, file: &[u8]) -> Result<()> {
     let account = |name: &str| name.parse::<Account>();
     let Some(cid) = library.snapshot().cid() else {
-        println!("register: skipped, the file is larger than one block");
+        say!("register: skipped, the file is larger than one block");
         return Ok(());
     };
     let mut registry = Registry::new(RegistryConfig::new(1_000_000));
@@ -107,8 +107,8 @@ pub(crate) fn register(library: &Library, file: &[u8]) -> Result<()> {
         effects.extend(registry.on(NOW, Event::Vote { entry: 0, voter: account(voter)?, score, stake })?);
     }
     let mut newcomer = Library::new(library.config().clone().replica("newcomer"))?;
-    println!("register");
-    println!("  a vote on the own entry: {refused}");
+    say!("register");
+    say!("  a vote on the own entry: {refused}");
     for number in registry.to_fetch() {
         let Some(entry) = registry.entry(number) else { continue };
         let snapshot = entry.check_file(file)?;
@@ -120,13 +120,13 @@ pub(crate) fn register(library: &Library, file: &[u8]) -> Result<()> {
         let stamp = Stamp::new(NOW, "newcomer").reference(format!("entry/{number}"));
         let applied = newcomer.import_state(&stamp, snapshot.contents().iter().cloned(), &entry.submission().state)?;
         let quality = entry.quality().unwrap_or(0);
-        println!(
+        say!(
             "  entry {number}, quality {quality}: a newcomer checked the file and took {} lessons",
             applied.added.len()
         );
     }
     let unlocked = NOW + 604_800;
     effects.extend(registry.on(unlocked, Event::Withdraw { entry: 0, by: account("first")? })?);
-    println!("  bond: {}", money(&effects));
+    say!("  bond: {}", money(&effects));
     Ok(())
 }

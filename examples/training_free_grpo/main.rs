@@ -9,7 +9,7 @@ mod options;
 mod world;
 
 use std::error::Error;
-use std::fmt::{Debug, Write as _};
+use std::fmt::{Display, Write as _};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -91,7 +91,7 @@ fn patient(client: ChatClient, pause: Duration) -> impl Llm<Error = ChatError> {
     })
 }
 
-fn learn<L: Llm<Error: Debug>>(options: &Options, llm: L) -> Result<Trained> {
+fn learn<L: Llm<Error: Display>>(options: &Options, llm: L) -> Result<Trained> {
     let config = LibraryConfig::new("example.com/training-free-grpo".parse()?).capacity(options.capacity);
     let mut library = Library::new(config)?;
     let training = TrainingConfig::new(options.questions)?.epochs(options.epochs).batch(options.batch)?;
@@ -105,7 +105,10 @@ fn learn<L: Llm<Error: Debug>>(options: &Options, llm: L) -> Result<Trained> {
             (TrainingReport::default(), true)
         }
         Err(TrainError::Refused(error)) => return Err(error.into()),
-        Err(error) => return Err(format!("the model failed: {error:?}").into()),
+        Err(TrainError::Environment(BudgetError::Llm(error)) | TrainError::Llm(BudgetError::Llm(error))) => {
+            return Err(format!("the model failed: {error}").into());
+        }
+        Err(_) => return Err("the training failed".into()),
     };
     let calls = options.calls - llm.calls();
     Ok(Trained { library, course, report, world, spent, calls })

@@ -57,9 +57,9 @@ fn right(kind: u32) -> u32 {
 
 /// The last move that a text names.
 fn move_in(text: &str) -> Option<u32> {
-    let named =
+    let mut named =
         text.split(|ch: char| !ch.is_ascii_alphanumeric()).filter_map(|word| word.strip_prefix('m')?.parse().ok());
-    named.last()
+    named.next_back()
 }
 
 impl<L: Llm> Environment<L> for World {
