@@ -19,8 +19,6 @@ use sev::parser::ByteParser;
 
 #[path = "../../hanzo-pqc/tests/support/intel.rs"]
 mod intel;
-#[path = "../../hanzo-pqc/tests/support/package.rs"]
-mod package;
 #[path = "../../hanzo-pqc/tests/support/samples.rs"]
 mod samples;
 
@@ -44,7 +42,7 @@ fn p384() -> impl FnMut() {
 }
 
 fn snp(turns: &Turns) {
-    let folder = package::folder("sev", &["attestation"]).join("tests/certs_data");
+    let folder = intel::package::folder("sev", &["attestation"]).join("tests/certs_data");
     let report = hex::decode(std::fs::read(folder.join("report_milan.hex")).unwrap()).unwrap();
     let vcek = std::fs::read(folder.join("vcek_milan.der")).unwrap();
     turns.compare(

@@ -4,7 +4,7 @@
 use hanzo_pqc::attestation::UnixTime;
 
 #[path = "package.rs"]
-mod package;
+pub(crate) mod package;
 
 pub(crate) struct Quote {
     pub(crate) quote: Vec<u8>,

@@ -1,5 +1,5 @@
 //! Files inside the package of a dependency, where the registry's copy of it lies: nothing of it is repeated here.
-#![allow(dead_code, reason = "shared by several programs, none of which uses all of it")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 use std::path::PathBuf;
 use std::process::Command;
