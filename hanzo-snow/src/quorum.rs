@@ -32,6 +32,11 @@ impl Quorum {
         Self { total, stake }
     }
 
+    #[cfg(feature = "simulate")]
+    pub(crate) const fn weakened(total: u64, stake: u64) -> Self {
+        Self { total, stake }
+    }
+
     /// Stake that makes a quorum.
     #[must_use]
     pub const fn stake(&self) -> u64 {
@@ -63,7 +68,7 @@ impl Quorum {
     }
 }
 
-impl<N: Ord> ValidatorSet<N> {
+impl<N> ValidatorSet<N> {
     /// The quorum of this set's stake.
     #[must_use]
     pub const fn quorum(&self) -> Quorum {
@@ -73,7 +78,9 @@ impl<N: Ord> ValidatorSet<N> {
             None => Quorum { total: 0, stake: 1 },
         }
     }
+}
 
+impl<N: Ord> ValidatorSet<N> {
     /// Checks that the signers are different members with a quorum of stake, and returns their stake. O(s log n).
     ///
     /// # Errors

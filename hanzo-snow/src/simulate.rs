@@ -7,6 +7,7 @@
 
 mod adversary;
 mod builder;
+mod dual;
 mod links;
 mod simulation;
 mod timed;
@@ -20,6 +21,7 @@ use sha2::{Digest, Sha256};
 
 pub use adversary::{Adversary, Answer, Byzantine, Query, Service, View};
 pub use builder::NetworkBuilder;
+pub use dual::{DualReport, DualSimulation, DualSimulationBuilder, SimulatedKeys, Weakness};
 pub use links::{Fault, Faults, Latency};
 pub use simulation::{Simulation, SimulationBuilder, SimulationReport};
 pub use timed::TimedFinality;
@@ -488,6 +490,24 @@ pub enum SimulateError {
         node: usize,
         /// The height.
         height: u64,
+    },
+    /// Two honest nodes committed different settlement blocks, or settled different checkpoints.
+    #[error("settlement differs at height {height}")]
+    Settlement {
+        /// The height.
+        height: u64,
+    },
+    /// Two transactions with a common key were both certified.
+    #[error("two transactions with a common key were certified in epoch {epoch}")]
+    Conflict {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// What was kept does not fit together.
+    #[error("node {node} cannot begin again from its store")]
+    Store {
+        /// The node.
+        node: usize,
     },
     /// The rounds allowed were not enough.
     #[error("{undecided} nodes are undecided after {rounds} rounds")]

@@ -24,6 +24,58 @@ pub enum Record<Id> {
     Block(Block<Id>),
     /// The last accepted block. Follows the blocks it stands on.
     Tip(BlockRef<Id>),
+    /// What settlement or the fast path must remember; replaces an entry of the same key.
+    Entry(Entry),
+    /// Entries of a kind with a number below this are no longer needed.
+    Forget {
+        /// The kind.
+        kind: EntryKind,
+        /// The first number still needed.
+        below: u64,
+    },
+}
+
+/// What an [`Entry`] is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum EntryKind {
+    /// Last vote, last timeout, highest certificate, committed height. One.
+    VoteState = 3,
+    /// A block of the settlement chain, by height.
+    Settlement = 4,
+    /// An acknowledged vertex with the acknowledgement, by round.
+    Ack = 5,
+    /// A certificate with its vertex, by round.
+    Certificate = 6,
+    /// A settled checkpoint with its leaves, by sequence.
+    Checkpoint = 7,
+    /// The validators of an epoch, by epoch.
+    Committee = 8,
+}
+
+impl EntryKind {
+    /// All kinds.
+    pub const ALL: [Self; 6] = [
+        Self::VoteState,
+        Self::Settlement,
+        Self::Ack,
+        Self::Certificate,
+        Self::Checkpoint,
+        Self::Committee,
+    ];
+}
+
+/// One thing that settlement or the fast path must remember, under the key kind | number | id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Entry {
+    /// Of what.
+    pub kind: EntryKind,
+    /// Height, round or sequence.
+    pub number: u64,
+    /// Id; zeros where there is one only.
+    pub id: [u8; 32],
+    /// What it says.
+    pub bytes: Arc<[u8]>,
 }
 
 /// Keeps accepted blocks and the tip.
@@ -64,6 +116,12 @@ pub trait BlockStore<Id> {
     /// The store's own; the tip stays.
     fn compare_and_set_tip(&mut self, old: Option<Id>, new: BlockRef<Id>) -> Result<bool, Self::Error>;
 
+    /// All entries of settlement and fast path, ascending by key: what a node begins with again.
+    ///
+    /// # Errors
+    /// The store's own.
+    fn entries(&self) -> Result<Vec<Entry>, Self::Error>;
+
     /// Makes all appends durable.
     ///
     /// # Errors
@@ -88,11 +146,12 @@ pub trait BlockStore<Id> {
 pub struct MemoryStore<Id> {
     blocks: BTreeMap<Id, Block<Id>>,
     tip: Option<BlockRef<Id>>,
+    entries: BTreeMap<(EntryKind, u64, [u8; 32]), Arc<[u8]>>,
 }
 
 impl<Id> Default for MemoryStore<Id> {
     fn default() -> Self {
-        Self { blocks: BTreeMap::new(), tip: None }
+        Self { blocks: BTreeMap::new(), tip: None, entries: BTreeMap::new() }
     }
 }
 
@@ -101,6 +160,12 @@ impl<Id: Copy + Ord> MemoryStore<Id> {
     #[must_use]
     pub fn block(&self, id: &Id) -> Option<&Block<Id>> {
         self.blocks.get(id)
+    }
+
+    /// An entry's bytes.
+    #[must_use]
+    pub fn entry(&self, kind: EntryKind, number: u64, id: &[u8; 32]) -> Option<&[u8]> {
+        self.entries.get(&(kind, number, *id)).map(|bytes| &**bytes)
     }
 
     /// The accepted blocks from just above `height` to the tip, lowest first, as far as they are there.
@@ -139,6 +204,16 @@ impl<Id: Copy + Ord> BlockStore<Id> for MemoryStore<Id> {
                     self.blocks.entry(block.header.id).or_insert_with(|| block.clone());
                 }
                 Record::Tip(tip) => self.tip = Some(*tip),
+                Record::Entry(entry) => {
+                    self.entries.insert((entry.kind, entry.number, entry.id), entry.bytes.clone());
+                }
+                Record::Forget { kind, below } => {
+                    let gone: Vec<_> =
+                        self.entries.range((*kind, 0, [0; 32])..(*kind, *below, [0; 32])).map(|(key, _)| *key).collect();
+                    for key in gone {
+                        self.entries.remove(&key);
+                    }
+                }
             }
         }
         Ok(())
@@ -150,6 +225,16 @@ impl<Id: Copy + Ord> BlockStore<Id> for MemoryStore<Id> {
             self.tip = Some(new);
         }
         Ok(is_old)
+    }
+
+    fn entries(&self) -> Result<Vec<Entry>, Infallible> {
+        let entry = |(&(kind, number, id), bytes): (&(EntryKind, u64, [u8; 32]), &Arc<[u8]>)| Entry {
+            kind,
+            number,
+            id,
+            bytes: bytes.clone(),
+        };
+        Ok(self.entries.iter().map(entry).collect())
     }
 
     fn sync(&mut self) -> Result<(), Infallible> {

@@ -31,7 +31,7 @@ impl Timestamp {
     }
 
     /// Whether this moment has come. The end of time, where later moments saturate, never comes.
-    pub(super) const fn is_due(self, now: Self) -> bool {
+    pub(crate) const fn is_due(self, now: Self) -> bool {
         self.0 <= now.0 && self.0 < u64::MAX
     }
 

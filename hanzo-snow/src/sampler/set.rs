@@ -111,6 +111,12 @@ pub enum SetError {
         /// Position of the other.
         second: usize,
     },
+    /// More validators than a committee takes.
+    #[error("more than {limit} validators")]
+    TooMany {
+        /// The most.
+        limit: usize,
+    },
     /// A node that is not in the set.
     #[error("validator is not in the set")]
     UnknownValidator,

@@ -1,0 +1,723 @@
+//! One validator's part in the fast path of one epoch.
+
+mod restore;
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use hashbrown::HashMap;
+
+use super::certificate::{Ack, Certificate, fits};
+use super::dag::Dag;
+use super::messages::{FastConfig, FastInput, FastMessage, FastOutput, MAX_GET, TxPlace};
+use super::vertex::{ConflictKey, Tx, Vertex};
+use crate::checkpoint::{Hash, Leaf};
+use crate::committee::{Committee, MessageError, Sign, VerifyAll};
+use crate::engine::Timestamp;
+use crate::evidence::{Evidence, EvidenceKind};
+use crate::store::{Entry, EntryKind, Record};
+
+type Map<K, V> = HashMap<K, V, foldhash::fast::SeedableRandomState>;
+
+/// A certificate that is asked for.
+#[derive(Debug, Clone)]
+struct Want {
+    at: Timestamp,
+    next: u32,
+}
+
+#[derive(Debug, Clone)]
+struct Lock {
+    tx: Hash,
+    since: Timestamp,
+}
+
+/// One validator's fast path in one epoch: no network, clock, store or thread.
+///
+/// Give every event to [`handle`](Self::handle), do what [`poll_output`](Self::poll_output) says, and call again with
+/// [`FastInput::Tick`] no later than [`poll_timeout`](Self::poll_timeout). What was certified is settled by whoever orders the
+/// checkpoints, who calls [`settle`](Self::settle); [`DualTrack`](crate::DualTrack) does all that.
+#[derive(Debug, Clone)]
+pub struct FastPath<A> {
+    config: FastConfig,
+    authority: A,
+    committee: Committee,
+    own: Option<u32>,
+    now: Timestamp,
+    dag: Dag,
+    round: u64,
+    entered_at: Timestamp,
+    /// When a quorum of the round was first seen.
+    full_since: Option<Timestamp>,
+    proposed: bool,
+    own_vertex: Option<(Hash, Vertex)>,
+    own_acks: BTreeMap<u32, Ack>,
+    own_certificate: Option<Certificate>,
+    resend_at: Timestamp,
+    /// By round and author: the vertex acknowledged and the acknowledgement.
+    acked: BTreeMap<(u64, u32), (Hash, Ack)>,
+    vertices: BTreeMap<Hash, Vertex>,
+    /// Vertices whose parents are missing.
+    waiting: BTreeMap<(u64, u32), Vertex>,
+    /// Certificates whose parents are missing, with their vertices.
+    incomplete: BTreeMap<Hash, (Certificate, Vertex)>,
+    /// Certificates whose vertex is missing.
+    bare: BTreeMap<(u64, u32), Certificate>,
+    wanted: BTreeMap<Hash, Want>,
+    locks: Map<ConflictKey, Lock>,
+    /// First certificate seen that carries a key, with the place in its vertex.
+    claims: Map<ConflictKey, (Hash, Hash, u32)>,
+    told: Map<Hash, bool>,
+    pool: VecDeque<Tx>,
+    /// Own transactions that are in a vertex and not settled.
+    in_flight: BTreeMap<Hash, (u64, Tx)>,
+    closing: bool,
+    held: VecDeque<(u64, Vec<FastOutput>)>,
+    next_token: u64,
+    outputs: VecDeque<FastOutput>,
+    local: VecDeque<FastMessage>,
+    accused: BTreeSet<(u32, EvidenceKind, u64)>,
+}
+
+impl<A: Sign + VerifyAll> FastPath<A> {
+    /// The fast path of an epoch, from its beginning; `seed` keys the index of conflict keys, which others choose.
+    pub fn new(config: FastConfig, committee: Committee, authority: A, seed: u64, now: Timestamp) -> Self {
+        let hasher = || foldhash::fast::SeedableRandomState::with_seed(seed, foldhash::SharedSeed::global_fixed());
+        let own = committee.position(&config.own);
+        Self {
+            own,
+            now,
+            dag: Dag::default(),
+            round: 1,
+            entered_at: now,
+            full_since: None,
+            proposed: false,
+            own_vertex: None,
+            own_acks: BTreeMap::new(),
+            own_certificate: None,
+            resend_at: now.after(config.resend),
+            acked: BTreeMap::new(),
+            vertices: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            incomplete: BTreeMap::new(),
+            bare: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            locks: Map::with_hasher(hasher()),
+            claims: Map::with_hasher(hasher()),
+            told: Map::with_hasher(hasher()),
+            pool: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            closing: false,
+            held: VecDeque::new(),
+            next_token: 0,
+            outputs: VecDeque::new(),
+            local: VecDeque::new(),
+            accused: BTreeSet::new(),
+            config,
+            authority,
+            committee,
+        }
+    }
+
+    /// Handles an event.
+    ///
+    /// # Errors
+    /// [`MessageError`]; nothing has changed. [`MessageError::Busy`] for a transaction that finds the pool full.
+    pub fn handle(&mut self, now: Timestamp, input: FastInput) -> Result<(), MessageError> {
+        self.now = self.now.max(now);
+        let result = match input {
+            FastInput::Message { from, message } => self.receive(from, message),
+            FastInput::Submit(tx) => self.submit(tx),
+            FastInput::Persisted(token) => {
+                self.persisted(token);
+                Ok(())
+            }
+            FastInput::Tick => Ok(()),
+        };
+        self.advance();
+        while let Some(message) = self.local.pop_front() {
+            if let Some(own) = self.own {
+                // An own message is refused only where it is no longer of use.
+                let _ = self.receive(own, message);
+                self.advance();
+            }
+        }
+        result
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<FastOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call with [`FastInput::Tick`] at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Timestamp {
+        let full = self.full_since.map(|since| since.after(self.config.round_timeout));
+        let idle = Some(self.entered_at.after(self.config.idle_interval)).filter(|_| !self.closing);
+        let wanted = self.wanted.values().map(|want| want.at).min();
+        // What was due by now has been done, or waits for something else.
+        let later = [full, idle, wanted].into_iter().flatten().filter(|at| *at > self.now);
+        later.fold(self.resend_at, Timestamp::min)
+    }
+
+    fn submit(&mut self, tx: Tx) -> Result<(), MessageError> {
+        if self.pool.len() >= self.config.max_pool {
+            return Err(MessageError::Busy);
+        }
+        self.pool.push_back(tx);
+        Ok(())
+    }
+
+    fn receive(&mut self, from: u32, message: FastMessage) -> Result<(), MessageError> {
+        match message {
+            FastMessage::Vertex(vertex) => self.on_vertex(from, vertex),
+            FastMessage::Ack(ack) => self.on_ack(ack),
+            FastMessage::Certificate(certificate) => self.on_certificate(from, certificate),
+            FastMessage::Get(ids) => {
+                let held = |id: &Hash| self.dag.get(id).map(|(certificate, vertex)| (certificate.clone(), vertex.clone()));
+                let found: Vec<_> = ids.iter().take(MAX_GET).filter_map(held).collect();
+                if !found.is_empty() {
+                    self.outputs.push_back(FastOutput::Send { to: from, message: FastMessage::Certificates(found) });
+                }
+                Ok(())
+            }
+            FastMessage::Certificates(found) => {
+                for (certificate, vertex) in found {
+                    self.on_fetched(from, certificate, vertex)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn on_vertex(&mut self, from: u32, vertex: Vertex) -> Result<(), MessageError> {
+        let (round, author) = (vertex.round(), vertex.author());
+        if round <= self.dag.floor() {
+            return Err(MessageError::Stale { found: round, current: self.round });
+        }
+        let id = vertex.id(&self.committee);
+        if let Some((known, ack)) = self.acked.get(&(round, author)) {
+            if *known == id {
+                let ack = ack.clone();
+                self.reply(author, ack);
+                return Ok(());
+            }
+            vertex.verify(&self.committee, &self.authority)?;
+            if let Some(first) = self.vertices.get(known) {
+                let (first, second) = (first.signed().clone(), vertex.signed().clone());
+                self.accuse(Evidence::Vertices { first, second });
+            }
+            return Ok(());
+        }
+        if self.dag.has(round, author) && self.vertices.contains_key(&id) {
+            return Ok(());
+        }
+        vertex.verify(&self.committee, &self.authority)?;
+        let missing = self.dag.missing(&vertex);
+        if !missing.is_empty() {
+            // Vertices further ahead are not kept, but lead to what is missing here.
+            if round <= self.round.saturating_add(self.config.ahead) {
+                self.waiting.entry((round, author)).or_insert(vertex);
+            }
+            for parent in missing {
+                self.want(parent, from);
+            }
+            return Ok(());
+        }
+        if round > self.round.saturating_add(self.config.ahead) {
+            return Err(MessageError::TooFarAhead { found: round, current: self.round });
+        }
+        self.acknowledge(id, vertex)
+    }
+
+    fn reply(&mut self, author: u32, ack: Ack) {
+        if Some(author) == self.own {
+            self.local.push_back(FastMessage::Ack(ack));
+        } else {
+            self.outputs.push_back(FastOutput::Send { to: author, message: FastMessage::Ack(ack) });
+        }
+    }
+
+    /// Acknowledges a vertex whose parents are held: the first of its author and round.
+    fn acknowledge(&mut self, id: Hash, vertex: Vertex) -> Result<(), MessageError> {
+        if !self.dag.parents_fit(&self.committee, &vertex) {
+            return Err(MessageError::Malformed { field: "parents" });
+        }
+        let Some(own) = self.own.filter(|_| !self.closing) else { return Ok(()) };
+        let bitmap = self.lock(&vertex);
+        let bytes = Ack::signed_bytes(&self.committee, &id, vertex.round(), &bitmap);
+        let signature = self.authority.sign(&bytes).map_err(|_| MessageError::Signature)?;
+        let ack = Ack { vertex: id, round: vertex.round(), bitmap: bitmap.into(), acker: own, signature };
+        self.vertices.insert(id, vertex.clone());
+        let author = vertex.author();
+        let mut encoder = self.committee.encoder("acked");
+        vertex.write(&mut encoder);
+        ack.write(&mut encoder);
+        let entry = Entry { kind: EntryKind::Ack, number: vertex.round(), id, bytes: encoder.finish().into() };
+        self.acked.insert((vertex.round(), author), (id, ack.clone()));
+        let mut outputs = Vec::new();
+        if author == own {
+            outputs.push(FastOutput::Broadcast(FastMessage::Vertex(vertex.clone())));
+        }
+        outputs.push(FastOutput::Send { to: author, message: FastMessage::Ack(ack) });
+        self.persist(alloc::vec![Record::Entry(entry)], outputs);
+        // A certificate may have been waiting for the vertex.
+        let bare = self.bare.remove(&(vertex.round(), author)).filter(|bare| bare.vertex == id);
+        if let Some(certificate) = bare {
+            self.complete(certificate, vertex);
+        }
+        Ok(())
+    }
+
+    /// Locks the keys of a vertex's transactions where all of a transaction's are free or its own; one bit for each.
+    fn lock(&mut self, vertex: &Vertex) -> Vec<u8> {
+        let mut bitmap = alloc::vec![0_u8; vertex.txs().len().div_ceil(8)];
+        for (index, (tx, id)) in vertex.txs().iter().zip(vertex.tx_ids()).enumerate() {
+            let room = self.locks.len() + tx.keys().len() <= self.config.max_locks;
+            let free = |key: &ConflictKey| self.locks.get(key).map_or(room, |lock| lock.tx == *id);
+            if tx.keys().iter().all(free) {
+                bitmap[index / 8] |= 1 << (index % 8);
+                for key in tx.keys() {
+                    self.locks.entry(*key).or_insert(Lock { tx: *id, since: self.now });
+                }
+            }
+        }
+        bitmap
+    }
+
+    fn on_ack(&mut self, ack: Ack) -> Result<(), MessageError> {
+        let Some((id, vertex)) = self.own_vertex.as_ref().filter(|(id, _)| *id == ack.vertex) else {
+            return Err(MessageError::Stale { found: ack.round, current: self.round });
+        };
+        if ack.round != vertex.round() || !fits(&ack.bitmap, vertex.txs().len()) {
+            return Err(MessageError::Malformed { field: "ack" });
+        }
+        if self.own_acks.get(&ack.acker) == Some(&ack) {
+            return Ok(());
+        }
+        ack.verify(&self.committee, &self.authority)?;
+        if let Some(first) = self.own_acks.get(&ack.acker) {
+            if first.bitmap != ack.bitmap {
+                let evidence = Evidence::Acks { first: first.clone(), second: ack };
+                self.accuse(evidence);
+            }
+            return Ok(());
+        }
+        let (id, vertex) = (*id, vertex.clone());
+        self.own_acks.insert(ack.acker, ack);
+        let stake: u64 = self.own_acks.keys().map(|acker| self.committee.stake(*acker)).sum();
+        if self.committee.quorum().is_reached(stake) && !self.dag.has(vertex.round(), vertex.author()) {
+            if let Some(certificate) = Certificate::new(vertex.author(), self.own_acks.values()) {
+                self.own_certificate = Some(certificate.clone());
+                self.vertices.insert(id, vertex.clone());
+                let certificate_id = certificate.id(&self.committee);
+                let certified = certificate.certified(&self.committee, vertex.txs().len());
+                self.complete(certificate.clone(), vertex.clone());
+                let message = FastMessage::Certificate(certificate);
+                let formed = FastOutput::CertificateFormed { id: certificate_id, round: vertex.round(), certified };
+                self.persist(Vec::new(), alloc::vec![FastOutput::Broadcast(message), formed]);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_certificate(&mut self, from: u32, certificate: Certificate) -> Result<(), MessageError> {
+        let (round, author) = (certificate.round, certificate.author);
+        if round <= self.dag.floor() {
+            return Err(MessageError::Stale { found: round, current: self.round });
+        }
+        // One of an author and round is enough, unless another is asked for by id.
+        if self.dag.has(round, author) {
+            return Ok(());
+        }
+        certificate.verify(&self.committee, &self.authority)?;
+        match self.vertices.get(&certificate.vertex) {
+            Some(vertex) => {
+                let vertex = vertex.clone();
+                self.check_vertex(&certificate, &vertex)?;
+                self.complete(certificate, vertex);
+            }
+            None => {
+                self.want(certificate.id(&self.committee), from);
+                if round <= self.round.saturating_add(self.config.ahead) {
+                    self.bare.insert((round, author), certificate);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn on_fetched(&mut self, from: u32, certificate: Certificate, vertex: Vertex) -> Result<(), MessageError> {
+        let id = certificate.id(&self.committee);
+        // Nothing is taken that was not asked for.
+        if self.dag.held(&id).is_some() || self.incomplete.contains_key(&id) || !self.wanted.contains_key(&id) {
+            return Ok(());
+        }
+        if vertex.id(&self.committee) != certificate.vertex {
+            return Err(MessageError::Malformed { field: "vertex" });
+        }
+        self.check_vertex(&certificate, &vertex)?;
+        vertex.verify(&self.committee, &self.authority)?;
+        certificate.verify(&self.committee, &self.authority)?;
+        for parent in self.dag.missing(&vertex) {
+            self.want(parent, from);
+        }
+        self.complete(certificate, vertex);
+        Ok(())
+    }
+
+    fn check_vertex(&self, certificate: &Certificate, vertex: &Vertex) -> Result<(), MessageError> {
+        let count = vertex.txs().len();
+        let fits = certificate.round == vertex.round()
+            && certificate.author == vertex.author()
+            && certificate.bitmaps.iter().all(|bitmap| fits(bitmap, count));
+        if fits { Ok(()) } else { Err(MessageError::Malformed { field: "certificate" }) }
+    }
+
+    /// Takes a checked certificate with its vertex as soon as all it stands on is held, and then what waited for it.
+    fn complete(&mut self, certificate: Certificate, vertex: Vertex) {
+        let mut ready = alloc::vec![(certificate, vertex)];
+        let mut taken = false;
+        while let Some((certificate, vertex)) = ready.pop() {
+            let id = certificate.id(&self.committee);
+            if self.dag.held(&id).is_some() {
+                continue;
+            }
+            let missing = self.dag.missing(&vertex);
+            if !missing.is_empty() {
+                for parent in missing {
+                    self.want(parent, certificate.author);
+                }
+                self.incomplete.insert(id, (certificate, vertex));
+                continue;
+            }
+            if !self.dag.parents_fit(&self.committee, &vertex) {
+                // A quorum has acknowledged what no honest validator does.
+                continue;
+            }
+            self.insert(id, certificate, vertex);
+            taken = true;
+            if !self.incomplete.is_empty() {
+                let complete: Vec<Hash> = self
+                    .incomplete
+                    .iter()
+                    .filter(|(_, (_, vertex))| self.dag.missing(vertex).is_empty())
+                    .map(|(id, _)| *id)
+                    .collect();
+                ready.extend(complete.iter().filter_map(|id| self.incomplete.remove(id)));
+            }
+        }
+        if taken && !self.waiting.is_empty() {
+            let limit = self.round.saturating_add(self.config.ahead);
+            let complete: Vec<(u64, u32)> = self
+                .waiting
+                .iter()
+                .filter(|(key, vertex)| key.0 <= limit && self.dag.missing(vertex).is_empty())
+                .map(|(key, _)| *key)
+                .collect();
+            for key in complete {
+                if let Some(vertex) = self.waiting.remove(&key).filter(|_| !self.acked.contains_key(&key)) {
+                    let id = vertex.id(&self.committee);
+                    // Refused if its parents do not fit; then it is dropped.
+                    let _ = self.acknowledge(id, vertex);
+                }
+            }
+        }
+    }
+
+    fn insert(&mut self, id: Hash, certificate: Certificate, vertex: Vertex) {
+        self.wanted.remove(&id);
+        self.bare.remove(&(certificate.round, certificate.author));
+        let mut encoder = self.committee.encoder("certified");
+        certificate.write(&mut encoder);
+        vertex.write(&mut encoder);
+        let bytes: Arc<[u8]> = encoder.finish().into();
+        let entry = Entry { kind: EntryKind::Certificate, number: certificate.round, id, bytes };
+        self.persist(alloc::vec![Record::Entry(entry)], Vec::new());
+        let round = certificate.round;
+        self.vertices.insert(certificate.vertex, vertex.clone());
+        self.dag.insert(&self.committee, id, certificate, vertex);
+        self.check_claims(&id);
+        for covered in self.dag.cover(&id) {
+            self.tell(&covered);
+        }
+        if round >= self.round && self.full_since.is_none() && self.is_full(self.round) {
+            self.full_since = Some(self.now);
+        }
+    }
+
+    fn is_full(&self, round: u64) -> bool {
+        self.committee.quorum().is_reached(self.dag.stake(&self.committee, round))
+    }
+
+    /// Tells of the transactions of a certificate on which a later one stands.
+    fn tell(&mut self, id: &Hash) {
+        let Some(held) = self.dag.held(id) else { return };
+        for &index in &held.certified {
+            let (Some(tx), Some(&id)) =
+                (held.vertex.txs().get(index as usize), held.vertex.tx_ids().get(index as usize))
+            else {
+                continue;
+            };
+            if self.told.insert(id, true).is_none() {
+                let (round, author) = (held.vertex.round(), held.vertex.author());
+                self.outputs.push_back(FastOutput::Certified(TxPlace { id, round, author, index, tx: tx.clone() }));
+            }
+        }
+    }
+
+    /// Looks for validators that acknowledged two transactions with one key.
+    fn check_claims(&mut self, id: &Hash) {
+        let mut found = Vec::new();
+        let Some(held) = self.dag.held(id) else { return };
+        for (index, (tx, tx_id)) in (0_u32..).zip(held.vertex.txs().iter().zip(held.vertex.tx_ids())) {
+            for key in tx.keys() {
+                let (first_tx, first_id, first_index) = *self.claims.entry(*key).or_insert((*tx_id, *id, index));
+                if first_tx == *tx_id {
+                    continue;
+                }
+                let Some(first) = self.dag.held(&first_id) else { continue };
+                let Some(other) = first.vertex.txs().get(first_index as usize) else { continue };
+                for signer in held.certificate.signers.iter().filter(|signer| first.certificate.signers.contains(*signer)) {
+                    let (Some(one), Some(two)) = (first.certificate.ack(signer), held.certificate.ack(signer)) else {
+                        continue;
+                    };
+                    if one.has(first_index) && two.has(index) {
+                        found.push(Evidence::Conflict {
+                            first: (one, first.vertex.signed().clone(), first_index, other.header()),
+                            second: (two, held.vertex.signed().clone(), index, tx.header()),
+                        });
+                    }
+                }
+            }
+        }
+        for evidence in found {
+            self.accuse(evidence);
+        }
+    }
+
+    fn accuse(&mut self, evidence: Evidence) {
+        if self.accused.insert((evidence.offender(), evidence.kind(), evidence.number())) {
+            self.outputs.push_back(FastOutput::Evidence(evidence));
+        }
+    }
+
+    /// Asks for a certificate, first the peer that named it.
+    pub(crate) fn want(&mut self, id: Hash, from: u32) {
+        let most = 16 * self.committee.len() * (2 + self.config.ahead as usize);
+        if self.dag.held(&id).is_some() || self.incomplete.contains_key(&id) || self.wanted.len() >= most {
+            return;
+        }
+        self.wanted.entry(id).or_insert(Want { at: self.now, next: from });
+    }
+
+    fn fetch(&mut self) {
+        let n = self.committee.len() as u32;
+        let mut asks: BTreeMap<u32, Vec<Hash>> = BTreeMap::new();
+        for (id, want) in self.wanted.iter_mut().filter(|(_, want)| want.at <= self.now) {
+            if Some(want.next) == self.own {
+                want.next = (want.next + 1) % n;
+            }
+            if Some(want.next) != self.own {
+                asks.entry(want.next).or_default().push(*id);
+            }
+            want.next = (want.next + 1) % n;
+            want.at = self.now.after(self.config.resend);
+        }
+        for (to, ids) in asks {
+            for ids in ids.chunks(MAX_GET) {
+                self.outputs.push_back(FastOutput::Send { to, message: FastMessage::Get(ids.to_vec()) });
+            }
+        }
+    }
+
+    fn persist(&mut self, records: Vec<Record<Hash>>, outputs: Vec<FastOutput>) {
+        let token = self.next_token;
+        self.next_token += 1;
+        self.held.push_back((token, outputs));
+        self.outputs.push_back(FastOutput::Persist { token, records });
+    }
+
+    fn persisted(&mut self, token: u64) {
+        while let Some((_, outputs)) = self.held.pop_front_if(|(held, _)| *held <= token) {
+            for output in outputs {
+                match output {
+                    FastOutput::Send { to, message } if Some(to) == self.own => self.local.push_back(message),
+                    output => self.outputs.push_back(output),
+                }
+            }
+        }
+    }
+
+    fn advance(&mut self) {
+        if !self.wanted.is_empty() {
+            self.fetch();
+        }
+        // A later round that is full is where the others are.
+        loop {
+            let ahead = self.dag.last_full_round(&self.committee);
+            if ahead > self.round {
+                self.enter(ahead);
+                self.full_since = Some(self.now);
+            }
+            if !self.is_full(self.round) {
+                break;
+            }
+            let since = *self.full_since.get_or_insert(self.now);
+            let own = self.own.is_none_or(|own| self.dag.has(self.round, own));
+            if !own && since.after(self.config.round_timeout) > self.now {
+                break;
+            }
+            if !self.proposed && own && self.closing {
+                break;
+            }
+            // Nobody hurries where nothing is to be done.
+            if !self.has_work() && self.entered_at.after(self.config.idle_interval) > self.now {
+                break;
+            }
+            self.enter(self.round.saturating_add(1));
+        }
+        self.propose();
+        if self.resend_at <= self.now {
+            self.resend_at = self.now.after(self.config.resend);
+            let vertex = self.own_vertex.as_ref().filter(|(_, vertex)| {
+                self.own.is_some_and(|own| !self.dag.has(vertex.round(), own)) && self.acked.contains_key(&(vertex.round(), vertex.author()))
+            });
+            let again = match vertex {
+                Some((_, vertex)) => Some(FastMessage::Vertex(vertex.clone())),
+                None => self.own_certificate.clone().map(FastMessage::Certificate),
+            };
+            // Only what is durable: nothing is being kept just now.
+            if let Some(message) = again.filter(|_| self.held.is_empty()) {
+                self.outputs.push_back(FastOutput::Broadcast(message));
+            }
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.pool.is_empty() || !self.in_flight.is_empty() || self.dag.has_work()
+    }
+
+    fn enter(&mut self, round: u64) {
+        self.round = round;
+        self.entered_at = self.now;
+        self.full_since = None;
+        self.proposed = self.own.is_some_and(|own| self.acked.contains_key(&(round, own)));
+    }
+
+    /// Makes the vertex of the round.
+    fn propose(&mut self) {
+        let Some(own) = self.own.filter(|_| !self.proposed && !self.closing) else { return };
+        let previous_full = self.round == 1 || self.is_full(self.round - 1);
+        let due = self.has_work() || self.entered_at.after(self.config.idle_interval) <= self.now;
+        if !previous_full || !due {
+            return;
+        }
+        let parents = match self.round {
+            1 => Vec::new(),
+            round => self.dag.round(round - 1).map(|(_, id)| id).collect(),
+        };
+        let mut txs: Vec<Tx> = Vec::new();
+        let mut size = 0;
+        while let Some(tx) = self.pool.front().filter(|_| txs.len() < self.config.max_txs) {
+            size += tx.bytes().len() + 32 * tx.keys().len() + 8;
+            if size > super::MAX_VERTEX_BYTES {
+                break;
+            }
+            txs.extend(self.pool.pop_front());
+        }
+        let sign = |bytes: &[u8]| self.authority.sign(bytes).map_err(|_| MessageError::Signature);
+        let Ok(vertex) = Vertex::new(&self.committee, self.round, own, parents, txs, sign) else {
+            return;
+        };
+        self.proposed = true;
+        let id = vertex.id(&self.committee);
+        for (tx, id) in vertex.txs().iter().zip(vertex.tx_ids()) {
+            self.in_flight.insert(*id, (vertex.round(), tx.clone()));
+        }
+        self.own_vertex = Some((id, vertex.clone()));
+        self.own_acks.clear();
+        self.resend_at = self.now.after(self.config.resend);
+        // Its parents are certificates held here, so it is not refused.
+        let _ = self.acknowledge(id, vertex);
+    }
+
+    /// Marks what a checkpoint up to `last_round` has settled, forgets rounds up to `forget`, and puts own transactions that
+    /// were left out into the next vertex.
+    pub fn settle(&mut self, history: &BTreeSet<Hash>, leaves: &[Leaf], last_round: u64, forget: u64) {
+        self.dag.settle(history);
+        for leaf in leaves {
+            self.in_flight.remove(&leaf.tx);
+        }
+        let left: Vec<Hash> =
+            self.in_flight.iter().filter(|(_, (round, _))| *round + 2 <= last_round).map(|(id, _)| *id).collect();
+        for id in left {
+            if let Some((_, tx)) = self.in_flight.remove(&id) {
+                // A key that another transaction has locked stays locked: such a transaction is lost to its rival.
+                let lost = tx.keys().iter().any(|key| self.locks.get(key).is_some_and(|lock| lock.tx != id));
+                if !lost && !self.told.contains_key(&id) {
+                    self.pool.push_front(tx);
+                }
+            }
+        }
+        if forget > self.dag.floor() {
+            self.dag.forget(forget);
+            self.acked = self.acked.split_off(&(forget + 1, 0));
+            self.waiting = self.waiting.split_off(&(forget + 1, 0));
+            self.bare = self.bare.split_off(&(forget + 1, 0));
+            let held: BTreeSet<Hash> = self.dag.iter().map(|(_, held)| held.certificate.vertex).collect();
+            self.vertices.retain(|id, vertex| vertex.round() > forget || held.contains(id));
+            self.accused.retain(|(_, _, round)| *round > forget);
+        }
+    }
+
+    /// Stops acknowledging and proposing, because the epoch closes; nothing certified here comes after what
+    /// [`Dag::unsettled`] then says.
+    pub fn close(&mut self) {
+        self.closing = true;
+    }
+
+    /// The transactions that wait or are not settled, to be given to the next epoch.
+    pub fn take_pool(&mut self) -> Vec<Tx> {
+        let in_flight = core::mem::take(&mut self.in_flight).into_values().map(|(_, tx)| tx);
+        in_flight.chain(core::mem::take(&mut self.pool)).collect()
+    }
+}
+
+impl<A> FastPath<A> {
+    /// The certificates held.
+    #[must_use]
+    pub const fn dag(&self) -> &Dag {
+        &self.dag
+    }
+
+    /// The present round.
+    #[must_use]
+    pub const fn round(&self) -> u64 {
+        self.round
+    }
+
+    /// The oldest moment since which a key is locked by a transaction of which nothing certified is known here. O(locks).
+    #[must_use]
+    pub fn stuck_since(&self) -> Option<Timestamp> {
+        self.locks.values().filter(|lock| !self.told.contains_key(&lock.tx)).map(|lock| lock.since).min()
+    }
+
+    /// How many certificates, vertices, requests, transactions and outputs are held.
+    #[must_use]
+    pub fn load(&self) -> usize {
+        self.dag.len()
+            + self.vertices.len()
+            + self.waiting.len()
+            + self.incomplete.len()
+            + self.wanted.len()
+            + self.pool.len()
+            + self.outputs.len()
+    }
+
+    pub(crate) const fn now(&self) -> Timestamp {
+        self.now
+    }
+}

@@ -1,0 +1,662 @@
+//! One validator's part in settlement.
+
+mod receive;
+mod sync;
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::block::{Block, Header, Proposal, Root};
+use super::certificates::{QuorumCertificate, Timeout, TimeoutCertificate, Vote};
+use super::messages::{Input, Message, Output, ReplicaConfig, ReplicaError, ReplicaStall, VoteState};
+use super::safety::Safety;
+use super::tree::Tree;
+use crate::checkpoint::Hash;
+use crate::committee::{Committee, MessageError, NodeId, Sign, VerifyAll};
+use crate::engine::Timestamp;
+use crate::evidence::{Evidence, EvidenceKind};
+use crate::sampler::ValidatorSet;
+use crate::store::{Entry, EntryKind};
+use crate::wire::{Decoder, Signature, WireError};
+use sync::Closed;
+
+/// Views ahead of which votes are kept.
+const AHEAD: u64 = 8;
+
+/// What a replica begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Memory {
+    /// Nothing, at the beginning of the chain. Never after a start that may have voted.
+    Fresh(Root),
+    /// What was kept: all entries of its store.
+    Stored(Vec<Entry>),
+    /// The store is lost: the replica follows, but neither votes nor proposes before the next epoch.
+    Lost(Root),
+}
+
+/// One validator's settlement state machine: no network, clock, store or thread.
+///
+/// Give every event to [`handle`](Self::handle), then do what [`poll_output`](Self::poll_output) says, in order, until it says
+/// nothing; call again with [`Input::Tick`] no later than [`poll_timeout`](Self::poll_timeout). What must not leave before it is
+/// durable does not come out before [`Input::Persisted`]. The same inputs give the same outputs.
+///
+/// Its memory is bounded by the committee and the window of blocks: of each validator it keeps one timeout, one block without
+/// parent, and the votes of nine views.
+///
+/// ```
+/// use hanzo_snow::settlement::{Input, Memory, Output, Replica, ReplicaConfig, Root};
+/// use hanzo_snow::{Committee, Sign, Signature, SignatureError, Timestamp, ValidatorSet, VerifyAll};
+///
+/// /// For a committee of one; see `Keys` for real signatures.
+/// #[derive(Debug)]
+/// struct Alone;
+/// impl Sign for Alone {
+///     fn sign(&self, _: &[u8]) -> Result<Signature, SignatureError> { Ok(Signature::from([])) }
+/// }
+/// impl VerifyAll for Alone {
+///     fn verify_all(&self, _: &[([u8; 32], &[u8], &[u8])]) -> Result<(), SignatureError> { Ok(()) }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let committee = Committee::new([9; 32], 0, ValidatorSet::new([([1; 32], 100)])?)?;
+/// let mut now = Timestamp::from_nanos(0);
+/// let memory = Memory::Fresh(Root::default());
+/// let mut replica = Replica::new(ReplicaConfig::new([1; 32]), committee, Alone, memory, now)?;
+/// replica.handle(now, Input::Pending(true))?;
+/// let mut settled = Vec::new();
+/// while settled.is_empty() {
+///     while let Some(output) = replica.poll_output() {
+///         match output {
+///             Output::Persist { token, .. } => replica.handle(now, Input::Persisted(token))?,
+///             Output::Build { view, .. } => {
+///                 replica.handle(now, Input::Payload { view, payload: (*b"pay ann 5").into(), next: None })?;
+///             }
+///             Output::Validate { block } => replica.handle(now, Input::Validated { block, ok: true })?,
+///             Output::Committed { block, .. } => settled.push(block),
+///             _ => {}
+///         }
+///     }
+///     now = replica.poll_timeout().expect("a replica always waits for something");
+///     replica.handle(now, Input::Tick)?;
+/// }
+/// assert_eq!((settled[0].height, &settled[0].payload[..]), (1, &b"pay ann 5"[..]));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Replica<A> {
+    config: ReplicaConfig,
+    authority: A,
+    committee: Committee,
+    /// Own position; `None` where this epoch's committee leaves the node out.
+    own: Option<u32>,
+    may_vote: bool,
+    now: Timestamp,
+    tree: Tree,
+    safety: Safety,
+    last_proposed: u64,
+    view: u64,
+    high: QuorumCertificate,
+    /// The timeout certificate by which the view was entered, if it was.
+    entry: Option<TimeoutCertificate>,
+    /// Views in a row that ended without certificate.
+    fruitless: u32,
+    /// When the view is given up, or the own timeout is sent again.
+    deadline: Timestamp,
+    /// First vote of each voter in a view.
+    votes: BTreeMap<(u64, u32), Vote>,
+    own_vote: Option<Vote>,
+    /// The latest timeout of each voter.
+    timeouts: BTreeMap<u32, Timeout>,
+    own_timeout: Option<Timeout>,
+    /// First proposal of each proposer in a view.
+    proposals: BTreeMap<(u64, u32), (Header, Signature)>,
+    /// The latest block of each proposer whose parent is missing.
+    orphans: BTreeMap<u32, Block>,
+    /// The highest certificate whose block is missing.
+    missing: Option<QuorumCertificate>,
+    /// When to ask for missing blocks again, and whom.
+    ask_at: Option<Timestamp>,
+    ask_next: u32,
+    later_epoch: bool,
+    building: Option<u64>,
+    pending: bool,
+    /// When this replica proposes though nothing waits.
+    propose_at: Option<Timestamp>,
+    last_block_at: Timestamp,
+    held: VecDeque<(u64, Vec<Output>)>,
+    next_token: u64,
+    outputs: VecDeque<Output>,
+    /// Own messages that have become durable.
+    local: VecDeque<Message>,
+    accused: BTreeSet<(u32, EvidenceKind, u64)>,
+    /// The end of the epoch before, for those who are still in it.
+    closed: Option<Closed>,
+    poisoned: bool,
+    committee_kept: bool,
+}
+
+impl<A: Sign + VerifyAll> Replica<A> {
+    /// A replica of the node named in `config`, at `now`. `committee` is the one of the chain's first epoch; what is stored may go on
+    /// in a later one.
+    ///
+    /// # Errors
+    /// [`ReplicaError::Stored`] and [`ReplicaError::StoredBlock`] for entries that do not fit together.
+    pub fn new(
+        config: ReplicaConfig,
+        committee: Committee,
+        authority: A,
+        memory: Memory,
+        now: Timestamp,
+    ) -> Result<Self, ReplicaError> {
+        let (root, entries, may_vote) = match memory {
+            Memory::Fresh(root) => (root, Vec::new(), true),
+            Memory::Lost(root) => (root, Vec::new(), false),
+            Memory::Stored(entries) => (Root::default(), entries, true),
+        };
+        let one = |kind| entries.iter().find(|entry: &&Entry| entry.kind == kind);
+        let committee = stored_committees(&entries, committee.chain())?.pop().unwrap_or(committee);
+        let state = one(EntryKind::VoteState).map(|entry| VoteState::decode(&entry.bytes)).transpose()?;
+        let state = state.unwrap_or_else(|| VoteState {
+            epoch: committee.epoch(),
+            root,
+            safety: Safety::default(),
+            last_proposed: 0,
+            high: QuorumCertificate::root(root.id),
+            entry: None,
+            committed: root,
+        });
+        let own = committee.position(&config.own);
+        let mut replica = Self {
+            tree: Tree::new(state.root, config.rule),
+            own,
+            may_vote,
+            now,
+            safety: state.safety,
+            last_proposed: state.last_proposed,
+            view: 0,
+            high: QuorumCertificate::root(state.root.id),
+            entry: None,
+            fruitless: 0,
+            deadline: now,
+            votes: BTreeMap::new(),
+            own_vote: None,
+            timeouts: BTreeMap::new(),
+            own_timeout: None,
+            proposals: BTreeMap::new(),
+            orphans: BTreeMap::new(),
+            missing: None,
+            ask_at: None,
+            ask_next: own.map_or(0, |own| own + 1),
+            later_epoch: false,
+            building: None,
+            pending: false,
+            propose_at: None,
+            last_block_at: now,
+            held: VecDeque::new(),
+            next_token: 0,
+            outputs: VecDeque::new(),
+            local: VecDeque::new(),
+            accused: BTreeSet::new(),
+            closed: None,
+            poisoned: false,
+            committee_kept: !entries.is_empty(),
+            config,
+            authority,
+            committee,
+        };
+        replica.restore(&entries, &state)?;
+        let by_timeout = state.entry.filter(|entry| entry.view > state.high.view);
+        let over = by_timeout.as_ref().map_or(state.high.view, |entry| entry.view);
+        replica.enter(over.saturating_add(1), by_timeout);
+        Ok(replica)
+    }
+
+    /// Handles an event.
+    ///
+    /// # Errors
+    /// [`ReplicaError`]; nothing has changed, and a refused message is no reason to stop.
+    pub fn handle(&mut self, now: Timestamp, input: Input) -> Result<(), ReplicaError> {
+        if self.poisoned {
+            return Err(ReplicaError::Poisoned);
+        }
+        self.now = self.now.max(now);
+        match input {
+            Input::Message { from, epoch, message } => {
+                let sender = self.committee.position(&from);
+                self.receive(from, sender, epoch, message)?;
+            }
+            Input::Validated { block, ok } => {
+                if self.tree.set_valid(&block, ok) {
+                    self.consider(&block);
+                }
+            }
+            Input::Pending(pending) => {
+                self.pending = pending;
+                self.try_propose();
+            }
+            Input::Payload { view, payload, next } => self.propose(view, payload, next)?,
+            Input::Persisted(token) => self.persisted(token),
+            Input::Failed(_) => self.poisoned = true,
+            Input::Tick => {}
+        }
+        self.advance();
+        while let Some(message) = self.local.pop_front() {
+            if let Some(own) = self.own {
+                // An own message is refused only where it is no longer of use.
+                let _ = self.receive(self.config.own, Some(own), self.committee.epoch(), message);
+            }
+        }
+        Ok(())
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call with [`Input::Tick`] at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        // What was due by now has been done, or waits for something else.
+        let propose_at = self.propose_at.filter(|at| *at > self.now);
+        [Some(self.deadline), self.ask_at, propose_at].into_iter().flatten().min()
+    }
+
+    fn advance(&mut self) {
+        if self.deadline.is_due(self.now) {
+            self.give_up();
+        }
+        if self.propose_at.is_some_and(|at| at.is_due(self.now)) {
+            self.try_propose();
+        }
+        self.ask_again();
+    }
+
+    /// Enters a view, if it is a later one.
+    fn enter(&mut self, view: u64, entry: Option<TimeoutCertificate>) {
+        if view <= self.view {
+            return;
+        }
+        self.fruitless = if entry.is_some() { self.fruitless.saturating_add(1) } else { self.fruitless };
+        self.view = view;
+        self.entry = entry;
+        self.own_vote = None;
+        self.own_timeout = None;
+        self.building = None;
+        self.propose_at = None;
+        self.set_deadline();
+        self.votes = self.votes.split_off(&(view.saturating_sub(1), 0));
+        self.proposals = self.proposals.split_off(&(view.saturating_sub(1), 0));
+        self.accused.retain(|(_, _, number)| *number + AHEAD >= view);
+        self.timeouts.retain(|_, timeout| timeout.view + 1 >= view);
+        self.try_propose();
+        self.try_timeouts();
+    }
+
+    fn set_deadline(&mut self) {
+        self.deadline = self.now.after(self.config.base_timeout * (1 << self.fruitless.min(5)));
+    }
+
+    /// Gives the view up, or says again that it has been.
+    fn give_up(&mut self) {
+        self.set_deadline();
+        if self.fruitless >= 4 {
+            let heard = self.timeouts.values().filter(|timeout| timeout.view >= self.view);
+            self.outputs.push_back(Output::Stalled(ReplicaStall {
+                view: self.view,
+                height: self.tree.committed().height,
+                views: self.fruitless,
+                heard_stake: heard.map(|timeout| self.committee.stake(timeout.voter)).sum(),
+                quorum: self.committee.quorum().stake(),
+            }));
+        }
+        let Some(own) = self.own.filter(|_| self.may_vote) else { return };
+        let epoch = self.committee.epoch();
+        let best = self.best().clone();
+        if let Some(timeout) = self.own_timeout.as_ref().filter(|timeout| timeout.view == self.view) {
+            if timeout.high.view == best.view {
+                let message = Message::Timeout(timeout.clone());
+                self.outputs.push_back(Output::Broadcast { epoch, message });
+                return;
+            }
+        }
+        let bytes = Timeout::signed_bytes(&self.committee, self.view, best.view);
+        let Ok(signature) = self.authority.sign(&bytes) else {
+            self.poisoned = true;
+            return;
+        };
+        self.safety.timed_out(self.view);
+        let timeout = Timeout {
+            view: self.view,
+            high: best,
+            entry: self.entry.clone(),
+            vote: self.own_vote.clone(),
+            voter: own,
+            signature,
+        };
+        self.own_timeout = Some(timeout.clone());
+        let message = Message::Timeout(timeout);
+        self.persist(Vec::new(), alloc::vec![Output::Broadcast { epoch, message }]);
+    }
+
+    /// Keeps the vote state and more, and holds outputs back until it is durable.
+    fn persist(&mut self, mut entries: Vec<Entry>, outputs: Vec<Output>) {
+        if !core::mem::replace(&mut self.committee_kept, true) {
+            entries.push(encode_committee(&self.committee));
+        }
+        entries.push(self.vote_state().entry(self.committee.chain()));
+        let token = self.next_token;
+        self.next_token += 1;
+        self.held.push_back((token, outputs));
+        self.outputs.push_back(Output::Persist { token, entries });
+    }
+
+    fn persisted(&mut self, token: u64) {
+        while let Some((_, outputs)) = self.held.pop_front_if(|(held, _)| *held <= token) {
+            for output in outputs {
+                match &output {
+                    Output::Send { to, message, .. } if *to == self.config.own => {
+                        self.local.push_back(message.clone());
+                        continue;
+                    }
+                    Output::Broadcast { message, epoch } if *epoch == self.committee.epoch() => {
+                        self.local.push_back(message.clone());
+                    }
+                    _ => {}
+                }
+                self.outputs.push_back(output);
+            }
+        }
+    }
+
+    /// What must be durable before the next vote.
+    #[must_use]
+    pub fn vote_state(&self) -> VoteState {
+        VoteState {
+            epoch: self.committee.epoch(),
+            root: *self.tree.root(),
+            safety: self.safety,
+            last_proposed: self.last_proposed,
+            high: self.best().clone(),
+            entry: self.entry.clone(),
+            committed: *self.tree.committed(),
+        }
+    }
+
+    /// The highest certificate, be its block known or not.
+    fn best(&self) -> &QuorumCertificate {
+        self.missing.as_ref().filter(|missing| missing.view > self.high.view).unwrap_or(&self.high)
+    }
+
+    fn try_propose(&mut self) {
+        let Some(own) = self.own.filter(|_| self.may_vote && self.view > self.last_proposed) else { return };
+        let entered = self.high.view + 1 == self.view
+            || self.entry.as_ref().is_some_and(|tc| tc.view + 1 == self.view && self.high.view >= tc.high_view());
+        let leads = self.tree.leader(&self.committee, self.view, &self.high.block) == Some(own);
+        if !entered || !leads || self.building == Some(self.view) {
+            return;
+        }
+        if !self.pending && !self.tree.has_work(&self.high.block) {
+            let at = self.last_block_at.after(self.config.block_interval);
+            if !at.is_due(self.now) {
+                self.propose_at = Some(at);
+                return;
+            }
+        }
+        self.propose_at = None;
+        self.building = Some(self.view);
+        if self.tree.get(&self.high.block).is_some_and(|node| node.closing) {
+            // Only what commits the close of the epoch.
+            let _ = self.propose(self.view, Arc::from([]), None);
+        } else {
+            self.outputs.push_back(Output::Build { view: self.view, parent: self.high.block });
+        }
+    }
+
+    fn propose(
+        &mut self,
+        view: u64,
+        payload: Arc<[u8]>,
+        next: Option<Arc<[(NodeId, u64)]>>,
+    ) -> Result<(), ReplicaError> {
+        let Some(own) = self.own.filter(|_| self.building == Some(view)) else {
+            return Err(ReplicaError::NotBuilding { view });
+        };
+        let follows = self.high.view + 1 == view;
+        let height = self.tree.get(&self.high.block).map_or(0, |node| node.height).saturating_add(1);
+        let block = Block {
+            view,
+            height,
+            proposer: own,
+            justify: self.high.clone(),
+            entry: if follows { None } else { self.entry.clone() },
+            payload,
+            next,
+        };
+        block.check_shape()?;
+        let header = block.header();
+        let Ok(signature) = self.authority.sign(&header.signed_bytes(&self.committee)) else {
+            self.poisoned = true;
+            return Err(ReplicaError::Poisoned);
+        };
+        self.building = None;
+        self.last_proposed = view;
+        let id = header.id(&self.committee);
+        let epoch = self.committee.epoch();
+        let entry = self.block_entry(&id, &block);
+        self.tree.insert(&self.committee, id, block.clone());
+        // What was built here need not be looked at again.
+        self.tree.set_valid(&id, true);
+        let message = Message::Proposal(Proposal { block, signature });
+        self.persist(alloc::vec![entry], alloc::vec![Output::Broadcast { epoch, message }]);
+        Ok(())
+    }
+
+    /// Votes for a block of this view, if it may be voted for.
+    fn consider(&mut self, id: &Hash) {
+        let Some(own) = self.own.filter(|_| self.may_vote) else { return };
+        let Some(node) = self.tree.get(id) else { return };
+        let Some(block) = node.block.as_ref().filter(|block| block.view == self.view) else { return };
+        let timeout = block.entry.as_ref().map(|entry| (entry.view, entry.high_view()));
+        if !self.safety.may_vote(self.view, block.justify.view, timeout) {
+            return;
+        }
+        match node.valid {
+            None if block.payload.is_empty() && block.next.is_none() => {}
+            None => {
+                self.outputs.push_back(Output::Validate { block: *id });
+                return;
+            }
+            Some(true) => {}
+            Some(false) => return,
+        }
+        let block = block.clone();
+        let Ok(signature) = self.authority.sign(&Vote::signed_bytes(&self.committee, self.view, id)) else {
+            self.poisoned = true;
+            return;
+        };
+        self.safety.voted(self.view);
+        self.last_block_at = self.now;
+        let vote = Vote { view: self.view, block: *id, voter: own, signature };
+        self.own_vote = Some(vote.clone());
+        let next = self.tree.leader(&self.committee, self.view + 1, id);
+        let to = next.and_then(|next| self.committee.node(next).copied());
+        let epoch = self.committee.epoch();
+        let send = to.map(|to| Output::Send { to, epoch, message: Message::Vote(vote) });
+        self.persist(alloc::vec![self.block_entry(id, &block)], send.into_iter().collect());
+    }
+
+    fn block_entry(&self, id: &Hash, block: &Block) -> Entry {
+        let mut encoder = self.committee.encoder("block");
+        block.write(&mut encoder);
+        Entry { kind: EntryKind::Settlement, number: block.height, id: *id, bytes: encoder.finish().into() }
+    }
+
+    /// Commits a block and those below it.
+    fn commit(&mut self, id: &Hash, certificate: &QuorumCertificate) {
+        let committed = *self.tree.committed();
+        let path = self.tree.path(id, committed.height);
+        let Some(path) = path.filter(|path| path.first().is_some_and(|(_, block)| block.justify.block == committed.id))
+        else {
+            // A certified block that conflicts with a committed one: more is faulty than may be.
+            self.poisoned = true;
+            return;
+        };
+        self.fruitless = 0;
+        self.set_deadline();
+        let (mut entries, mut outputs) = (Vec::new(), Vec::new());
+        for (id, block) in path {
+            let root = Root { id, height: block.height };
+            entries.push(self.block_entry(&id, &block));
+            let next = block.next.clone();
+            outputs.push(Output::Committed { id, block });
+            self.tree.commit(root, self.config.window);
+            if let Some(next) = next {
+                self.close_epoch(root, &next, certificate, &mut entries, &mut outputs);
+                break;
+            }
+        }
+        self.persist(entries, outputs);
+    }
+
+    fn close_epoch(
+        &mut self,
+        root: Root,
+        next: &[(NodeId, u64)],
+        certificate: &QuorumCertificate,
+        entries: &mut Vec<Entry>,
+        outputs: &mut Vec<Output>,
+    ) {
+        let validators = ValidatorSet::new(next.iter().copied());
+        let epoch = self.committee.epoch().checked_add(1);
+        let committee = validators.ok().zip(epoch).and_then(|(validators, epoch)| {
+            Committee::new(*self.committee.chain(), epoch, validators).ok()
+        });
+        let Some(committee) = committee else {
+            // Checked when the block was taken, except for the last epoch there is.
+            self.poisoned = true;
+            return;
+        };
+        let path = self.tree.path(&certificate.block, self.tree.root().height).unwrap_or_default();
+        let before = core::mem::replace(&mut self.committee, committee.clone());
+        self.closed = Some(Closed { epoch: before.epoch(), path, certificate: certificate.clone() });
+        entries.push(encode_committee(&committee));
+        self.own = committee.position(&self.config.own);
+        self.may_vote = true;
+        self.tree = Tree::new(root, self.config.rule);
+        self.safety = Safety::default();
+        self.last_proposed = 0;
+        self.high = QuorumCertificate::root(root.id);
+        self.votes.clear();
+        self.timeouts.clear();
+        self.proposals.clear();
+        self.orphans.clear();
+        self.accused.clear();
+        self.missing = None;
+        self.later_epoch = false;
+        self.ask_at = None;
+        self.view = 0;
+        self.entry = None;
+        outputs.push(Output::Epoch(committee));
+        self.enter(1, None);
+    }
+
+    fn accuse(&mut self, evidence: Evidence) {
+        if self.accused.insert((evidence.offender(), evidence.kind(), evidence.number())) {
+            self.outputs.push_back(Output::Evidence(evidence));
+        }
+    }
+}
+
+impl<A> Replica<A> {
+    /// The committee of the running epoch.
+    #[must_use]
+    pub const fn committee(&self) -> &Committee {
+        &self.committee
+    }
+
+    /// The present view.
+    #[must_use]
+    pub const fn view(&self) -> u64 {
+        self.view
+    }
+
+    /// The last committed block.
+    #[must_use]
+    pub const fn committed(&self) -> Root {
+        *self.tree.committed()
+    }
+
+    /// A block that is held: the last committed ones and those above.
+    #[must_use]
+    pub fn block(&self, id: &Hash) -> Option<&Block> {
+        self.tree.get(id)?.block.as_ref()
+    }
+
+    /// The blocks from just above the committed one up to `tip`, lowest first; `None` if `tip` does not stand on it.
+    #[must_use]
+    pub fn uncommitted(&self, tip: &Hash) -> Option<Vec<Block>> {
+        let committed = self.tree.committed();
+        if !self.tree.stands_on(tip, committed) {
+            return None;
+        }
+        Some(self.tree.path(tip, committed.height)?.into_iter().map(|(_, block)| block).collect())
+    }
+
+    /// The leader of the present view on the highest certificate, where that block is known.
+    #[must_use]
+    pub fn leader(&self) -> Option<u32> {
+        self.tree.leader(&self.committee, self.view, &self.high.block)
+    }
+
+    /// Whether the replica has stopped for good.
+    #[must_use]
+    pub const fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+
+    /// How many blocks, votes, timeouts and outputs are held.
+    #[must_use]
+    pub fn load(&self) -> usize {
+        self.tree.len() + self.votes.len() + self.timeouts.len() + self.orphans.len() + self.outputs.len() + self.held.len()
+    }
+}
+
+fn encode_committee(committee: &Committee) -> Entry {
+    let mut encoder = committee.encoder("committee");
+    encoder.length(committee.len());
+    for (node, stake) in committee.validators().nodes().iter().zip(committee.validators().stakes()) {
+        encoder.hash(node);
+        encoder.u64(*stake);
+    }
+    let number = committee.epoch();
+    Entry { kind: EntryKind::Committee, number, id: [0; 32], bytes: encoder.finish().into() }
+}
+
+/// The committees kept, ascending by epoch.
+pub(crate) fn stored_committees(entries: &[Entry], chain: &Hash) -> Result<Vec<Committee>, WireError> {
+    let kept = entries.iter().filter(|entry| entry.kind == EntryKind::Committee);
+    let mut committees: Vec<Committee> = kept.map(|entry| decode_committee(&entry.bytes, chain)).collect::<Result<_, _>>()?;
+    committees.sort_unstable_by_key(Committee::epoch);
+    Ok(committees)
+}
+
+fn decode_committee(bytes: &[u8], chain: &Hash) -> Result<Committee, WireError> {
+    let malformed = WireError::Malformed { field: "committee" };
+    let (kind, found, epoch, mut decoder) = Decoder::open(bytes)?;
+    if kind != b"committee" || found != *chain {
+        return Err(malformed);
+    }
+    let validator = |decoder: &mut Decoder<'_>| Ok((decoder.hash("node")?, decoder.u64("stake")?));
+    let validators = decoder.list(crate::committee::MAX_VALIDATORS, 40, "committee", validator)?;
+    decoder.end()?;
+    let validators = ValidatorSet::new(validators).map_err(|_| malformed)?;
+    Committee::new(found, epoch, validators).map_err(|_| malformed)
+}
+
+/// What a message refused for its epoch is told.
+const fn wrong_epoch(expected: u64, found: u64) -> MessageError {
+    MessageError::WrongEpoch { expected, found }
+}
