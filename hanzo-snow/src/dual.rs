@@ -9,6 +9,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+pub use ledger::{SettledRecord, settled_from_store};
 pub use messages::{CheckpointPolicy, DualConfig, DualInput, DualMessage, DualOutput, Settled};
 pub use payload::{CheckpointBody, Close, CloseReport, MAX_REPORTED, Payload};
 
@@ -25,6 +26,15 @@ use ledger::{Ledger, Plan};
 enum Step {
     Block(Hash, Block),
     Epoch(Committee),
+}
+
+impl Step {
+    const fn height(&self) -> u64 {
+        match self {
+            Self::Block(_, block) => block.height,
+            Self::Epoch(_) => u64::MAX,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +73,9 @@ pub struct DualTrack<A> {
     next_token: u64,
     pending: bool,
     check_at: Timestamp,
+    /// Height of the step that waited when that was last looked at.
+    waits: Option<u64>,
+    ask_next: u32,
     stuck: bool,
     outputs: VecDeque<DualOutput>,
 }
@@ -118,6 +131,8 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
             next_token: 0,
             pending: false,
             check_at: now,
+            waits: None,
+            ask_next: 0,
             stuck: false,
             outputs: VecDeque::new(),
         };
@@ -144,6 +159,9 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
             DualInput::Message { from, epoch, message: DualMessage::Settlement(message) } => {
                 self.replica.handle(self.now, Input::Message { from, epoch, message })?;
             }
+            DualInput::Message { from, epoch, message: DualMessage::GetSettled { sequence } } => {
+                self.outputs.push_back(DualOutput::ServeSettled { to: from, epoch, sequence });
+            }
             DualInput::Message { from, epoch, message } => {
                 let committee = self.ledger.committee();
                 if epoch != committee.epoch() {
@@ -164,7 +182,8 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
                             self.fast.want(id, from);
                         }
                     }
-                    DualMessage::Settlement(_) => {}
+                    DualMessage::Settled(record) => self.take_settled(record),
+                    DualMessage::Settlement(_) | DualMessage::GetSettled { .. } => {}
                 }
             }
             DualInput::Submit(tx) => self.fast.handle(self.now, FastInput::Submit(tx))?,
@@ -218,6 +237,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
             if self.ledger.closing().is_some() {
                 self.send_report();
             }
+            self.ask_settled();
         }
         loop {
             let mut quiet = true;
@@ -471,7 +491,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
                 self.outputs.push_back(DualOutput::Ordered { height: block.height, bytes });
             }
             if let Some(plan) = plan {
-                self.settle(plan, id, block.height);
+                self.settle_plan(plan, id, block.height);
             }
             if let Some(Close::Open { next }) = payload.close {
                 self.fast.close();
@@ -482,7 +502,45 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
         any
     }
 
-    fn settle(&mut self, plan: Plan, block: Hash, height: u64) {
+    /// Asks a peer for the checkpoint that could not be carried out since the last time.
+    fn ask_settled(&mut self) {
+        let waits = core::mem::replace(&mut self.waits, self.steps.front().map(|step| step.height()));
+        let committee = self.ledger.committee();
+        if waits.is_none() || waits != self.waits {
+            return;
+        }
+        let n = committee.len() as u32;
+        self.ask_next = (self.ask_next + 1) % n;
+        let epoch = committee.epoch();
+        if let Some(&to) = committee.node(self.ask_next).filter(|to| **to != self.config.own) {
+            let message = DualMessage::GetSettled { sequence: self.ledger.sequence() };
+            self.outputs.push_back(DualOutput::Send { to, epoch, message });
+        }
+    }
+
+    /// Takes a settled checkpoint from a peer, if it is the one to be carried out next.
+    fn take_settled(&mut self, record: SettledRecord) {
+        let Some(Step::Block(id, block)) = self.steps.front().cloned() else { return };
+        let Ok(payload) = Payload::decode(&block.payload, self.ledger.committee()) else { return };
+        let committed = match (&payload.checkpoint, &payload.close) {
+            (Some(body), _) => body.checkpoint,
+            (None, Some(Close::Final { checkpoint, .. })) => *checkpoint,
+            _ => return,
+        };
+        if !self.ledger.check(&record, &committed) {
+            return;
+        }
+        self.steps.pop_front();
+        self.executed = Root { id, height: block.height };
+        if let Some(bytes) = payload.order {
+            self.outputs.push_back(DualOutput::Ordered { height: block.height, bytes });
+        }
+        let record = SettledRecord { height: block.height, ..record };
+        self.settle(record, &BTreeSet::new(), id);
+    }
+
+    /// Settles a plan with the transactions of its certificates.
+    fn settle_plan(&mut self, plan: Plan, block: Hash, height: u64) {
         let Plan { checkpoint, leaves, history } = plan;
         let mut by_place: BTreeMap<Hash, Tx> = BTreeMap::new();
         for (_, vertex) in history.iter().filter_map(|id| self.fast.dag().get(id)) {
@@ -491,9 +549,14 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
             }
         }
         let txs = leaves.iter().filter_map(|leaf| by_place.remove(&leaf.tx)).collect();
-        let record = self.ledger.settle(&checkpoint, &leaves, &history, height);
+        self.settle(SettledRecord { checkpoint, height, leaves, txs }, &history, block);
+    }
+
+    fn settle(&mut self, settled: SettledRecord, history: &BTreeSet<Hash>, block: Hash) {
+        let record = self.ledger.settle(&settled, history);
+        let SettledRecord { checkpoint, height, leaves, txs } = settled;
         let floor = self.ledger.floor(self.config.keep_rounds);
-        self.fast.settle(&history, &leaves, checkpoint.last_round, floor);
+        self.fast.settle(history, &leaves, checkpoint.last_round, floor);
         let settled = DualOutput::Settled(Settled { checkpoint, leaves, txs, block, height });
         let forget = |kind| Record::Forget { kind, below: floor + 1 };
         let records = alloc::vec![Record::Entry(record), forget(EntryKind::Certificate)];
@@ -540,7 +603,6 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
         let records = alloc::vec![
             forget(EntryKind::Ack, u64::MAX),
             forget(EntryKind::Certificate, u64::MAX),
-            forget(EntryKind::Checkpoint, u64::MAX),
             forget(EntryKind::Committee, epoch),
         ];
         self.token(Owner::Ledger, records, alloc::vec![DualOutput::Epoch(committee)]);

@@ -42,7 +42,7 @@ pub use committee::{
 };
 pub use dual::{
     CheckpointBody, CheckpointPolicy, Close, CloseReport, DualConfig, DualInput, DualMessage, DualOutput, DualTrack,
-    MAX_REPORTED, Payload, Settled,
+    MAX_REPORTED, Payload, Settled, SettledRecord, settled_from_store,
 };
 pub use engine::{
     Engine, EngineConfig, EngineError, Failure, Input, Load, Outcome, Output, Reason, StallReport, Timestamp,

@@ -28,5 +28,5 @@ pub use leader::LeaderRule;
 pub use messages::{
     Input, MAX_CHAIN, Message, Output, ReplicaConfig, ReplicaError, ReplicaStall, VoteState,
 };
-pub use replica::{Memory, Replica};
+pub use replica::{Memory, Replica, chain_from_store};
 pub use safety::Safety;

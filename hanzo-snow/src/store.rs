@@ -47,21 +47,24 @@ pub enum EntryKind {
     Ack = 5,
     /// A certificate with its vertex, by round.
     Certificate = 6,
-    /// A settled checkpoint with its leaves, by sequence.
+    /// A settled checkpoint with its leaves and transactions, by sequence; the id begins with the epoch.
     Checkpoint = 7,
     /// The validators of an epoch, by epoch.
     Committee = 8,
+    /// What committed the close of an epoch: the blocks from it on and the certificate of the last, by epoch.
+    Close = 9,
 }
 
 impl EntryKind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::VoteState,
         Self::Settlement,
         Self::Ack,
         Self::Certificate,
         Self::Checkpoint,
         Self::Committee,
+        Self::Close,
     ];
 }
 

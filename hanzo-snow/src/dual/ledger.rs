@@ -7,12 +7,13 @@ use alloc::vec::Vec;
 use hashbrown::HashSet;
 
 use super::payload::{CheckpointBody, CloseReport, read_checkpoint, write_checkpoint};
-use crate::checkpoint::{Checkpoint, Checkpointer, Hash, Leaf};
+use super::messages::DualMessage;
+use crate::checkpoint::{Checkpoint, Checkpointer, Hash, Leaf, root};
 use crate::committee::{Committee, NodeId};
 use crate::fastpath::{Dag, Tx};
 use crate::settlement::{Block, ReplicaError, Root};
 use crate::store::{Entry, EntryKind};
-use crate::wire::{Decoder, WireError};
+use crate::wire::{Decoder, Encoder, WireError};
 
 /// Rounds below the first of a checkpoint in which the history of its anchors is still looked for.
 const DEPTH: u64 = 32;
@@ -71,16 +72,12 @@ impl Ledger {
             if epoch != committee.epoch() {
                 continue;
             }
-            let checkpoint = read_checkpoint(&mut decoder, chain, epoch)?;
-            executed = decoder.u64("height")?;
-            let leaves = decoder.list(usize::MAX, 48, "leaves", |decoder| {
-                let (round, author) = (decoder.u64("leaves")?, decoder.u32("leaves")?);
-                Ok(Leaf { round, author, index: decoder.u32("leaves")?, tx: decoder.hash("leaves")? })
-            })?;
+            let record = SettledRecord::read(&mut decoder, chain, epoch)?;
             let history = decoder.hashes(usize::MAX, "history")?;
             decoder.end()?;
+            executed = record.height;
             let history = history.into_iter().collect();
-            ledger.settle(&checkpoint, &leaves, &history, executed);
+            ledger.settle(&record, &history);
             settled.extend(history);
         }
         Ok((ledger, executed, settled))
@@ -219,23 +216,10 @@ impl Ledger {
     }
 
     /// Settles a checkpoint that fits; what is to be kept of it.
-    pub(super) fn settle(
-        &mut self,
-        checkpoint: &Checkpoint,
-        leaves: &[Leaf],
-        history: &BTreeSet<Hash>,
-        height: u64,
-    ) -> Entry {
+    pub(super) fn settle(&mut self, record: &SettledRecord, history: &BTreeSet<Hash>) -> Entry {
+        let SettledRecord { checkpoint, leaves, .. } = record;
         let mut encoder = self.committee.encoder("settled");
-        write_checkpoint(&mut encoder, checkpoint);
-        encoder.u64(height);
-        encoder.length(leaves.len());
-        for leaf in leaves {
-            encoder.u64(leaf.round);
-            encoder.u32(leaf.author);
-            encoder.u32(leaf.index);
-            encoder.hash(&leaf.tx);
-        }
+        record.write(&mut encoder);
         encoder.length(history.len());
         for id in history {
             encoder.hash(id);
@@ -246,7 +230,77 @@ impl Ledger {
         if let Some(after) = Checkpointer::after(checkpoint) {
             self.checkpointer = after;
         }
-        Entry { kind: EntryKind::Checkpoint, number: checkpoint.sequence, id: [0; 32], bytes: encoder.finish().into() }
+        let (number, id) = (checkpoint.sequence, settled_key(checkpoint.epoch));
+        Entry { kind: EntryKind::Checkpoint, number, id, bytes: encoder.finish().into() }
+    }
+
+    /// Checks a settled checkpoint that a peer has sent against the one that was committed.
+    pub(super) fn check(&self, record: &SettledRecord, committed: &Checkpoint) -> bool {
+        let hash = |leaf: &Leaf| leaf.hash(self.committee.chain(), self.committee.epoch());
+        let hashes: Vec<Hash> = record.leaves.iter().map(hash).collect();
+        record.checkpoint == *committed
+            && hashes.len() as u64 == committed.leaf_count
+            && root(&hashes) == committed.root
+            && record.txs.len() == record.leaves.len()
+            && record.leaves.iter().zip(&record.txs).all(|(leaf, tx)| tx.id(&self.committee) == leaf.tx)
+    }
+}
+
+/// The id under which settled checkpoints of an epoch are kept.
+fn settled_key(epoch: u64) -> Hash {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(&epoch.to_be_bytes());
+    id
+}
+
+/// The answer to [`DualOutput::ServeSettled`](super::DualOutput::ServeSettled) from all entries of a store; `None` where it is not there.
+#[must_use]
+pub fn settled_from_store(entries: &[Entry], epoch: u64, sequence: u64) -> Option<DualMessage> {
+    let is = |entry: &&Entry| {
+        entry.kind == EntryKind::Checkpoint && entry.number == sequence && entry.id == settled_key(epoch)
+    };
+    let (_, chain, epoch, mut decoder) = Decoder::open(&entries.iter().find(is)?.bytes).ok()?;
+    SettledRecord::read(&mut decoder, chain, epoch).ok().map(DualMessage::Settled)
+}
+
+/// A settled checkpoint with all it settled.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SettledRecord {
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// Height of its block.
+    pub height: u64,
+    /// Its leaves.
+    pub leaves: Vec<Leaf>,
+    /// Their transactions, in the same order.
+    pub txs: Vec<Tx>,
+}
+
+impl SettledRecord {
+    pub(super) fn write(&self, encoder: &mut Encoder) {
+        write_checkpoint(encoder, &self.checkpoint);
+        encoder.u64(self.height);
+        encoder.length(self.leaves.len());
+        for (leaf, tx) in self.leaves.iter().zip(&self.txs) {
+            encoder.u64(leaf.round);
+            encoder.u32(leaf.author);
+            encoder.u32(leaf.index);
+            encoder.hash(&leaf.tx);
+            tx.write(encoder);
+        }
+    }
+
+    pub(super) fn read(decoder: &mut Decoder<'_>, chain: Hash, epoch: u64) -> Result<Self, WireError> {
+        let checkpoint = read_checkpoint(decoder, chain, epoch)?;
+        let height = decoder.u64("height")?;
+        let mut txs = Vec::new();
+        let leaves = decoder.list(usize::MAX, 88, "leaves", |decoder| {
+            let (round, author) = (decoder.u64("leaves")?, decoder.u32("leaves")?);
+            let leaf = Leaf { round, author, index: decoder.u32("leaves")?, tx: decoder.hash("leaves")? };
+            txs.push(Tx::read(decoder)?);
+            Ok(leaf)
+        })?;
+        Ok(Self { checkpoint, height, leaves, txs })
     }
 }
 

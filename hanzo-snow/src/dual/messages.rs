@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::ledger::SettledRecord;
 use super::payload::CloseReport;
 use crate::checkpoint::{Checkpoint, Hash, Leaf};
 use crate::committee::{Committee, NodeId};
@@ -125,6 +126,13 @@ pub enum DualMessage {
     Fast(FastMessage),
     /// What a validator has not seen settled, at the close of an epoch.
     Report(CloseReport),
+    /// Asks for a settled checkpoint of the message's epoch.
+    GetSettled {
+        /// Its sequence.
+        sequence: u64,
+    },
+    /// A settled checkpoint, which its receiver has committed and lacks the certificates of.
+    Settled(SettledRecord),
 }
 
 impl DualMessage {
@@ -137,6 +145,16 @@ impl DualMessage {
             Self::Report(report) => {
                 let mut encoder = Encoder::new("report", chain, epoch);
                 report.write(&mut encoder);
+                encoder.finish()
+            }
+            Self::GetSettled { sequence } => {
+                let mut encoder = Encoder::new("get-settled", chain, epoch);
+                encoder.u64(*sequence);
+                encoder.finish()
+            }
+            Self::Settled(record) => {
+                let mut encoder = Encoder::new("settled", chain, epoch);
+                record.write(&mut encoder);
                 encoder.finish()
             }
         }
@@ -152,6 +170,8 @@ impl DualMessage {
             b"settlement" => Self::Settlement(Message::read(&mut decoder)?),
             b"fastpath" => Self::Fast(FastMessage::read(&mut decoder, &chain, epoch)?),
             b"report" => Self::Report(CloseReport::read(&mut decoder)?),
+            b"get-settled" => Self::GetSettled { sequence: decoder.u64("sequence")? },
+            b"settled" => Self::Settled(SettledRecord::read(&mut decoder, chain, epoch)?),
             _ => return Err(WireError::Malformed { field: "kind" }),
         };
         decoder.end()?;
@@ -250,7 +270,8 @@ pub enum DualOutput {
     },
     /// An epoch has begun: all locks of the one before are released.
     Epoch(Committee),
-    /// A peer asks for settlement blocks that are no longer in memory.
+    /// A peer asks for settlement blocks that are no longer in memory: send it what
+    /// [`chain_from_store`](crate::settlement::chain_from_store) finds.
     Serve {
         /// Who asks.
         to: NodeId,
@@ -258,6 +279,15 @@ pub enum DualOutput {
         epoch: u64,
         /// The height above which.
         after: u64,
+    },
+    /// A peer asks for a settled checkpoint: send it what [`settled_from_store`](crate::settled_from_store) finds.
+    ServeSettled {
+        /// Who asks.
+        to: NodeId,
+        /// The epoch.
+        epoch: u64,
+        /// The checkpoint's sequence.
+        sequence: u64,
     },
     /// A validator has contradicted itself.
     Evidence(Evidence),

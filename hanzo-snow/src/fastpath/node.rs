@@ -55,8 +55,8 @@ pub struct FastPath<A> {
     own_acks: BTreeMap<u32, Ack>,
     own_certificate: Option<Certificate>,
     resend_at: Timestamp,
-    /// By round and author: the vertex acknowledged and the acknowledgement.
-    acked: BTreeMap<(u64, u32), (Hash, Ack)>,
+    /// By round and author: the vertex acknowledged, the acknowledgement, and the token of its record.
+    acked: BTreeMap<(u64, u32), (Hash, Ack, u64)>,
     vertices: BTreeMap<Hash, Vertex>,
     /// Vertices whose parents are missing.
     waiting: BTreeMap<(u64, u32), Vertex>,
@@ -75,6 +75,8 @@ pub struct FastPath<A> {
     closing: bool,
     held: VecDeque<(u64, Vec<FastOutput>)>,
     next_token: u64,
+    /// Records with a lower token are durable.
+    durable: u64,
     outputs: VecDeque<FastOutput>,
     local: VecDeque<FastMessage>,
     accused: BTreeSet<(u32, EvidenceKind, u64)>,
@@ -110,7 +112,8 @@ impl<A: Sign + VerifyAll> FastPath<A> {
             in_flight: BTreeMap::new(),
             closing: false,
             held: VecDeque::new(),
-            next_token: 0,
+            next_token: 1,
+            durable: 1,
             outputs: VecDeque::new(),
             local: VecDeque::new(),
             accused: BTreeSet::new(),
@@ -198,10 +201,13 @@ impl<A: Sign + VerifyAll> FastPath<A> {
             return Err(MessageError::Stale { found: round, current: self.round });
         }
         let id = vertex.id(&self.committee);
-        if let Some((known, ack)) = self.acked.get(&(round, author)) {
+        if let Some((known, ack, token)) = self.acked.get(&(round, author)) {
             if *known == id {
-                let ack = ack.clone();
-                self.reply(author, ack);
+                // The same answer, but not before it is durable: then it leaves by itself.
+                if *token < self.durable {
+                    let ack = ack.clone();
+                    self.reply(author, ack);
+                }
                 return Ok(());
             }
             vertex.verify(&self.committee, &self.authority)?;
@@ -256,7 +262,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
         vertex.write(&mut encoder);
         ack.write(&mut encoder);
         let entry = Entry { kind: EntryKind::Ack, number: vertex.round(), id, bytes: encoder.finish().into() };
-        self.acked.insert((vertex.round(), author), (id, ack.clone()));
+        self.acked.insert((vertex.round(), author), (id, ack.clone(), self.next_token));
         let mut outputs = Vec::new();
         if author == own {
             outputs.push(FastOutput::Broadcast(FastMessage::Vertex(vertex.clone())));
@@ -541,6 +547,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
     }
 
     fn persisted(&mut self, token: u64) {
+        self.durable = self.durable.max(token.saturating_add(1));
         while let Some((_, outputs)) = self.held.pop_front_if(|(held, _)| *held <= token) {
             for output in outputs {
                 match output {
@@ -583,14 +590,15 @@ impl<A: Sign + VerifyAll> FastPath<A> {
         if self.resend_at <= self.now {
             self.resend_at = self.now.after(self.config.resend);
             let vertex = self.own_vertex.as_ref().filter(|(_, vertex)| {
-                self.own.is_some_and(|own| !self.dag.has(vertex.round(), own)) && self.acked.contains_key(&(vertex.round(), vertex.author()))
+                let acked = self.acked.get(&(vertex.round(), vertex.author()));
+                self.own.is_some_and(|own| !self.dag.has(vertex.round(), own))
+                    && acked.is_some_and(|(_, _, token)| *token < self.durable)
             });
             let again = match vertex {
                 Some((_, vertex)) => Some(FastMessage::Vertex(vertex.clone())),
                 None => self.own_certificate.clone().map(FastMessage::Certificate),
             };
-            // Only what is durable: nothing is being kept just now.
-            if let Some(message) = again.filter(|_| self.held.is_empty()) {
+            if let Some(message) = again {
                 self.outputs.push_back(FastOutput::Broadcast(message));
             }
         }

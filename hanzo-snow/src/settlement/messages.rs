@@ -251,7 +251,7 @@ pub enum Output {
     },
     /// An epoch has begun.
     Epoch(Committee),
-    /// A peer asks for blocks that are no longer in memory: send it a [`Message::Chain`] from the store.
+    /// A peer asks for blocks that are no longer in memory: send it what [`chain_from_store`](super::chain_from_store) finds.
     Serve {
         /// Who asks.
         to: NodeId,

@@ -20,6 +20,7 @@ use crate::sampler::ValidatorSet;
 use crate::store::{Entry, EntryKind};
 use crate::wire::{Decoder, Signature, WireError};
 use sync::Closed;
+pub use sync::chain_from_store;
 
 /// Views ahead of which votes are kept.
 const AHEAD: u64 = 8;
@@ -129,7 +130,7 @@ pub struct Replica<A> {
     next_token: u64,
     outputs: VecDeque<Output>,
     /// Own messages that have become durable.
-    local: VecDeque<Message>,
+    local: VecDeque<(u64, Message)>,
     accused: BTreeSet<(u32, EvidenceKind, u64)>,
     /// The end of the epoch before, for those who are still in it.
     closed: Option<Closed>,
@@ -242,10 +243,10 @@ impl<A: Sign + VerifyAll> Replica<A> {
             Input::Tick => {}
         }
         self.advance();
-        while let Some(message) = self.local.pop_front() {
+        while let Some((epoch, message)) = self.local.pop_front() {
             if let Some(own) = self.own {
                 // An own message is refused only where it is no longer of use.
-                let _ = self.receive(self.config.own, Some(own), self.committee.epoch(), message);
+                let _ = self.receive(self.config.own, Some(own), epoch, message);
             }
         }
         Ok(())
@@ -357,13 +358,11 @@ impl<A: Sign + VerifyAll> Replica<A> {
         while let Some((_, outputs)) = self.held.pop_front_if(|(held, _)| *held <= token) {
             for output in outputs {
                 match &output {
-                    Output::Send { to, message, .. } if *to == self.config.own => {
-                        self.local.push_back(message.clone());
+                    Output::Send { to, epoch, message } if *to == self.config.own => {
+                        self.local.push_back((*epoch, message.clone()));
                         continue;
                     }
-                    Output::Broadcast { message, epoch } if *epoch == self.committee.epoch() => {
-                        self.local.push_back(message.clone());
-                    }
+                    Output::Broadcast { epoch, message } => self.local.push_back((*epoch, message.clone())),
                     _ => {}
                 }
                 self.outputs.push_back(output);
@@ -539,8 +538,13 @@ impl<A: Sign + VerifyAll> Replica<A> {
             self.poisoned = true;
             return;
         };
-        let path = self.tree.path(&certificate.block, self.tree.root().height).unwrap_or_default();
+        let path = self.tree.held_path(&certificate.block);
         let before = core::mem::replace(&mut self.committee, committee.clone());
+        let end: Vec<Block> = path.iter().filter(|(_, block)| block.height >= root.height).map(|(_, block)| block.clone()).collect();
+        let mut encoder = self.committee.encoder("closed");
+        Message::Chain { blocks: end, certificate: certificate.clone() }.write(&mut encoder);
+        let number = self.committee.epoch();
+        entries.push(Entry { kind: EntryKind::Close, number, id: [0; 32], bytes: encoder.finish().into() });
         self.closed = Some(Closed { epoch: before.epoch(), path, certificate: certificate.clone() });
         entries.push(encode_committee(&committee));
         self.own = committee.position(&self.config.own);

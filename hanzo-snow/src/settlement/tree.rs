@@ -152,6 +152,18 @@ impl Tree {
         Some(path)
     }
 
+    /// The way down from a block as far as blocks are held, lowest first.
+    pub(super) fn held_path(&self, tip: &Hash) -> Vec<(Hash, Block)> {
+        let mut path = Vec::new();
+        let mut at = *tip;
+        while let Some(Node { block: Some(block), parent, .. }) = self.nodes.get(&at) {
+            path.push((at, block.clone()));
+            at = *parent;
+        }
+        path.reverse();
+        path
+    }
+
     /// Whether a block stands on another.
     pub(super) fn stands_on(&self, tip: &Hash, below: &Root) -> bool {
         let mut at = *tip;

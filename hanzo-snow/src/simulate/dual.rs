@@ -15,13 +15,13 @@ use super::builder::stream;
 use super::links::{Fault, Faults, Latency, happens};
 use crate::checkpoint::Hash;
 use crate::committee::{Committee, NodeId, Sign, SignatureError, VerifyAll};
-use crate::dual::{DualConfig, DualInput, DualMessage, DualOutput, DualTrack};
+use crate::dual::{DualConfig, DualInput, DualMessage, DualOutput, DualTrack, settled_from_store};
 use crate::engine::Timestamp;
 use crate::evidence::{Evidence, EvidenceKind};
 use crate::fastpath::{ConflictKey, FastMessage, Tx};
 use crate::sampler::ValidatorSet;
 use crate::sampler::units::below;
-use crate::settlement::{Memory, Message, Root, VoteState};
+use crate::settlement::{Memory, Message, Root, VoteState, chain_from_store};
 use crate::store::{BlockStore, EntryKind, MemoryStore, Record};
 use crate::wire::Signature;
 
@@ -204,7 +204,6 @@ impl DualSimulationBuilder {
             committee,
             keyed: self.keyed,
             weakness: self.weakness,
-            nodes,
             peers: Vec::new(),
             latency: self.latency,
             links: self.links,
@@ -368,7 +367,6 @@ pub struct DualSimulation {
     committee: Committee,
     keyed: bool,
     weakness: Weakness,
-    nodes: usize,
     peers: Vec<Peer>,
     latency: Latency,
     links: Faults,
@@ -681,7 +679,10 @@ impl DualSimulation {
                 }
             }
             DualOutput::Certified(place) if honest => {
-                let epoch = self.peers[instance].node.as_ref().map_or(0, |node| node.committee().epoch());
+                let Some(committee) = self.peers[instance].node.as_ref().map(|node| node.committee()) else { return };
+                // The node may have begun the next epoch since.
+                let before = u64::from(place.tx.id(committee) != place.id);
+                let epoch = committee.epoch().saturating_sub(before);
                 for key in place.tx.keys() {
                     if *self.keys.entry((epoch, *key)).or_insert(place.id) != place.id {
                         self.broken = Some(SimulateError::Conflict { epoch });
@@ -714,6 +715,20 @@ impl DualSimulation {
             DualOutput::Evidence(evidence) if honest => {
                 if self.report.evidence.insert((instance, evidence.offender(), evidence.kind())) {
                     self.report.proofs.push(evidence);
+                }
+            }
+            DualOutput::Serve { to, epoch, after } => {
+                // Memory does not fail.
+                let entries = self.peers[instance].store.entries().unwrap_or_default();
+                if let Some(message) = chain_from_store(&entries, epoch, after) {
+                    let output = DualOutput::Send { to, epoch, message: DualMessage::Settlement(message) };
+                    self.carry_out(instance, output);
+                }
+            }
+            DualOutput::ServeSettled { to, epoch, sequence } => {
+                let entries = self.peers[instance].store.entries().unwrap_or_default();
+                if let Some(message) = settled_from_store(&entries, epoch, sequence) {
+                    self.carry_out(instance, DualOutput::Send { to, epoch, message });
                 }
             }
             DualOutput::Stalled(_) if honest => self.report.stalls += 1,

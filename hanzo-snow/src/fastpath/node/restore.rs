@@ -62,7 +62,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
                     self.in_flight.insert(*tx_id, (round, tx.clone()));
                 }
             }
-            self.acked.insert((round, author), (id, ack));
+            self.acked.insert((round, author), (id, ack, 0));
             self.vertices.insert(id, vertex);
         }
         for ((round, id), (certificate, vertex)) in certificates {
@@ -83,7 +83,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
         self.enter(round.max(self.dag.last_full_round(&self.committee)).max(1));
         if let Some((id, vertex)) = &self.own_vertex {
             // Own acknowledgement counts again; the others answer the vertex when it is sent again.
-            if let Some((known, ack)) = self.acked.get(&(vertex.round(), vertex.author())) {
+            if let Some((known, ack, _)) = self.acked.get(&(vertex.round(), vertex.author())) {
                 if known == id {
                     self.own_acks.insert(ack.acker, ack.clone());
                 }

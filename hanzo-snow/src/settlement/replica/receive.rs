@@ -85,7 +85,12 @@ impl<A: Sign + VerifyAll> Replica<A> {
             }
         }
         let (justify, entry) = (proposal.block.justify.clone(), proposal.block.entry.clone());
+        let epoch = self.committee.epoch();
         self.on_certificate(&justify);
+        if self.committee.epoch() != epoch {
+            // The certificate has closed the epoch, and the block with it.
+            return Ok(());
+        }
         if let Some(entry) = entry {
             self.on_timeout_certificate(entry);
         }
@@ -102,10 +107,18 @@ impl<A: Sign + VerifyAll> Replica<A> {
         if !self.tree.insert(&self.committee, id, block) {
             return Err(MessageError::Malformed { field: "block" });
         }
+        let epoch = self.committee.epoch();
         if let Some(missing) = self.missing.take_if(|missing| missing.block == id) {
             self.on_certificate(&missing);
         }
+        if self.committee.epoch() != epoch {
+            return Ok(());
+        }
         self.consider(&id);
+        // Voting with oneself may certify a block, and commit the close of the epoch.
+        if self.committee.epoch() != epoch {
+            return Ok(());
+        }
         let orphan = self.orphans.values().find(|orphan| orphan.justify.block == id).map(|orphan| orphan.proposer);
         if let Some(orphan) = orphan.and_then(|proposer| self.orphans.remove(&proposer)) {
             let leads = self.tree.leader(&self.committee, orphan.view, &id);
@@ -180,7 +193,11 @@ impl<A: Sign + VerifyAll> Replica<A> {
         if let Some(vote) = vote.as_ref().filter(|vote| self.votes.get(&(vote.view, vote.voter)) != Some(vote)) {
             vote.verify(&self.committee, &self.authority)?;
         }
+        let epoch = self.committee.epoch();
         self.on_certificate(&timeout.high);
+        if self.committee.epoch() != epoch {
+            return Ok(());
+        }
         if let Some(entry) = timeout.entry.clone() {
             self.on_timeout_certificate(entry);
         }

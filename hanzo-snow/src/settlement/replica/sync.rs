@@ -20,13 +20,58 @@ pub(super) struct Closed {
     pub(super) certificate: QuorumCertificate,
 }
 
+/// The answer to [`Output::Serve`] from all entries of a store: the certified chain of an epoch above a height, at most
+/// [`MAX_CHAIN`] blocks. `None` where the store does not reach that far.
+#[must_use]
+pub fn chain_from_store(entries: &[Entry], epoch: u64, after: u64) -> Option<Message> {
+    let of = |kind| entries.iter().filter(move |entry: &&Entry| entry.kind == kind);
+    let mut blocks: BTreeMap<Hash, Block> = BTreeMap::new();
+    for entry in of(EntryKind::Settlement).filter(|entry| entry.number > after) {
+        let (_, _, found, mut decoder) = Decoder::open(&entry.bytes).ok()?;
+        if found == epoch {
+            blocks.insert(entry.id, Block::read(&mut decoder).ok()?);
+        }
+    }
+    let (mut at, certificate, mut path) = match of(EntryKind::Close).find(|entry| entry.number == epoch) {
+        Some(entry) => {
+            let (.., mut decoder) = Decoder::open(&entry.bytes).ok()?;
+            let Message::Chain { blocks: mut end, certificate } = Message::read(&mut decoder).ok()? else { return None };
+            end.retain(|block| block.height > after);
+            end.reverse();
+            let first = end.last().map(|block| block.justify.block)?;
+            (first, certificate, end)
+        }
+        None => {
+            let state = of(EntryKind::VoteState).find_map(|entry| VoteState::decode(&entry.bytes).ok())?;
+            if state.epoch != epoch {
+                return None;
+            }
+            (state.high.block, state.high, Vec::new())
+        }
+    };
+    while let Some(block) = blocks.remove(&at) {
+        at = block.justify.block;
+        path.push(block);
+    }
+    path.reverse();
+    if path.first()?.height != after.checked_add(1)? {
+        return None;
+    }
+    let certificate = path.get(MAX_CHAIN).map_or(certificate, |next| next.justify.clone());
+    path.truncate(MAX_CHAIN);
+    Some(Message::Chain { blocks: path, certificate })
+}
+
 impl<A: Sign + VerifyAll> Replica<A> {
     /// Asks a peer for the chain above the highest certificate, unless that was done just now.
     pub(super) fn ask(&mut self, peer: Option<u32>) {
         if self.ask_at.is_some_and(|at| !at.is_due(self.now)) {
             return;
         }
-        let after = self.tree.get(&self.high.block).map_or(0, |node| node.height);
+        let committed = self.tree.committed().height;
+        let high = self.tree.get(&self.high.block).map_or(committed, |node| node.height);
+        // The end of an epoch may lack no block, only the last certificate.
+        let after = if self.later_epoch { committed } else { high };
         self.ask_above(peer, after);
     }
 
@@ -133,6 +178,9 @@ impl<A: Sign + VerifyAll> Replica<A> {
             }
             if block.height > self.tree.committed().height {
                 self.take(id, block)?;
+            }
+            if self.committee.epoch() != epoch {
+                return Ok(());
             }
         }
         certificate.verify(&self.committee, &self.tree.root().id, &self.authority)?;
