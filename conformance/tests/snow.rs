@@ -1,6 +1,7 @@
 //! Model checks of Snowflake (every interleaving of polls of four nodes, each of which asks the other three) and of a
-//! Snowman chain (every order of adding four blocks and polling for them).
+//! Snowman chain (every order of adding four blocks and polling for them), and of settlement (four validators, one Byzantine).
 
+use hanzo_snow::settlement::Safety;
 use hanzo_snow::{BlockRef, Decision, Params, Snowflake, Snowman, Variant, VoteBag};
 use stateright::{Checker, Model, Property};
 
@@ -210,4 +211,199 @@ fn every_short_history_of_a_chain_keeps_its_invariants() {
     let checker = Chain.checker().target_max_depth(6).spawn_bfs().join();
     checker.assert_properties();
     assert!(checker.unique_state_count() > 100_000);
+}
+
+/// Settlement of four validators, one of them Byzantine: what honest validators may sign, by the rules of [`Safety`], in every order.
+///
+/// Validators 0 to 2 are honest, 3 signs anything at any time, so its votes and timeouts count from the start. A proposal is a
+/// block on a certified one; leaders are anybody, and the Byzantine one proposes twice. Messages are lost or late at will: who
+/// has not signed has not received. A validator that crashes and begins again has what it kept, which is all it has signed.
+struct Settlement {
+    views: u8,
+    quorum: u32,
+    forgets: bool,
+}
+
+/// A block: its view, which of two of that view, and the block below, by index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Proposed {
+    view: u8,
+    twin: bool,
+    parent: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Replicas {
+    /// Block 0 is the root, of view 0.
+    blocks: Vec<Proposed>,
+    /// For each block, the honest validators that voted.
+    votes: Vec<[bool; 3]>,
+    safety: [Safety; 3],
+    /// The view of the highest certificate that each has seen.
+    high: [u8; 3],
+    /// For each view, what each honest validator reported in its timeout.
+    timeouts: Vec<[Option<u8>; 3]>,
+    crashes: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Act {
+    Propose(Proposed),
+    Vote(usize, usize),
+    Timeout(usize, u8),
+    Crash(usize),
+}
+
+impl Settlement {
+    fn is_certified(&self, state: &Replicas, block: usize) -> bool {
+        block == 0 || 1 + state.votes[block].iter().filter(|voted| **voted).count() as u32 >= self.quorum
+    }
+
+    /// The lowest report of the highest certificate that a timeout certificate of a view can be made with.
+    fn timeout_high(&self, state: &Replicas, view: u8) -> Option<u8> {
+        let mut reports: Vec<u8> = state.timeouts.get(usize::from(view))?.iter().flatten().copied().collect();
+        reports.sort_unstable();
+        // The Byzantine one reports nothing.
+        let honest = self.quorum as usize - 1;
+        (reports.len() >= honest).then(|| reports.get(honest.wrapping_sub(1)).copied().unwrap_or(0))
+    }
+
+    fn stands_on(state: &Replicas, mut block: usize, below: usize) -> bool {
+        loop {
+            if block == below {
+                return true;
+            }
+            if block == 0 {
+                return false;
+            }
+            block = usize::from(state.blocks[block].parent);
+        }
+    }
+
+    fn committed(&self, state: &Replicas) -> Vec<usize> {
+        let is_commit = |child: &usize| {
+            let parent = usize::from(state.blocks[*child].parent);
+            *child > 0
+                && self.is_certified(state, *child)
+                && self.is_certified(state, parent)
+                && state.blocks[parent].view + 1 == state.blocks[*child].view
+        };
+        let children = (0..state.blocks.len()).filter(is_commit);
+        children.map(|child| usize::from(state.blocks[child].parent)).collect()
+    }
+}
+
+impl Model for Settlement {
+    type State = Replicas;
+    type Action = Act;
+
+    fn init_states(&self) -> Vec<Replicas> {
+        vec![Replicas {
+            blocks: vec![Proposed { view: 0, twin: false, parent: 0 }],
+            votes: vec![[true; 3]],
+            safety: [Safety::default(); 3],
+            high: [0; 3],
+            timeouts: vec![[None; 3]; usize::from(self.views) + 1],
+            crashes: 0,
+        }]
+    }
+
+    fn actions(&self, state: &Replicas, actions: &mut Vec<Act>) {
+        for view in 1..=self.views {
+            for twin in [false, true] {
+                if state.blocks.iter().any(|block| block.view == view && block.twin == twin) {
+                    continue;
+                }
+                // The second only after the first: they are alike.
+                if twin && !state.blocks.iter().any(|block| block.view == view) {
+                    continue;
+                }
+                for parent in (0..state.blocks.len()).filter(|parent| self.is_certified(state, *parent)) {
+                    let justify = state.blocks[parent].view;
+                    let entered = justify + 1 == view
+                        || justify < view && self.timeout_high(state, view - 1).is_some_and(|high| justify >= high);
+                    if entered {
+                        actions.push(Act::Propose(Proposed { view, twin, parent: parent as u8 }));
+                    }
+                }
+            }
+        }
+        for replica in 0..3 {
+            for (index, block) in state.blocks.iter().enumerate().skip(1) {
+                let justify = state.blocks[usize::from(block.parent)].view;
+                let high = self.timeout_high(state, block.view - 1);
+                let timeout = high.map(|high| (u64::from(block.view - 1), u64::from(high)));
+                if state.safety[replica].may_vote(u64::from(block.view), u64::from(justify), timeout) {
+                    actions.push(Act::Vote(replica, index));
+                }
+            }
+            for view in 1..self.views {
+                if state.timeouts[usize::from(view)][replica].is_none()
+                    && u64::from(view) > state.safety[replica].last_timeout()
+                {
+                    actions.push(Act::Timeout(replica, view));
+                }
+            }
+            if self.forgets && state.crashes == 0 && state.safety[replica] != Safety::default() {
+                actions.push(Act::Crash(replica));
+            }
+        }
+    }
+
+    fn next_state(&self, last: &Replicas, act: Act) -> Option<Replicas> {
+        let mut state = last.clone();
+        match act {
+            Act::Propose(block) => {
+                state.blocks.push(block);
+                state.votes.push([false; 3]);
+            }
+            Act::Vote(replica, index) => {
+                let block = state.blocks[index];
+                state.votes[index][replica] = true;
+                state.safety[replica].voted(u64::from(block.view));
+                state.high[replica] = state.high[replica].max(state.blocks[usize::from(block.parent)].view);
+            }
+            Act::Timeout(replica, view) => {
+                state.safety[replica].timed_out(u64::from(view));
+                state.timeouts[usize::from(view)][replica] = Some(state.high[replica].min(view - 1));
+            }
+            Act::Crash(replica) => {
+                state.crashes += 1;
+                state.safety[replica] = Safety::default();
+                state.high[replica] = 0;
+            }
+        }
+        Some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("committed blocks are one chain", |model: &Self, state: &Replicas| {
+                let committed = model.committed(state);
+                committed
+                    .iter()
+                    .all(|&a| committed.iter().all(|&b| Self::stands_on(state, a, b) || Self::stands_on(state, b, a)))
+            }),
+            Property::sometimes("a block is committed", |model, state| {
+                model.committed(state).iter().any(|block| *block > 0)
+            }),
+        ]
+    }
+}
+
+#[test]
+fn settlement_agrees_whatever_one_of_four_does() {
+    let model = Settlement { views: 4, quorum: 3, forgets: false };
+    let checker = model.checker().target_max_depth(11).spawn_bfs().join();
+    checker.assert_properties();
+    assert!(checker.unique_state_count() > 50_000, "{}", checker.unique_state_count());
+    println!("{} states", checker.unique_state_count());
+}
+
+#[test]
+fn settlement_splits_where_half_is_a_quorum_or_votes_are_forgotten() {
+    let half = Settlement { views: 3, quorum: 2, forgets: false };
+    half.checker().target_max_depth(12).spawn_bfs().join().assert_any_discovery("committed blocks are one chain");
+    let forgets = Settlement { views: 2, quorum: 3, forgets: true };
+    forgets.checker().target_max_depth(15).spawn_dfs().join().assert_any_discovery("committed blocks are one chain");
 }

@@ -152,7 +152,9 @@ impl Signers {
 
     /// The positions, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
-        (0_u32..).zip(self.0.iter()).flat_map(|(at, &byte)| (0..8).filter(move |bit| byte >> bit & 1 == 1).map(move |bit| 8 * at + bit))
+        (0_u32..)
+            .zip(self.0.iter())
+            .flat_map(|(at, &byte)| (0..8).filter(move |bit| byte >> bit & 1 == 1).map(move |bit| 8 * at + bit))
     }
 
     /// How many there are.

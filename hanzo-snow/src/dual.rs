@@ -112,7 +112,12 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
             blocks(ledger::committed_above(&entries, &committee, end, executed.max(root.height))?).collect();
         if before.is_some() {
             steps.push_back(Step::Epoch(replica.committee().clone()));
-            steps.extend(blocks(ledger::committed_above(&entries, replica.committee(), state.committed, state.root.height)?));
+            steps.extend(blocks(ledger::committed_above(
+                &entries,
+                replica.committee(),
+                state.committed,
+                state.root.height,
+            )?));
         }
         let mut node = Self {
             config,
@@ -367,7 +372,8 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
     }
 
     fn wants_to_close(&self) -> bool {
-        let old_enough = self.replica.committed().height.saturating_sub(self.ledger.root_height()) >= self.config.min_epoch_blocks;
+        let old_enough =
+            self.replica.committed().height.saturating_sub(self.ledger.root_height()) >= self.config.min_epoch_blocks;
         self.next.is_some() || self.stuck && old_enough
     }
 
@@ -467,12 +473,18 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
                 }
             };
             let committee = self.ledger.committee().clone();
-            let payload = if block.payload.is_empty() { Ok(Payload::default()) } else { Payload::decode(&block.payload, &committee) };
+            let payload = if block.payload.is_empty() {
+                Ok(Payload::default())
+            } else {
+                Payload::decode(&block.payload, &committee)
+            };
             // A quorum has found the payload valid.
             let payload = payload.unwrap_or_default();
             let plan = match (&payload.checkpoint, &payload.close) {
                 (Some(body), _) => self.ledger.plan(self.fast.dag(), body),
-                (None, Some(Close::Final { reports, .. })) => self.ledger.plan_close(self.fast.dag(), reports).map(Some),
+                (None, Some(Close::Final { reports, .. })) => {
+                    self.ledger.plan_close(self.fast.dag(), reports).map(Some)
+                }
                 _ => Ok(None),
             };
             let plan = match plan {

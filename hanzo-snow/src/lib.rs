@@ -20,10 +20,10 @@ mod params;
 mod poll;
 mod quorum;
 mod sampler;
+pub mod settlement;
 #[cfg(feature = "simulate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "simulate")))]
 pub mod simulate;
-pub mod settlement;
 mod slush;
 mod snowball;
 mod snowflake;
@@ -37,9 +37,7 @@ pub use rand_core;
 pub use signature;
 
 pub use block::{BlockId, BlockRef};
-pub use committee::{
-    Committee, Keys, MAX_VALIDATORS, MessageError, NodeId, Sign, SignatureError, Signers, VerifyAll,
-};
+pub use committee::{Committee, Keys, MAX_VALIDATORS, MessageError, NodeId, Sign, SignatureError, Signers, VerifyAll};
 pub use dual::{
     CheckpointBody, CheckpointPolicy, Close, CloseReport, DualConfig, DualInput, DualMessage, DualOutput, DualTrack,
     MAX_REPORTED, Payload, Settled, SettledRecord, settled_from_store,
@@ -61,6 +59,9 @@ pub use snowball::Snowball;
 pub use snowflake::{PollOutcome, Snowflake, Variant};
 pub use snowman::{AddError, Decision, Snowman};
 pub use store::{Block, BlockStore, Entry, EntryKind, MemoryStore, Record};
+#[cfg(feature = "redb")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redb")))]
+pub use store::{RedbStore, RedbStoreError};
 pub use tree::Tree;
 pub use votes::{TooManyVotes, VoteBag};
 pub use wire::{MAX_SIGNATURE, Signature, WireError};

@@ -21,12 +21,10 @@ mod tree;
 pub(crate) use certificates::write_signatures;
 pub(crate) use replica::stored_committees;
 
+pub use crate::evidence::{Evidence, EvidenceKind};
 pub use block::{Block, Header, MAX_PAYLOAD, Proposal, Root};
 pub use certificates::{QuorumCertificate, Timeout, TimeoutCertificate, Vote};
-pub use crate::evidence::{Evidence, EvidenceKind};
 pub use leader::LeaderRule;
-pub use messages::{
-    Input, MAX_CHAIN, Message, Output, ReplicaConfig, ReplicaError, ReplicaStall, VoteState,
-};
+pub use messages::{Input, MAX_CHAIN, Message, Output, ReplicaConfig, ReplicaError, ReplicaStall, VoteState};
 pub use replica::{Memory, Replica, chain_from_store};
 pub use safety::Safety;

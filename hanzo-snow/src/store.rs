@@ -1,9 +1,15 @@
 //! What a node must not forget.
 
+#[cfg(feature = "redb")]
+mod redb;
+
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::convert::Infallible;
+
+#[cfg(feature = "redb")]
+pub use redb::{RedbStore, RedbStoreError};
 
 use crate::block::BlockRef;
 
@@ -211,8 +217,11 @@ impl<Id: Copy + Ord> BlockStore<Id> for MemoryStore<Id> {
                     self.entries.insert((entry.kind, entry.number, entry.id), entry.bytes.clone());
                 }
                 Record::Forget { kind, below } => {
-                    let gone: Vec<_> =
-                        self.entries.range((*kind, 0, [0; 32])..(*kind, *below, [0; 32])).map(|(key, _)| *key).collect();
+                    let gone: Vec<_> = self
+                        .entries
+                        .range((*kind, 0, [0; 32])..(*kind, *below, [0; 32]))
+                        .map(|(key, _)| *key)
+                        .collect();
                     for key in gone {
                         self.entries.remove(&key);
                     }

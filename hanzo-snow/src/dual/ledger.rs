@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 
 use hashbrown::HashSet;
 
-use super::payload::{CheckpointBody, CloseReport, read_checkpoint, write_checkpoint};
 use super::messages::DualMessage;
+use super::payload::{CheckpointBody, CloseReport, read_checkpoint, write_checkpoint};
 use crate::checkpoint::{Checkpoint, Checkpointer, Hash, Leaf, root};
 use crate::committee::{Committee, NodeId};
 use crate::fastpath::{Dag, Tx};

@@ -211,9 +211,7 @@ impl Dag {
     pub(super) fn forget(&mut self, up_to: u64) {
         self.floor = self.floor.max(up_to);
         let floor = self.floor;
-        self.held.retain(|_, held| {
-            held.certificate.round > floor || !held.settled && !held.certified.is_empty()
-        });
+        self.held.retain(|_, held| held.certificate.round > floor || !held.settled && !held.certified.is_empty());
         let held = &self.held;
         self.rounds.retain(|round, authors| {
             if *round <= floor {

@@ -179,7 +179,8 @@ impl<A: Sign + VerifyAll> FastPath<A> {
             FastMessage::Ack(ack) => self.on_ack(ack),
             FastMessage::Certificate(certificate) => self.on_certificate(from, certificate),
             FastMessage::Get(ids) => {
-                let held = |id: &Hash| self.dag.get(id).map(|(certificate, vertex)| (certificate.clone(), vertex.clone()));
+                let held =
+                    |id: &Hash| self.dag.get(id).map(|(certificate, vertex)| (certificate.clone(), vertex.clone()));
                 let found: Vec<_> = ids.iter().take(MAX_GET).filter_map(held).collect();
                 if !found.is_empty() {
                     self.outputs.push_back(FastOutput::Send { to: from, message: FastMessage::Certificates(found) });
@@ -486,7 +487,9 @@ impl<A: Sign + VerifyAll> FastPath<A> {
                 }
                 let Some(first) = self.dag.held(&first_id) else { continue };
                 let Some(other) = first.vertex.txs().get(first_index as usize) else { continue };
-                for signer in held.certificate.signers.iter().filter(|signer| first.certificate.signers.contains(*signer)) {
+                for signer in
+                    held.certificate.signers.iter().filter(|signer| first.certificate.signers.contains(*signer))
+                {
                     let (Some(one), Some(two)) = (first.certificate.ack(signer), held.certificate.ack(signer)) else {
                         continue;
                     };

@@ -350,7 +350,12 @@ impl Vertex {
             }
             Ok(tx)
         })?;
-        let header = VertexHeader { round, author, parents, txs: txs.iter().map(|tx| tx.header().id_in(chain, epoch)).collect() };
+        let header = VertexHeader {
+            round,
+            author,
+            parents,
+            txs: txs.iter().map(|tx| tx.header().id_in(chain, epoch)).collect(),
+        };
         let signed = SignedVertexHeader { header, signature: decoder.signature()? };
         let vertex = Self { signed: Arc::new(signed), txs: txs.into() };
         vertex.check_shape().map_err(|_| WireError::Malformed { field: "vertex" })?;

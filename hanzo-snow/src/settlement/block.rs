@@ -151,7 +151,8 @@ impl Block {
         }
         // One reason to be in the view, and one only, so that a block has one form.
         let follows = self.justify.view + 1 == self.view;
-        let fits = self.entry.as_ref().map_or(follows, |entry| !follows && entry.view.checked_add(1) == Some(self.view));
+        let fits =
+            self.entry.as_ref().map_or(follows, |entry| !follows && entry.view.checked_add(1) == Some(self.view));
         if !fits {
             return malformed("entry");
         }

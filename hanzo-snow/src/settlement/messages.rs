@@ -262,11 +262,11 @@ pub enum Output {
     },
     /// A validator has contradicted itself. Told once for each offender, kind, and view or round.
     Evidence(Evidence),
-    /// View after view ends without a commit.
+    /// Deadline after deadline passes without a commit.
     Stalled(ReplicaStall),
 }
 
-/// Views that end without a commit.
+/// Deadlines pass without a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReplicaStall {
@@ -274,8 +274,8 @@ pub struct ReplicaStall {
     pub view: u64,
     /// The committed height.
     pub height: u64,
-    /// Views in a row without a commit.
-    pub views: u32,
+    /// Deadlines in a row that passed without a commit.
+    pub given_up: u32,
     /// Stake heard to give up the present view or a later one.
     pub heard_stake: u64,
     /// Stake needed.

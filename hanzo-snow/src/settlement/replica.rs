@@ -103,6 +103,8 @@ pub struct Replica<A> {
     entry: Option<TimeoutCertificate>,
     /// Views in a row that ended without certificate.
     fruitless: u32,
+    /// Deadlines in a row that passed without a commit.
+    given_up: u32,
     /// When the view is given up, or the own timeout is sent again.
     deadline: Timestamp,
     /// First vote of each voter in a view.
@@ -180,6 +182,7 @@ impl<A: Sign + VerifyAll> Replica<A> {
             high: QuorumCertificate::root(state.root.id),
             entry: None,
             fruitless: 0,
+            given_up: 0,
             deadline: now,
             votes: BTreeMap::new(),
             own_vote: None,
@@ -303,12 +306,13 @@ impl<A: Sign + VerifyAll> Replica<A> {
     /// Gives the view up, or says again that it has been.
     fn give_up(&mut self) {
         self.set_deadline();
-        if self.fruitless >= 4 {
+        self.given_up = self.given_up.saturating_add(1);
+        if self.given_up >= 4 {
             let heard = self.timeouts.values().filter(|timeout| timeout.view >= self.view);
             self.outputs.push_back(Output::Stalled(ReplicaStall {
                 view: self.view,
                 height: self.tree.committed().height,
-                views: self.fruitless,
+                given_up: self.given_up,
                 heard_stake: heard.map(|timeout| self.committee.stake(timeout.voter)).sum(),
                 quorum: self.committee.quorum().stake(),
             }));
@@ -504,6 +508,7 @@ impl<A: Sign + VerifyAll> Replica<A> {
             return;
         };
         self.fruitless = 0;
+        self.given_up = 0;
         self.set_deadline();
         let (mut entries, mut outputs) = (Vec::new(), Vec::new());
         for (id, block) in path {
@@ -530,9 +535,10 @@ impl<A: Sign + VerifyAll> Replica<A> {
     ) {
         let validators = ValidatorSet::new(next.iter().copied());
         let epoch = self.committee.epoch().checked_add(1);
-        let committee = validators.ok().zip(epoch).and_then(|(validators, epoch)| {
-            Committee::new(*self.committee.chain(), epoch, validators).ok()
-        });
+        let committee = validators
+            .ok()
+            .zip(epoch)
+            .and_then(|(validators, epoch)| Committee::new(*self.committee.chain(), epoch, validators).ok());
         let Some(committee) = committee else {
             // Checked when the block was taken, except for the last epoch there is.
             self.poisoned = true;
@@ -540,7 +546,8 @@ impl<A: Sign + VerifyAll> Replica<A> {
         };
         let path = self.tree.held_path(&certificate.block);
         let before = core::mem::replace(&mut self.committee, committee.clone());
-        let end: Vec<Block> = path.iter().filter(|(_, block)| block.height >= root.height).map(|(_, block)| block.clone()).collect();
+        let end: Vec<Block> =
+            path.iter().filter(|(_, block)| block.height >= root.height).map(|(_, block)| block.clone()).collect();
         let mut encoder = self.committee.encoder("closed");
         Message::Chain { blocks: end, certificate: certificate.clone() }.write(&mut encoder);
         let number = self.committee.epoch();
@@ -624,7 +631,12 @@ impl<A> Replica<A> {
     /// How many blocks, votes, timeouts and outputs are held.
     #[must_use]
     pub fn load(&self) -> usize {
-        self.tree.len() + self.votes.len() + self.timeouts.len() + self.orphans.len() + self.outputs.len() + self.held.len()
+        self.tree.len()
+            + self.votes.len()
+            + self.timeouts.len()
+            + self.orphans.len()
+            + self.outputs.len()
+            + self.held.len()
     }
 }
 
@@ -642,7 +654,8 @@ fn encode_committee(committee: &Committee) -> Entry {
 /// The committees kept, ascending by epoch.
 pub(crate) fn stored_committees(entries: &[Entry], chain: &Hash) -> Result<Vec<Committee>, WireError> {
     let kept = entries.iter().filter(|entry| entry.kind == EntryKind::Committee);
-    let mut committees: Vec<Committee> = kept.map(|entry| decode_committee(&entry.bytes, chain)).collect::<Result<_, _>>()?;
+    let mut committees: Vec<Committee> =
+        kept.map(|entry| decode_committee(&entry.bytes, chain)).collect::<Result<_, _>>()?;
     committees.sort_unstable_by_key(Committee::epoch);
     Ok(committees)
 }

@@ -104,7 +104,8 @@ impl Tree {
         if view == parent.view + 1 && parent.skipped.last().is_none_or(|(view, _)| *view >= floor) {
             return (parent.skipped.clone(), parent.left_out.clone());
         }
-        let new = (floor.max(parent.view + 1)..view).rev().map(|view| (view, leader(committee, view, &parent.left_out)));
+        let new =
+            (floor.max(parent.view + 1)..view).rev().map(|view| (view, leader(committee, view, &parent.left_out)));
         let skipped: Arc<[(u64, u32)]> =
             new.chain(parent.skipped.iter().copied().filter(|(view, _)| *view >= floor)).collect();
         let mut left_out = BTreeSet::new();
@@ -191,8 +192,12 @@ impl Tree {
             at = node.parent;
         }
         let above: Vec<(u64, Hash)> = {
-            let mut above: Vec<(u64, Hash)> =
-                self.nodes.iter().filter(|(_, node)| node.height > committed.height).map(|(id, node)| (node.height, *id)).collect();
+            let mut above: Vec<(u64, Hash)> = self
+                .nodes
+                .iter()
+                .filter(|(_, node)| node.height > committed.height)
+                .map(|(id, node)| (node.height, *id))
+                .collect();
             above.sort_unstable();
             above
         };

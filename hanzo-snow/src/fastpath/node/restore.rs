@@ -17,9 +17,10 @@ impl<A: Sign + VerifyAll> FastPath<A> {
     /// # Errors
     /// [`WireError`] for an entry that was not written here.
     pub fn restore(&mut self, entries: &[Entry], floor: u64) -> Result<(), WireError> {
-        let mine = |bytes: &[u8]| Decoder::open(bytes).is_ok_and(|(_, chain, epoch, _)| {
-            chain == *self.committee.chain() && epoch == self.committee.epoch()
-        });
+        let mine = |bytes: &[u8]| {
+            Decoder::open(bytes)
+                .is_ok_and(|(_, chain, epoch, _)| chain == *self.committee.chain() && epoch == self.committee.epoch())
+        };
         self.dag.forget(floor);
         let mut certificates: BTreeMap<(u64, Hash), (Certificate, Vertex)> = BTreeMap::new();
         let mut acks = Vec::new();

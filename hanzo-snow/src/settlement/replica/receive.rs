@@ -187,9 +187,10 @@ impl<A: Sign + VerifyAll> Replica<A> {
         timeout.verify(&self.committee, &self.authority)?;
         self.check_certificate(&timeout.high)?;
         self.check_entry(timeout.entry.as_ref())?;
-        let vote = timeout.vote.clone().filter(|vote| {
-            vote.voter == timeout.voter && vote.view == timeout.view && vote.view > self.high.view
-        });
+        let vote = timeout
+            .vote
+            .clone()
+            .filter(|vote| vote.voter == timeout.voter && vote.view == timeout.view && vote.view > self.high.view);
         if let Some(vote) = vote.as_ref().filter(|vote| self.votes.get(&(vote.view, vote.voter)) != Some(vote)) {
             vote.verify(&self.committee, &self.authority)?;
         }
@@ -281,16 +282,19 @@ impl<A: Sign + VerifyAll> Replica<A> {
     /// Looks for a vote of this validator that its timeout forbids.
     fn check_contradiction(&mut self, voter: u32) {
         let Some(timeout) = self.timeouts.get(&voter) else { return };
-        let found = self.votes.values().filter(|vote| vote.voter == voter && vote.view <= timeout.view).find_map(|vote| {
-            let block = self.tree.get(&vote.block)?.block.as_ref()?;
-            (block.view == vote.view && block.justify.view > timeout.high.view).then(|| Evidence::VoteAgainstTimeout {
-                vote: vote.clone(),
-                header: block.header(),
-                timeout_view: timeout.view,
-                high_view: timeout.high.view,
-                signature: timeout.signature.clone(),
-            })
-        });
+        let found =
+            self.votes.values().filter(|vote| vote.voter == voter && vote.view <= timeout.view).find_map(|vote| {
+                let block = self.tree.get(&vote.block)?.block.as_ref()?;
+                (block.view == vote.view && block.justify.view > timeout.high.view).then(|| {
+                    Evidence::VoteAgainstTimeout {
+                        vote: vote.clone(),
+                        header: block.header(),
+                        timeout_view: timeout.view,
+                        high_view: timeout.high.view,
+                        signature: timeout.signature.clone(),
+                    }
+                })
+            });
         if let Some(evidence) = found {
             self.accuse(evidence);
         }

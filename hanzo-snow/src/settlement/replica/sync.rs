@@ -35,7 +35,9 @@ pub fn chain_from_store(entries: &[Entry], epoch: u64, after: u64) -> Option<Mes
     let (mut at, certificate, mut path) = match of(EntryKind::Close).find(|entry| entry.number == epoch) {
         Some(entry) => {
             let (.., mut decoder) = Decoder::open(&entry.bytes).ok()?;
-            let Message::Chain { blocks: mut end, certificate } = Message::read(&mut decoder).ok()? else { return None };
+            let Message::Chain { blocks: mut end, certificate } = Message::read(&mut decoder).ok()? else {
+                return None;
+            };
             end.retain(|block| block.height > after);
             end.reverse();
             let first = end.last().map(|block| block.justify.block)?;
@@ -116,7 +118,8 @@ impl<A: Sign + VerifyAll> Replica<A> {
                 (above, closed.certificate.clone())
             })
         };
-        let found = found.filter(|(path, _)| path.first().is_none_or(|(_, block)| after.checked_add(1) == Some(block.height)));
+        let found =
+            found.filter(|(path, _)| path.first().is_none_or(|(_, block)| after.checked_add(1) == Some(block.height)));
         let Some((path, mut certificate)) = found else {
             if epoch <= self.committee.epoch() {
                 self.outputs.push_back(Output::Serve { to, epoch, after });
