@@ -21,6 +21,9 @@ use crate::settlement::{self, Block, Input, Memory, Output, Replica, ReplicaErro
 use crate::store::{EntryKind, Record};
 use ledger::{Ledger, Plan};
 
+/// Validators of the next epoch with their stakes.
+type NextSet = Arc<[(NodeId, u64)]>;
+
 /// A committed block or the epoch that follows one, not yet carried out.
 #[derive(Debug, Clone)]
 enum Step {
@@ -203,7 +206,8 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
             }
             DualInput::Next(next) => self.next = Some(next),
             DualInput::Persisted(token) => {
-                while let Some((_, owner, outputs)) = self.owners.pop_front_if(|(held, ..)| *held <= token) {
+                while self.owners.front().is_some_and(|(held, ..)| *held <= token) {
+                    let Some((_, owner, outputs)) = self.owners.pop_front() else { break };
                     match owner {
                         Owner::Fast(token) => self.fast.handle(self.now, FastInput::Persisted(token))?,
                         Owner::Replica(token) => self.replica.handle(self.now, Input::Persisted(token))?,
@@ -248,11 +252,11 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
             let mut quiet = true;
             while let Some(output) = self.fast.poll_output() {
                 quiet = false;
-                self.from_fast(output);
+                self.take_from_fast(output);
             }
             while let Some(output) = self.replica.poll_output() {
                 quiet = false;
-                self.from_replica(output);
+                self.take_from_replica(output);
             }
             quiet &= !self.execute();
             quiet &= !self.validate();
@@ -275,7 +279,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
         self.outputs.push_back(DualOutput::Persist { token, records });
     }
 
-    fn from_fast(&mut self, output: FastOutput) {
+    fn take_from_fast(&mut self, output: FastOutput) {
         let epoch = self.ledger.committee().epoch();
         let output = match output {
             FastOutput::Send { to, message } => {
@@ -293,7 +297,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
         self.outputs.push_back(output);
     }
 
-    fn from_replica(&mut self, output: Output) {
+    fn take_from_replica(&mut self, output: Output) {
         let output = match output {
             Output::Send { to, epoch, message } => {
                 DualOutput::Send { to, epoch, message: DualMessage::Settlement(message) }
@@ -343,7 +347,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
     }
 
     /// What to settle on a block.
-    fn build(&mut self, parent: &Hash) -> (Arc<[u8]>, Option<Arc<[(NodeId, u64)]>>) {
+    fn build(&mut self, parent: &Hash) -> (Arc<[u8]>, Option<NextSet>) {
         let empty = || (Arc::from([]), None);
         if !self.is_current(parent) {
             return empty();

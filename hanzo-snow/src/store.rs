@@ -240,13 +240,11 @@ impl<Id: Copy + Ord> BlockStore<Id> for MemoryStore<Id> {
     }
 
     fn entries(&self) -> Result<Vec<Entry>, Infallible> {
-        let entry = |(&(kind, number, id), bytes): (&(EntryKind, u64, [u8; 32]), &Arc<[u8]>)| Entry {
-            kind,
-            number,
-            id,
-            bytes: bytes.clone(),
-        };
-        Ok(self.entries.iter().map(entry).collect())
+        let mut found = Vec::with_capacity(self.entries.len());
+        for (&(kind, number, id), bytes) in &self.entries {
+            found.push(Entry { kind, number, id, bytes: bytes.clone() });
+        }
+        Ok(found)
     }
 
     fn sync(&mut self) -> Result<(), Infallible> {

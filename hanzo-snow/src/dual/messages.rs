@@ -182,6 +182,7 @@ impl DualMessage {
 /// What happens to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "taken and given one at a time, never kept in numbers")]
 pub enum DualInput {
     /// A message of a validator, whose link is authenticated.
     Message {

@@ -75,7 +75,8 @@ fn has(bitmap: &[u8], index: u32) -> bool {
 
 /// Whether a bitmap is of `count` bits, with none set beyond.
 pub(super) fn fits(bitmap: &[u8], count: usize) -> bool {
-    bitmap.len() == count.div_ceil(8) && (count % 8 == 0 || bitmap.last().is_none_or(|last| last >> (count % 8) == 0))
+    bitmap.len() == count.div_ceil(8)
+        && (count.is_multiple_of(8) || bitmap.last().is_none_or(|last| last >> (count % 8) == 0))
 }
 
 /// Acknowledgements of a quorum on one vertex.

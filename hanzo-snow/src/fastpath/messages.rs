@@ -207,6 +207,7 @@ pub struct TxPlace {
 /// What the fast path wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "taken and given one at a time, never kept in numbers")]
 pub enum FastOutput {
     /// Send to one validator.
     Send {

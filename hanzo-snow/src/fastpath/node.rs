@@ -315,17 +315,18 @@ impl<A: Sign + VerifyAll> FastPath<A> {
         let (id, vertex) = (*id, vertex.clone());
         self.own_acks.insert(ack.acker, ack);
         let stake: u64 = self.own_acks.keys().map(|acker| self.committee.stake(*acker)).sum();
-        if self.committee.quorum().is_reached(stake) && !self.dag.has(vertex.round(), vertex.author()) {
-            if let Some(certificate) = Certificate::new(vertex.author(), self.own_acks.values()) {
-                self.own_certificate = Some(certificate.clone());
-                self.vertices.insert(id, vertex.clone());
-                let certificate_id = certificate.id(&self.committee);
-                let certified = certificate.certified(&self.committee, vertex.txs().len());
-                self.complete(certificate.clone(), vertex.clone());
-                let message = FastMessage::Certificate(certificate);
-                let formed = FastOutput::CertificateFormed { id: certificate_id, round: vertex.round(), certified };
-                self.persist(Vec::new(), alloc::vec![FastOutput::Broadcast(message), formed]);
-            }
+        if self.committee.quorum().is_reached(stake)
+            && !self.dag.has(vertex.round(), vertex.author())
+            && let Some(certificate) = Certificate::new(vertex.author(), self.own_acks.values())
+        {
+            self.own_certificate = Some(certificate.clone());
+            self.vertices.insert(id, vertex.clone());
+            let certificate_id = certificate.id(&self.committee);
+            let certified = certificate.certified(&self.committee, vertex.txs().len());
+            self.complete(certificate.clone(), vertex.clone());
+            let message = FastMessage::Certificate(certificate);
+            let formed = FastOutput::CertificateFormed { id: certificate_id, round: vertex.round(), certified };
+            self.persist(Vec::new(), alloc::vec![FastOutput::Broadcast(message), formed]);
         }
         Ok(())
     }
@@ -551,7 +552,8 @@ impl<A: Sign + VerifyAll> FastPath<A> {
 
     fn persisted(&mut self, token: u64) {
         self.durable = self.durable.max(token.saturating_add(1));
-        while let Some((_, outputs)) = self.held.pop_front_if(|(held, _)| *held <= token) {
+        while self.held.front().is_some_and(|(held, _)| *held <= token) {
+            let Some((_, outputs)) = self.held.pop_front() else { break };
             for output in outputs {
                 match output {
                     FastOutput::Send { to, message } if Some(to) == self.own => self.local.push_back(message),

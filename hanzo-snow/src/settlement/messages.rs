@@ -167,6 +167,7 @@ impl Message {
 /// What happens to a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "taken and given one at a time, never kept in numbers")]
 pub enum Input {
     /// A message of a validator, whose link is authenticated.
     Message {

@@ -320,12 +320,11 @@ impl<A: Sign + VerifyAll> Replica<A> {
         let Some(own) = self.own.filter(|_| self.may_vote) else { return };
         let epoch = self.committee.epoch();
         let best = self.best().clone();
-        if let Some(timeout) = self.own_timeout.as_ref().filter(|timeout| timeout.view == self.view) {
-            if timeout.high.view == best.view {
-                let message = Message::Timeout(timeout.clone());
-                self.outputs.push_back(Output::Broadcast { epoch, message });
-                return;
-            }
+        let said = |timeout: &&Timeout| timeout.view == self.view && timeout.high.view == best.view;
+        if let Some(timeout) = self.own_timeout.as_ref().filter(said) {
+            let message = Message::Timeout(timeout.clone());
+            self.outputs.push_back(Output::Broadcast { epoch, message });
+            return;
         }
         let bytes = Timeout::signed_bytes(&self.committee, self.view, best.view);
         let Ok(signature) = self.authority.sign(&bytes) else {
@@ -359,7 +358,8 @@ impl<A: Sign + VerifyAll> Replica<A> {
     }
 
     fn persisted(&mut self, token: u64) {
-        while let Some((_, outputs)) = self.held.pop_front_if(|(held, _)| *held <= token) {
+        while self.held.front().is_some_and(|(held, _)| *held <= token) {
+            let Some((_, outputs)) = self.held.pop_front() else { break };
             for output in outputs {
                 match &output {
                     Output::Send { to, epoch, message } if *to == self.config.own => {

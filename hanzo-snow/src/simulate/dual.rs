@@ -712,10 +712,10 @@ impl DualSimulation {
                 }
             }
             DualOutput::Epoch(committee) if honest => self.report.epochs = self.report.epochs.max(committee.epoch()),
-            DualOutput::Evidence(evidence) if honest => {
-                if self.report.evidence.insert((instance, evidence.offender(), evidence.kind())) {
-                    self.report.proofs.push(evidence);
-                }
+            DualOutput::Evidence(evidence)
+                if honest && self.report.evidence.insert((instance, evidence.offender(), evidence.kind())) =>
+            {
+                self.report.proofs.push(evidence);
             }
             DualOutput::Serve { to, epoch, after } => {
                 // Memory does not fail.

@@ -84,10 +84,10 @@ impl<A: Sign + VerifyAll> FastPath<A> {
         self.enter(round.max(self.dag.last_full_round(&self.committee)).max(1));
         if let Some((id, vertex)) = &self.own_vertex {
             // Own acknowledgement counts again; the others answer the vertex when it is sent again.
-            if let Some((known, ack, _)) = self.acked.get(&(vertex.round(), vertex.author())) {
-                if known == id {
-                    self.own_acks.insert(ack.acker, ack.clone());
-                }
+            if let Some((known, ack, _)) = self.acked.get(&(vertex.round(), vertex.author()))
+                && known == id
+            {
+                self.own_acks.insert(ack.acker, ack.clone());
             }
         }
         Ok(())
