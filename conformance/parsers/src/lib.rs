@@ -10,6 +10,7 @@ mod hmm;
 mod metering;
 mod poai;
 mod pqc;
+mod snow;
 
 /// One reader.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub struct Parser {
 }
 
 /// The crates that have readers.
-pub const CRATES: [&str; 6] = ["bitdelta", "experience", "hmm", "metering", "poai", "pqc"];
+pub const CRATES: [&str; 7] = ["bitdelta", "experience", "hmm", "metering", "poai", "pqc", "snow"];
 
 /// The readers of one crate.
 pub fn of(name: &str) -> impl Iterator<Item = &'static Parser> {
@@ -36,6 +37,7 @@ pub fn of(name: &str) -> impl Iterator<Item = &'static Parser> {
         "metering" => metering::PARSERS,
         "poai" => poai::PARSERS,
         "pqc" => pqc::PARSERS,
+        "snow" => snow::PARSERS,
         _ => &[],
     };
     parsers.iter()

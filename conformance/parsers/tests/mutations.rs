@@ -84,4 +84,4 @@ macro_rules! crates {
     )* };
 }
 
-crates! { bitdelta experience hmm metering poai pqc }
+crates! { bitdelta experience hmm metering poai pqc snow }
