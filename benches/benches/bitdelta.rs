@@ -29,7 +29,7 @@ fn matvec(c: &mut Criterion) {
         let dense = MatRef::new(&weights, rows, cols).unwrap();
         let (x, mut y, mut ws) = (values(2, cols), vec![0.0; rows], Workspace::new());
         group.throughput(Throughput::Elements((rows * cols) as u64));
-        group.bench_function(format!("bitdelta::dense_matvec/rows={rows} cols={cols}"), |b| {
+        group.bench_function(format!("rows={rows} cols={cols} impl=dense"), |b| {
             b.iter(|| dense_matvec_acc(dense, black_box(&x), &mut y, &mut ws));
         });
         for (name, granularity) in [("tensor", Granularity::Tensor), ("rowcol", Granularity::RowCol)] {
@@ -97,7 +97,7 @@ fn pack(c: &mut Criterion) {
     let (base, fine) = (values(1, rows * cols), values(2, rows * cols));
     let (base, fine) = (MatRef::new(&base, rows, cols).unwrap(), MatRef::new(&fine, rows, cols).unwrap());
     group.throughput(Throughput::Bytes(4 * (rows * cols) as u64));
-    group.bench_function(format!("bitdelta::read_sum/rows={rows} cols={cols}"), |b| {
+    group.bench_function(format!("rows={rows} cols={cols} impl=read-and-sum"), |b| {
         b.iter(|| {
             let mut lanes = [0.0_f32; 32];
             for i in 0..rows {
@@ -133,7 +133,7 @@ fn materialize(c: &mut Criterion) {
     let base = MatRef::new(&weights, rows, cols).unwrap();
     let mut out = vec![0.0_f32; rows * cols];
     group.throughput(Throughput::Bytes(4 * (rows * cols) as u64));
-    group.bench_function(format!("bitdelta::memcpy/rows={rows} cols={cols}"), |b| {
+    group.bench_function(format!("rows={rows} cols={cols} impl=memcpy"), |b| {
         b.iter(|| black_box(&mut out).copy_from_slice(black_box(&weights)));
     });
     for (name, granularity) in [("row", Granularity::Row), ("rowcol", Granularity::RowCol)] {

@@ -41,10 +41,10 @@ fn build(c: &mut Criterion) {
     let mut group = c.benchmark_group("merkle::build");
     for n in [1_000, 100_000] {
         let leaves = leaves(n);
-        group.bench_with_input(BenchmarkId::new("hanzo", format!("n={n}")), &leaves, |b, leaves| {
+        group.bench_with_input(BenchmarkId::new("impl=hanzo", format!("n={n}")), &leaves, |b, leaves| {
             b.iter_batched(|| leaves.clone(), |leaves| Log::from_leaves(leaves).root(), BatchSize::LargeInput);
         });
-        group.bench_with_input(BenchmarkId::new("raw_sha256", format!("n={n}")), &leaves, |b, leaves| {
+        group.bench_with_input(BenchmarkId::new("impl=sha2", format!("n={n}")), &leaves, |b, leaves| {
             b.iter(|| {
                 let mut last = [1; 65];
                 for pair in leaves.windows(2) {
@@ -55,7 +55,7 @@ fn build(c: &mut Criterion) {
             });
         });
         let plain: Vec<[u8; 32]> = leaves.iter().map(|leaf| (*leaf).into()).collect();
-        group.bench_with_input(BenchmarkId::new("rs_merkle", format!("n={n}")), &plain, |b, plain| {
+        group.bench_with_input(BenchmarkId::new("impl=rs_merkle", format!("n={n}")), &plain, |b, plain| {
             b.iter(|| rs_merkle::MerkleTree::<Rfc6962>::from_leaves(plain).root());
         });
     }
@@ -65,7 +65,7 @@ fn build(c: &mut Criterion) {
 fn append_root(c: &mut Criterion) {
     let mut group = c.benchmark_group("merkle::append_root");
     let n = 4_000_usize;
-    group.bench_function(BenchmarkId::new("hanzo", format!("n={n}")), |b| {
+    group.bench_function(BenchmarkId::new("impl=hanzo", format!("n={n}")), |b| {
         b.iter(|| {
             let mut log = Log::new();
             for index in 0..n {
@@ -74,7 +74,7 @@ fn append_root(c: &mut Criterion) {
             }
         });
     });
-    group.bench_function(BenchmarkId::new("ct_merkle", format!("n={n}")), |b| {
+    group.bench_function(BenchmarkId::new("impl=ct-merkle", format!("n={n}")), |b| {
         b.iter(|| {
             let mut tree = MemoryBackedTree::<Sha256, [u8; 8]>::new();
             for index in 0..n {
@@ -97,10 +97,10 @@ fn prove_and_verify(c: &mut Criterion) {
     let (index, data, root) = (321_usize, 321_usize.to_be_bytes(), log.root());
 
     let mut group = c.benchmark_group("merkle::prove");
-    group.bench_function(BenchmarkId::new("hanzo", format!("n={n}")), |b| {
+    group.bench_function(BenchmarkId::new("impl=hanzo", format!("n={n}")), |b| {
         b.iter(|| log.prove_inclusion(black_box(index as u64), n as u64));
     });
-    group.bench_function(BenchmarkId::new("ct_merkle", format!("n={n}")), |b| {
+    group.bench_function(BenchmarkId::new("impl=ct-merkle", format!("n={n}")), |b| {
         b.iter(|| tree.prove_inclusion(black_box(index)));
     });
     group.finish();
@@ -109,13 +109,13 @@ fn prove_and_verify(c: &mut Criterion) {
     let theirs = tree.prove_inclusion(index);
     let their_root = tree.root();
     let mut group = c.benchmark_group("merkle::verify");
-    group.bench_function(BenchmarkId::new("hanzo", format!("n={n}")), |b| {
+    group.bench_function(BenchmarkId::new("impl=hanzo", format!("n={n}")), |b| {
         b.iter(|| verify_inclusion(index as u64, n as u64, &leaf_hash(black_box(&data)), &ours, &root));
     });
-    group.bench_function(BenchmarkId::new("ct_merkle", format!("n={n}")), |b| {
+    group.bench_function(BenchmarkId::new("impl=ct-merkle", format!("n={n}")), |b| {
         b.iter(|| their_root.verify_inclusion(black_box(&data), index as u64, &theirs));
     });
-    group.bench_function(BenchmarkId::new("raw_sha256", "hashes=11"), |b| {
+    group.bench_function(BenchmarkId::new("impl=sha2-of-11-hashes", format!("n={n}")), |b| {
         b.iter(|| {
             black_box(leaf_hash(black_box(&data)));
             for _ in 0..10 {
@@ -151,14 +151,16 @@ fn multiproof(c: &mut Criterion) {
 
     let mut group = c.benchmark_group("merkle::multiproof");
     let name = format!("n={n} k={}", picks.len());
-    group.bench_function(BenchmarkId::new("hanzo_prove", &name), |b| {
+    group.bench_function(BenchmarkId::new("prove impl=hanzo", &name), |b| {
         b.iter(|| log.prove_many(black_box(&indices), n as u64));
     });
-    group.bench_function(BenchmarkId::new("rs_merkle_prove", &name), |b| b.iter(|| theirs.proof(black_box(&picks))));
-    group.bench_function(BenchmarkId::new("hanzo_verify", &name), |b| {
+    group.bench_function(BenchmarkId::new("prove impl=rs_merkle", &name), |b| {
+        b.iter(|| theirs.proof(black_box(&picks)))
+    });
+    group.bench_function(BenchmarkId::new("verify impl=hanzo", &name), |b| {
         b.iter(|| verify_multi(black_box(&indices), &chosen, n as u64, &ours, &root));
     });
-    group.bench_function(BenchmarkId::new("rs_merkle_verify", &name), |b| {
+    group.bench_function(BenchmarkId::new("verify impl=rs_merkle", &name), |b| {
         b.iter(|| their_proof.verify(black_box(their_root), &picks, &chosen_plain, n));
     });
     group.finish();
@@ -209,7 +211,7 @@ fn content(c: &mut Criterion) {
     group.bench_function(BenchmarkId::new("id", format!("bytes={}", bytes.len())), |b| {
         b.iter(|| black_box(&content).id());
     });
-    group.bench_function(BenchmarkId::new("raw_sha256", format!("bytes={}", bytes.len())), |b| {
+    group.bench_function(BenchmarkId::new("impl=sha2", format!("bytes={}", bytes.len())), |b| {
         b.iter(|| leaf_hash(black_box(&bytes)));
     });
     group.finish();
@@ -228,12 +230,12 @@ fn top_k(c: &mut Criterion) {
         }
         let query = random();
         let search = Search::new(10);
-        group.bench_function(BenchmarkId::new("hanzo", format!("n={n} d={d}")), |b| {
+        group.bench_function(BenchmarkId::new("impl=hanzo", format!("n={n} d={d}")), |b| {
             b.iter(|| index.search(black_box(&query), &search));
         });
         // The time to read the rows once.
         let rows: Vec<u64> = vec![1; n * d / 2];
-        group.bench_function(BenchmarkId::new("read_memory", format!("n={n} d={d}")), |b| {
+        group.bench_function(BenchmarkId::new("impl=memory-read", format!("n={n} d={d}")), |b| {
             b.iter(|| black_box(&rows).iter().fold(0_u64, |sum, x| sum ^ x));
         });
     }

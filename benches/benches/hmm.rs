@@ -39,11 +39,14 @@ fn categorical(criterion: &mut Criterion) {
         criterion.bench_function(&id("log_likelihood"), |b| {
             b.iter(|| hmm.log_likelihood_with(&mut workspace, black_box(&data)).expect("symbols are in range"));
         });
-        criterion.bench_function(&id("log_likelihood_bio"), |b| b.iter(|| bio_hmm::forward(&peer, black_box(&data)).1));
+        criterion.bench_function(&(id("log_likelihood") + " impl=bio"), |b| {
+            b.iter(|| bio_hmm::forward(&peer, black_box(&data)).1)
+        });
         criterion.bench_function(&id("viterbi"), |b| {
             b.iter(|| hmm.viterbi_with(&mut workspace, black_box(&data), &mut path).expect("possible"));
         });
-        criterion.bench_function(&id("viterbi_bio"), |b| b.iter(|| bio_hmm::viterbi(&peer, black_box(&data))));
+        criterion
+            .bench_function(&(id("viterbi") + " impl=bio"), |b| b.iter(|| bio_hmm::viterbi(&peer, black_box(&data))));
         criterion.bench_function(&id("posterior"), |b| {
             b.iter(|| hmm.posterior_with(&mut workspace, black_box(&data), &mut posterior).expect("possible"));
         });

@@ -181,7 +181,7 @@ fn ledger(c: &mut Criterion) {
     let (sequenced_ours, ours, plain) = (ours(IdMode::Sequenced), ours(IdMode::Any), plain());
     for (op, transfers) in [("transfer", &singles), ("two_phase", &two_phase)] {
         let renamed = sequenced(transfers);
-        group.bench_function(format!("{op}/ledger=hanzo ids=sequenced accounts={ACCOUNTS}"), |b| {
+        group.bench_function(format!("{op}/ids=sequenced accounts={ACCOUNTS}"), |b| {
             let apply = |mut l: Ledger| {
                 for t in &renamed {
                     l.apply(NOW, t).unwrap();
@@ -190,7 +190,7 @@ fn ledger(c: &mut Criterion) {
             };
             b.iter_batched(|| sequenced_ours.clone(), apply, BatchSize::LargeInput);
         });
-        group.bench_function(format!("{op}/ledger=hanzo accounts={ACCOUNTS}"), |b| {
+        group.bench_function(format!("{op}/accounts={ACCOUNTS}"), |b| {
             let apply = |mut l: Ledger| {
                 for t in transfers {
                     l.apply(NOW, t).unwrap();
@@ -199,7 +199,7 @@ fn ledger(c: &mut Criterion) {
             };
             b.iter_batched(|| ours.clone(), apply, BatchSize::LargeInput);
         });
-        group.bench_function(format!("{op}/ledger=std accounts={ACCOUNTS}"), |b| {
+        group.bench_function(format!("{op}/accounts={ACCOUNTS} impl=std"), |b| {
             let apply = |mut l: StdLedger| {
                 for t in transfers {
                     l.apply(t).unwrap();
@@ -209,7 +209,7 @@ fn ledger(c: &mut Criterion) {
             b.iter_batched(|| plain.clone(), apply, BatchSize::LargeInput);
         });
     }
-    group.bench_function(format!("linked6/ledger=hanzo accounts={ACCOUNTS}"), |b| {
+    group.bench_function(format!("linked6/accounts={ACCOUNTS}"), |b| {
         let apply = |mut l: Ledger| {
             for chain in singles.chunks(6) {
                 l.apply_linked(NOW, chain).unwrap();
@@ -224,10 +224,10 @@ fn ledger(c: &mut Criterion) {
         full.apply(NOW, t).unwrap();
         full_plain.apply(t).unwrap();
     }
-    group.bench_function(format!("replay/ledger=hanzo accounts={ACCOUNTS}"), |b| {
+    group.bench_function(format!("replay/accounts={ACCOUNTS}"), |b| {
         b.iter(|| singles.iter().filter(|t| full.apply(NOW, t).is_ok()).count());
     });
-    group.bench_function(format!("replay/ledger=std accounts={ACCOUNTS}"), |b| {
+    group.bench_function(format!("replay/accounts={ACCOUNTS} impl=std"), |b| {
         b.iter(|| singles.iter().filter(|t| full_plain.apply(t).is_some()).count());
     });
     group.finish();
@@ -278,7 +278,7 @@ fn meter(c: &mut Criterion) {
         })
         .collect();
     group.sample_size(10).throughput(Throughput::Elements(READINGS));
-    group.bench_function("record/into=meters late=1%", |b| {
+    group.bench_function("record/late=1%", |b| {
         let meters = || (0..1_000).map(|_| Meter::new(MeterConfig::default(), Timestamp::ZERO)).collect::<Vec<_>>();
         let record = |mut meters: Vec<Meter>| {
             for (d, id, at) in &readings {
@@ -290,7 +290,7 @@ fn meter(c: &mut Criterion) {
         };
         b.iter_batched(meters, record, BatchSize::LargeInput);
     });
-    group.bench_function("record/into=vectors late=1%", |b| {
+    group.bench_function("record/late=1% impl=vector-push", |b| {
         let push = |mut vectors: Vec<Vec<(u64, [u8; 8], Resources)>>| {
             for (d, id, at) in &readings {
                 vectors[*d].push((*at, *id, rate));
@@ -335,7 +335,7 @@ fn quota(c: &mut Criterion) {
     let quota =
         governor::Quota::with_period(Duration::from_millis(1)).unwrap().allow_burst(NonZeroU32::new(100).unwrap());
     let governor = RateLimiter::hashmap_with_clock(quota, clock.clone());
-    group.bench_function("check/rule=governor keys=100000", |b| {
+    group.bench_function("check/rule=gcra keys=100000 impl=governor", |b| {
         b.iter(|| {
             let check = |key: &&u64| {
                 clock.advance(Duration::from_nanos(100));
@@ -347,7 +347,7 @@ fn quota(c: &mut Criterion) {
     // What one writes first: a map of queues of times.
     let mut plain: HashMap<u64, std::collections::VecDeque<u64>> = HashMap::new();
     let mut now = 0;
-    group.bench_function("check/rule=queues keys=100000", |b| {
+    group.bench_function("check/rule=window keys=100000 impl=queues", |b| {
         b.iter(|| {
             let check = |key: &&u64| {
                 now += 100;
@@ -440,7 +440,7 @@ fn scheduler(c: &mut Criterion) {
         let most = if pending == 100 { usize::MAX } else { 10 };
         let free: Vec<[u64; 4]> = cluster.nodes().map(|n| n.1).collect();
         group.throughput(Throughput::Elements(naive(&free, &queued, most) as u64));
-        group.bench_function(format!("naive/{name}"), |b| b.iter(|| naive(&free, black_box(&queued), most)));
+        group.bench_function(format!("plan/{name} impl=naive"), |b| b.iter(|| naive(&free, black_box(&queued), most)));
     }
     // A full cluster, in which a few jobs have ended.
     let queued = waiting(&mut rng, 20_000);

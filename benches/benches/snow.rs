@@ -60,7 +60,7 @@ fn snowman(c: &mut Criterion) {
             );
         });
     }
-    group.bench_function("hash_map_insert/bytes=32", |b| {
+    group.bench_function("impl=hash-map-insert", |b| {
         b.iter_batched(
             HashMap::<Id, u32, BuildHasherDefault<Fold>>::default,
             |mut map| {
