@@ -108,6 +108,7 @@ proptest! {
             }).sum::<f64>() / places.len() as f64;
             nll + 1e-3 * alpha.iter().map(|a| a * a).sum::<f64>()
         };
+        prop_assert!(found.converged, "{:?}", found);
         let best = objective(&found.alpha);
         prop_assert!((found.nll + 1e-3 * found.alpha.iter().map(|a| a * a).sum::<f64>() - best).abs() < 1e-9);
         prop_assert!((found.base_nll - objective(&[0.0, 0.0])).abs() < 1e-9);

@@ -28,7 +28,7 @@ pub struct Calibration {
 }
 
 /// The weights, each at least 0, with the least mean negative log likelihood plus 10^-3 times the sum of their squares:
-/// a convex problem, by projected gradient steps with backtracking (Armijo), at most 200, from zero weights. A phi of 0
+/// a convex problem, by projected gradient steps of spectral length with backtracking (Armijo), at most 200, from zero weights. A phi of 0
 /// counts as the floor of `zero`, which must not be a veto.
 ///
 /// After one pass over the vocabulary for each place, a step costs what the factors hold.
@@ -52,7 +52,6 @@ pub fn calibrate(places: &[HeldOut<'_>], zero: Zero) -> Result<Calibration> {
     let (mut steps, mut converged, mut length) = (0, false, 1.0);
     while steps < MAX_STEPS && !converged {
         steps += 1;
-        length *= 4.0;
         converged = loop {
             let next: Vec<f64> = alpha.iter().zip(&gradient).map(|(a, g)| (a - length * g).max(0.0)).collect();
             let (next_value, next_gradient) = objective(&prepared, &next);
@@ -63,6 +62,7 @@ pub fn calibrate(places: &[HeldOut<'_>], zero: Zero) -> Result<Calibration> {
                 break true;
             }
             if next_value <= value + 1e-4 * along {
+                length = spectral(&alpha, &next, &gradient, &next_gradient).unwrap_or(4.0 * length);
                 (alpha, value, gradient) = (next, next_value, next_gradient);
                 break false;
             }
@@ -71,6 +71,17 @@ pub fn calibrate(places: &[HeldOut<'_>], zero: Zero) -> Result<Calibration> {
     }
     let nll = value - RIDGE * alpha.iter().map(|a| a * a).sum::<f64>();
     Ok(Calibration { alpha, nll, base_nll, steps, converged })
+}
+
+/// The first length to try after a step (Barzilai and Borwein): that of a function whose gradient changes everywhere as it did along the step. `None` where it did not
+/// change.
+fn spectral(from: &[f64], to: &[f64], before: &[f64], after: &[f64]) -> Option<f64> {
+    let steps = from.iter().zip(to).map(|(a, b)| b - a);
+    let (square, change) = steps
+        .zip(before.iter().zip(after))
+        .fold((0.0, 0.0), |(square, change), (step, (b, a))| (square + step * step, change + step * (a - b)));
+    let length = square / change;
+    (change > 0.0 && length.is_finite()).then_some(length)
 }
 
 /// A place with what a step needs: the tokens that some expert speaks of.
