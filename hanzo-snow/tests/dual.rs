@@ -1,12 +1,17 @@
-//! Both tracks under the simulator: seeded schedules of faults, and the same schedules against a broken protocol.
+//! Both tracks under the simulator: seeded schedules of faults, and the same schedules against a broken protocol; and directed tests
+//! of what such schedules have found.
 
 #![cfg(feature = "simulate")]
 
-use hanzo_snow::Error;
 use hanzo_snow::fastpath::{ConflictKey, Tx};
-use hanzo_snow::simulate::{DualSimulation, DualSimulationBuilder, Fault, Latency, SimulateError, Weakness};
-
-use hanzo_snow::EvidenceKind;
+use hanzo_snow::settlement::{
+    Block, Input, LeaderRule, Memory, Message, Output, Proposal, QuorumCertificate, Replica, ReplicaConfig, Root,
+    Timeout, TimeoutCertificate,
+};
+use hanzo_snow::simulate::{
+    DualSimulation, DualSimulationBuilder, Fault, Latency, SimulateError, SimulatedKeys, Weakness,
+};
+use hanzo_snow::{Committee, Error, EvidenceKind, Signature, Signers, Timestamp, ValidatorSet};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
@@ -178,5 +183,120 @@ fn a_node_without_its_store_follows_and_does_not_vote() -> Result<(), Error> {
     assert_eq!(node.replica().vote_state().safety.last_voted(), 0);
     assert!(node.replica().committed().height + 5 > network.node(0).expect("it is up").replica().committed().height);
     assert_eq!(network.certified_unsettled(), 0);
+    Ok(())
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+fn committee(n: u8) -> Result<Committee, Failure> {
+    let validators = ValidatorSet::new((0..n).map(|node| ([node; 32], 1)))?;
+    Ok(Committee::new([9; 32], 0, validators)?)
+}
+
+fn replica(own: u8, n: u8) -> Result<Replica<SimulatedKeys>, Failure> {
+    let config = ReplicaConfig::new([own; 32]).leaders(LeaderRule::RoundRobin);
+    let (memory, start) = (Memory::Fresh(Root::default()), Timestamp::from_nanos(0));
+    Ok(Replica::new(config, committee(n)?, SimulatedKeys::Unsigned, memory, start)?)
+}
+
+/// What a replica sends if all it keeps is durable at once and all payloads are valid.
+fn sent(replica: &mut Replica<SimulatedKeys>, now: Timestamp) -> Vec<Message> {
+    let mut messages = Vec::new();
+    while let Some(output) = replica.poll_output() {
+        match output {
+            Output::Persist { token, .. } => drop(replica.handle(now, Input::Persisted(token))),
+            Output::Validate { block } => drop(replica.handle(now, Input::Validated { block, ok: true })),
+            Output::Send { message, .. } | Output::Broadcast { message, .. } => messages.push(message),
+            _ => {}
+        }
+    }
+    messages
+}
+
+fn unsigned() -> Signature {
+    Signature::from([])
+}
+
+/// A chain from genesis whose views are every fourth from `first` on, so that nothing is committed, with the certificate of its end.
+fn branch(committee: &Committee, first: u64, length: u64) -> (Vec<Block>, QuorumCertificate) {
+    let mut justify = QuorumCertificate::root([0; 32]);
+    let signers = || Signers::new(0..3);
+    let mut blocks = Vec::new();
+    for height in 1..=length {
+        let view = first + 4 * (height - 1);
+        let entry = TimeoutCertificate {
+            view: view - 1,
+            signers: signers(),
+            high_views: vec![justify.view; 3].into(),
+            signatures: vec![unsigned(); 3].into(),
+        };
+        let block = Block {
+            view,
+            height,
+            proposer: (view % 4) as u32,
+            justify,
+            entry: Some(entry),
+            payload: [].into(),
+            next: None,
+        };
+        let signatures = vec![unsigned(); 3].into();
+        justify = QuorumCertificate { view, block: block.id(committee), signers: signers(), signatures };
+        blocks.push(block);
+    }
+    (blocks, justify)
+}
+
+fn take(replica: &mut Replica<SimulatedKeys>, message: Message) -> Result<(), Failure> {
+    let now = Timestamp::from_nanos(0);
+    replica.handle(now, Input::Message { from: [0; 32], epoch: 0, message })?;
+    sent(replica, now);
+    Ok(())
+}
+
+/// A timeout of the next view, which tells of a certificate.
+fn tell(certificate: &QuorumCertificate) -> Message {
+    let (view, high) = (certificate.view + 1, certificate.clone());
+    Message::Timeout(Timeout { view, high, entry: None, vote: None, voter: 0, signature: unsigned() })
+}
+
+/// Schedule 1665: two validators held a certified block, the others a later one of the same height, and as no block came
+/// on top of either without both, the two asked for ever for blocks above their own.
+#[test]
+fn a_later_certified_block_of_no_greater_height_is_fetched() -> Result<(), Failure> {
+    let committee = committee(4)?;
+    // As high, lower, and further than one answer reaches.
+    for (own, other) in [(1, 1), (3, 1), (40, 40)] {
+        let (mut behind, mut peer) = (replica(1, 4)?, replica(3, 4)?);
+        let ((blocks, lower), (others, higher)) = (branch(&committee, 4, own), branch(&committee, 4 * own + 2, other));
+        for block in blocks {
+            take(&mut behind, Message::Proposal(Proposal { block, signature: unsigned() }))?;
+        }
+        take(&mut behind, tell(&lower))?;
+        for block in others {
+            take(&mut peer, Message::Proposal(Proposal { block, signature: unsigned() }))?;
+        }
+        take(&mut peer, tell(&higher))?;
+        behind.handle(Timestamp::from_nanos(0), Input::Message { from: [0; 32], epoch: 0, message: tell(&higher) })?;
+        let mut now = Timestamp::from_nanos(0);
+        for _ in 0..20 {
+            let mut asked = sent(&mut behind, now);
+            // As long as there are answers, and then what comes with time.
+            while let Some(message) = asked.pop().filter(|_| behind.block(&higher.block).is_none()) {
+                if !matches!(message, Message::Request { .. }) {
+                    continue;
+                }
+                peer.handle(now, Input::Message { from: [1; 32], epoch: 0, message })?;
+                for answer in sent(&mut peer, now) {
+                    if matches!(answer, Message::Chain { .. }) {
+                        behind.handle(now, Input::Message { from: [3; 32], epoch: 0, message: answer })?;
+                    }
+                }
+                asked.extend(sent(&mut behind, now));
+            }
+            now = behind.poll_timeout().expect("it waits for its view to end");
+            behind.handle(now, Input::Tick)?;
+        }
+        assert!(behind.block(&higher.block).is_some(), "heights {own} and {other}");
+    }
     Ok(())
 }

@@ -65,15 +65,18 @@ pub fn chain_from_store(entries: &[Entry], epoch: u64, after: u64) -> Option<Mes
 }
 
 impl<A: Sign + VerifyAll> Replica<A> {
-    /// Asks a peer for the chain above the highest certificate, unless that was done just now.
+    /// Asks a peer for the chain above the highest certificate, or, where that was no help, above the committed block; unless that was
+    /// done just now.
     pub(super) fn ask(&mut self, peer: Option<u32>) {
         if self.ask_at.is_some_and(|at| !at.is_due(self.now)) {
             return;
         }
+        // The missing block may be no higher than the one certified here, on another branch: then nobody has anything above.
+        let again = self.ask_at.is_some();
         let committed = self.tree.committed().height;
         let high = self.tree.get(&self.high.block).map_or(committed, |node| node.height);
         // The end of an epoch may lack no block, only the last certificate.
-        let after = if self.later_epoch { committed } else { high };
+        let after = if self.later_epoch || again { committed } else { high };
         self.ask_above(peer, after);
     }
 
@@ -166,7 +169,7 @@ impl<A: Sign + VerifyAll> Replica<A> {
         if ids.last() != Some(&certificate.block) {
             return Err(MessageError::Malformed { field: "certificate" });
         }
-        let full = blocks.len() == MAX_CHAIN;
+        let more = blocks.last().filter(|_| blocks.len() == MAX_CHAIN).map(|last| last.height);
         let epoch = self.committee.epoch();
         for (id, block) in ids.into_iter().zip(blocks) {
             if self.tree.get(&id).is_none() {
@@ -188,9 +191,9 @@ impl<A: Sign + VerifyAll> Replica<A> {
         }
         certificate.verify(&self.committee, &self.tree.root().id, &self.authority)?;
         self.on_certificate(certificate);
-        if full && self.committee.epoch() == epoch {
-            self.ask_at = None;
-            self.ask(sender);
+        if let Some(last) = more.filter(|_| self.committee.epoch() == epoch) {
+            // Above what was sent, not above the highest certificate, which may be of another branch.
+            self.ask_above(sender, last);
         }
         Ok(())
     }
