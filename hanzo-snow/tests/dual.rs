@@ -3,7 +3,7 @@
 
 #![cfg(feature = "simulate")]
 
-use hanzo_snow::fastpath::{ConflictKey, Tx};
+use hanzo_snow::fastpath::{ConflictKey, FastConfig, FastInput, FastMessage, FastOutput, FastPath, Tx};
 use hanzo_snow::settlement::{
     Block, Input, LeaderRule, Memory, Message, Output, Proposal, QuorumCertificate, Replica, ReplicaConfig, Root,
     Timeout, TimeoutCertificate,
@@ -298,5 +298,65 @@ fn a_later_certified_block_of_no_greater_height_is_fetched() -> Result<(), Failu
         }
         assert!(behind.block(&higher.block).is_some(), "heights {own} and {other}");
     }
+    Ok(())
+}
+
+/// Schedule 1960: the clock jumped while the record of a timeout was being written, and the timeout was sent again before it
+/// had been sent at all.
+#[test]
+fn a_timeout_is_not_repeated_before_it_is_durable() -> Result<(), Failure> {
+    let mut replica = replica(0, 4)?;
+    let timeouts = |replica: &mut Replica<SimulatedKeys>| {
+        let (mut tokens, mut timeouts) = (Vec::new(), 0);
+        while let Some(output) = replica.poll_output() {
+            match output {
+                Output::Persist { token, .. } => tokens.push(token),
+                Output::Broadcast { message: Message::Timeout(_), .. } => timeouts += 1,
+                _ => {}
+            }
+        }
+        (tokens, timeouts)
+    };
+    let mut now = Timestamp::from_nanos(10 * SECOND);
+    replica.handle(now, Input::Tick)?;
+    let (tokens, early) = timeouts(&mut replica);
+    assert_eq!((tokens.len(), early), (1, 0));
+    for _ in 0..3 {
+        now = Timestamp::from_nanos(now.as_nanos() + 10 * SECOND);
+        replica.handle(now, Input::Tick)?;
+        assert_eq!(timeouts(&mut replica), (Vec::new(), 0));
+    }
+    replica.handle(now, Input::Persisted(tokens[0]))?;
+    assert_eq!(timeouts(&mut replica).1, 1);
+    replica.handle(Timestamp::from_nanos(now.as_nanos() + 10 * SECOND), Input::Tick)?;
+    assert_eq!(timeouts(&mut replica).1, 1, "sent again");
+    Ok(())
+}
+
+#[test]
+fn an_own_certificate_is_not_repeated_before_it_is_durable() -> Result<(), Failure> {
+    let start = Timestamp::from_nanos(0);
+    let mut node = FastPath::new(FastConfig::new([0; 32]), committee(1)?, SimulatedKeys::Unsigned, 1, start);
+    let certificates = |node: &mut FastPath<SimulatedKeys>| {
+        let (mut last, mut certificates) = (None, 0);
+        while let Some(output) = node.poll_output() {
+            match output {
+                FastOutput::Persist { token, .. } => last = Some(token),
+                FastOutput::Broadcast(FastMessage::Certificate(_)) => certificates += 1,
+                _ => {}
+            }
+        }
+        (last, certificates)
+    };
+    node.handle(start, FastInput::Submit(Tx::new([ConflictKey::new(b"one", 1)], [1]).expect("one key")))?;
+    let (acknowledged, _) = certificates(&mut node);
+    node.handle(start, FastInput::Persisted(acknowledged.expect("its own acknowledgement")))?;
+    let (certified, early) = certificates(&mut node);
+    assert_eq!((node.dag().len(), early), (1, 0));
+    let later = Timestamp::from_nanos(10 * SECOND);
+    node.handle(later, FastInput::Tick)?;
+    assert_eq!(certificates(&mut node).1, 0);
+    node.handle(later, FastInput::Persisted(certified.expect("its certificate")))?;
+    assert_eq!(certificates(&mut node).1, 1);
     Ok(())
 }

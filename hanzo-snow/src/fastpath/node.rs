@@ -53,7 +53,8 @@ pub struct FastPath<A> {
     proposed: bool,
     own_vertex: Option<(Hash, Vertex)>,
     own_acks: BTreeMap<u32, Ack>,
-    own_certificate: Option<Certificate>,
+    /// With the token of the record after which it may leave.
+    own_certificate: Option<(Certificate, u64)>,
     resend_at: Timestamp,
     /// By round and author: the vertex acknowledged, the acknowledgement, and the token of its record.
     acked: BTreeMap<(u64, u32), (Hash, Ack, u64)>,
@@ -319,11 +320,11 @@ impl<A: Sign + VerifyAll> FastPath<A> {
             && !self.dag.has(vertex.round(), vertex.author())
             && let Some(certificate) = Certificate::new(vertex.author(), self.own_acks.values())
         {
-            self.own_certificate = Some(certificate.clone());
             self.vertices.insert(id, vertex.clone());
             let certificate_id = certificate.id(&self.committee);
             let certified = certificate.certified(&self.committee, vertex.txs().len());
             self.complete(certificate.clone(), vertex.clone());
+            self.own_certificate = Some((certificate.clone(), self.next_token));
             let message = FastMessage::Certificate(certificate);
             let formed = FastOutput::CertificateFormed { id: certificate_id, round: vertex.round(), certified };
             self.persist(Vec::new(), alloc::vec![FastOutput::Broadcast(message), formed]);
@@ -601,7 +602,10 @@ impl<A: Sign + VerifyAll> FastPath<A> {
             });
             let again = match vertex {
                 Some((_, vertex)) => Some(FastMessage::Vertex(vertex.clone())),
-                None => self.own_certificate.clone().map(FastMessage::Certificate),
+                None => {
+                    let durable = self.own_certificate.as_ref().filter(|(_, token)| *token < self.durable);
+                    durable.map(|(certificate, _)| FastMessage::Certificate(certificate.clone()))
+                }
             };
             if let Some(message) = again {
                 self.outputs.push_back(FastOutput::Broadcast(message));

@@ -112,7 +112,8 @@ pub struct Replica<A> {
     own_vote: Option<Vote>,
     /// The latest timeout of each voter.
     timeouts: BTreeMap<u32, Timeout>,
-    own_timeout: Option<Timeout>,
+    /// With the token of its record.
+    own_timeout: Option<(Timeout, u64)>,
     /// First proposal of each proposer in a view.
     proposals: BTreeMap<(u64, u32), (Header, Signature)>,
     /// The latest block of each proposer whose parent is missing.
@@ -320,8 +321,12 @@ impl<A: Sign + VerifyAll> Replica<A> {
         let Some(own) = self.own.filter(|_| self.may_vote) else { return };
         let epoch = self.committee.epoch();
         let best = self.best().clone();
-        let said = |timeout: &&Timeout| timeout.view == self.view && timeout.high.view == best.view;
-        if let Some(timeout) = self.own_timeout.as_ref().filter(said) {
+        let said = |(timeout, _): &&(Timeout, u64)| timeout.view == self.view && timeout.high.view == best.view;
+        if let Some((timeout, token)) = self.own_timeout.as_ref().filter(said) {
+            if self.held.iter().any(|(held, _)| held == token) {
+                // Not before it is durable: then it leaves by itself.
+                return;
+            }
             let message = Message::Timeout(timeout.clone());
             self.outputs.push_back(Output::Broadcast { epoch, message });
             return;
@@ -340,7 +345,7 @@ impl<A: Sign + VerifyAll> Replica<A> {
             voter: own,
             signature,
         };
-        self.own_timeout = Some(timeout.clone());
+        self.own_timeout = Some((timeout.clone(), self.next_token));
         let message = Message::Timeout(timeout);
         self.persist(Vec::new(), alloc::vec![Output::Broadcast { epoch, message }]);
     }
