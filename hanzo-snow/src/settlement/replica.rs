@@ -65,13 +65,16 @@ pub enum Memory {
 /// let memory = Memory::Fresh(Root::default());
 /// let mut replica = Replica::new(ReplicaConfig::new([1; 32]), committee, Alone, memory, now)?;
 /// replica.handle(now, Input::Pending(true))?;
-/// let mut settled = Vec::new();
+/// let (mut waiting, mut settled) = (b"pay ann 5".to_vec(), Vec::new());
 /// while settled.is_empty() {
 ///     while let Some(output) = replica.poll_output() {
 ///         match output {
 ///             Output::Persist { token, .. } => replica.handle(now, Input::Persisted(token))?,
 ///             Output::Build { view, .. } => {
-///                 replica.handle(now, Input::Payload { view, payload: (*b"pay ann 5").into(), next: None })?;
+///                 // With nothing left, blocks are empty, and the next waits for its time.
+///                 let payload = std::mem::take(&mut waiting).into();
+///                 replica.handle(now, Input::Payload { view, payload, next: None })?;
+///                 replica.handle(now, Input::Pending(false))?;
 ///             }
 ///             Output::Validate { block } => replica.handle(now, Input::Validated { block, ok: true })?,
 ///             Output::Committed { block, .. } => settled.push(block),
