@@ -252,6 +252,8 @@ impl Isa {
             token.ahead(low);
             token.ahead(high);
         }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = values;
     }
 
     /// Adds to the lanes of each row and input the products by column modulo 32, columns in ascending order.
