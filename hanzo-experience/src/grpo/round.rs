@@ -574,7 +574,9 @@ impl Round {
             Operation::Delete { id } => serde_json::json!({"group": group, "option": "delete", "delete_id": name(id)}),
             Operation::Keep => serde_json::json!({"group": group, "option": "keep"}),
         };
-        value.to_string()
+        // Members in the order of their names, whichever order other crates of the build ask `serde_json` to keep.
+        let members: BTreeMap<_, _> = value.as_object().into_iter().flatten().collect();
+        serde_json::to_string(&members).unwrap_or_default()
     }
 }
 

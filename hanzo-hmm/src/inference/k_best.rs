@@ -11,8 +11,8 @@ use crate::{Error, Result};
 
 impl<E: Emission> Hmm<E> {
     /// The `k` most likely distinct paths, best first; fewer when fewer are possible. The first is the path of
-    /// [`viterbi`](Self::viterbi); of equally likely paths the one with the lower index at the last difference comes
-    /// first.
+    /// [`viterbi`](Self::viterbi), or one that rounding made as likely; of equally likely paths the one with the lower index
+    /// at the last difference comes first.
     ///
     /// O(T S^2 + k T log(k S)) time, O(T S + k T) space.
     ///
