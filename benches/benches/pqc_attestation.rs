@@ -17,9 +17,9 @@ use sev::certs::snp::{Certificate, Chain, Verifiable, ca};
 use sev::firmware::guest::AttestationReport;
 use sev::parser::ByteParser;
 
-#[path = "../../hanzo-pqc/tests/support/intel.rs"]
+#[path = "../../hanzo-pqc/tests/all/support/intel.rs"]
 mod intel;
-#[path = "../../hanzo-pqc/tests/support/samples.rs"]
+#[path = "../../hanzo-pqc/tests/all/support/samples.rs"]
 mod samples;
 
 fn main() {

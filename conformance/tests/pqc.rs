@@ -10,7 +10,7 @@ use sev::certs::snp::{Certificate, Chain, Verifiable, ca};
 use sev::firmware::guest::AttestationReport;
 use sev::parser::ByteParser;
 
-#[path = "../../hanzo-pqc/tests/support/package.rs"]
+#[path = "../../hanzo-pqc/tests/all/support/package.rs"]
 mod package;
 
 /// 2025-02-01, when the certificate is good.

@@ -24,7 +24,7 @@ use hanzo_pqc::{
 use rand_chacha::ChaCha12Rng;
 
 #[cfg(feature = "tdx")]
-#[path = "../tests/support/intel.rs"]
+#[path = "../tests/all/support/intel.rs"]
 mod intel;
 
 /// 2025-02-01, when every certificate of the samples is good.

@@ -1,0 +1,4 @@
+//! What several of the tests share.
+
+pub(crate) mod data;
+pub(crate) mod history;

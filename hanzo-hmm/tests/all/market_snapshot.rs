@@ -1,0 +1,133 @@
+//! Snapshots: a restored market goes on as the other would have, and no damaged bytes are taken.
+
+use hanzo_hmm::market::{Load, ModelSpec, Outcome, QuoteRequest, RouteOptions, SplitMix64, Status};
+use hanzo_hmm::{Config, Error, MarketMaker, RoutingRequest};
+
+fn config() -> Config {
+    let models = (0..3).map(|i| ModelSpec::new(format!("m{i}"), 0.001 * f64::from(i + 1))).collect();
+    Config::default().models(models).buckets(16).max_decisions(20)
+}
+
+/// One call of each kind, decided by the step alone; what came of it as text.
+fn step(market: &MarketMaker, t: u64) -> String {
+    let mut rng = SplitMix64::new(t);
+    let request = RoutingRequest {
+        input: format!("request {} of {}", rng.below(9), rng.below(5)),
+        observations: if t.is_multiple_of(3) {
+            vec![rng.unit(), rng.unit(), 0.1 * rng.unit(), rng.unit()]
+        } else {
+            vec![]
+        },
+        ..RoutingRequest::default()
+    };
+    let options =
+        RouteOptions { now: Some(1_000 * t), seed: t.is_multiple_of(2).then_some(t), ..RouteOptions::default() };
+    let decision = market.route(&format!("tenant {}", rng.below(4)), &request, &options);
+    if let (Ok(d), true) = (&decision, !t.is_multiple_of(4)) {
+        let outcome = if rng.unit() < 0.8 {
+            Outcome::success(rng.unit(), 100 + t, 0.001)
+        } else {
+            Outcome::failure(Status::ServerError, 9)
+        };
+        market.record_outcome(d.id, &outcome).unwrap();
+    }
+    let report = market.tick(0.5, &[Load::new(rng.unit()), Load::new(0.5), Load::new(rng.unit())]);
+    let quote = market.quote(&QuoteRequest { model: "m1".into(), units: 100, worker: t }, 1_000 * t).unwrap();
+    let receipt = t.is_multiple_of(2).then(|| market.swap(&quote, 1_000 * t + 5, u128::MAX));
+    format!("{decision:?} {report:?} {quote:?} {receipt:?} {:?} {:?}", market.service(), market.prices())
+}
+
+#[test]
+fn a_restored_market_goes_on_byte_for_byte() {
+    let market = MarketMaker::builder(config()).build().unwrap();
+    for t in 1..60 {
+        step(&market, t);
+    }
+    let bytes = market.snapshot();
+    let again = MarketMaker::builder(config()).restore(&bytes).unwrap();
+    assert_eq!(again.snapshot(), bytes);
+    for t in 60..120 {
+        assert_eq!(step(&market, t), step(&again, t), "step {t}");
+    }
+    assert_eq!(again.snapshot(), market.snapshot());
+}
+
+#[test]
+fn the_same_log_replays_to_the_same_bytes() {
+    let play = || {
+        let market = MarketMaker::builder(config()).build().unwrap();
+        let log: Vec<String> = (1..80).map(|t| step(&market, t)).collect();
+        (log, market.snapshot())
+    };
+    assert_eq!(play(), play());
+}
+
+#[test]
+fn a_spent_quote_stays_spent() {
+    let market = MarketMaker::builder(config()).build().unwrap();
+    let quote = market.quote(&QuoteRequest { model: "m0".into(), units: 10, worker: 0 }, 5).unwrap();
+    market.swap(&quote, 6, u128::MAX).unwrap();
+    let again = MarketMaker::builder(config()).restore(&market.snapshot()).unwrap();
+    assert_eq!(again.swap(&quote, 7, u128::MAX), Err(Error::QuoteReplayed));
+}
+
+#[test]
+fn damaged_or_foreign_bytes_are_refused() {
+    let market = MarketMaker::builder(config()).build().unwrap();
+    for t in 1..8 {
+        step(&market, t);
+    }
+    let bytes = market.snapshot();
+    let restore = |bytes: &[u8]| MarketMaker::builder(config()).restore(bytes).map(|_| ());
+    assert_eq!(restore(&bytes), Ok(()));
+    assert_eq!(restore(&[]), Err(Error::BadSnapshot { what: "length" }));
+    assert_eq!(restore(&bytes[..bytes.len() - 1]), Err(Error::BadSnapshot { what: "checksum" }));
+    let mut rng = SplitMix64::new(1);
+    for _ in 0..50 {
+        let mut other = bytes.clone();
+        let at = rng.below(other.len());
+        other[at] ^= 1 << rng.below(8);
+        assert!(restore(&other).is_err());
+    }
+    let fewer = config().models(vec![ModelSpec::new("m0", 0.001)]);
+    assert!(matches!(MarketMaker::builder(fewer).restore(&bytes), Err(Error::BadSnapshot { what: "models" })));
+    let wider = config().buckets(32);
+    assert!(matches!(MarketMaker::builder(wider).restore(&bytes), Err(Error::BadSnapshot { what: "features" })));
+}
+
+/// With a right sum, any other byte may still be wrong: the state is checked, and nothing panics.
+#[test]
+fn forged_states_never_panic() {
+    fn seal(body: &[u8]) -> Vec<u8> {
+        let sum = body.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+        [body, &sum.to_be_bytes()].concat()
+    }
+    let market = MarketMaker::builder(config()).build().unwrap();
+    for t in 1..8 {
+        step(&market, t);
+    }
+    let bytes = market.snapshot();
+    let body = &bytes[..bytes.len() - 8];
+    assert_eq!(seal(body), bytes);
+    let mut rng = SplitMix64::new(2);
+    let mut refused = 0;
+    for _ in 0..400 {
+        let mut forged = body.to_vec();
+        match rng.below(3) {
+            0 => forged.truncate(rng.below(body.len())),
+            1 => {
+                let at = rng.below(forged.len() - 8);
+                forged[at..at + 8].fill(0xff);
+            }
+            _ => {
+                let at = rng.below(forged.len());
+                forged[at] = rng.next_u64() as u8;
+            }
+        }
+        match MarketMaker::builder(config()).restore(&seal(&forged)) {
+            Ok(market) => drop(market.route("x", &RoutingRequest::default(), &RouteOptions::default())),
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}
