@@ -44,17 +44,22 @@ impl<Id: Copy + Ord> Flat<Id> {
     /// [`TooManyVotes`] if the bag holds more than `k` votes; nothing changes.
     pub fn record_poll(&mut self, votes: &VoteBag<Id>) -> Result<Option<PollOutcome>, TooManyVotes> {
         votes.check(self.k)?;
-        let Some((choice, count)) = votes.mode() else {
+        Ok(self.record_mode(votes.mode()))
+    }
+
+    /// Takes the choice with the most votes, and how many those are.
+    pub(crate) fn record_mode(&mut self, mode: Option<(Id, u32)>) -> Option<PollOutcome> {
+        let Some((choice, count)) = mode else {
             match &mut self.instance {
                 Instance::Snowflake(instance) => instance.record_unsuccessful(),
                 Instance::Snowball(instance) => instance.record_unsuccessful(),
             }
-            return Ok(None);
+            return None;
         };
-        Ok(Some(match &mut self.instance {
+        Some(match &mut self.instance {
             Instance::Snowflake(instance) => instance.record_poll(count, choice),
             Instance::Snowball(instance) => instance.record_poll(count, choice),
-        }))
+        })
     }
 
     /// The current choice; the decision once final.

@@ -171,32 +171,43 @@ struct Poll<Id, N> {
 }
 
 /// Whether none of the `outstanding` answers can change what the votes do.
-pub(crate) fn is_decided<Id: BlockId>(
+fn is_decided<Id: BlockId>(params: &Params, votes: &VoteBag<Id>, outstanding: u32, blocks: &impl Ancestry<Id>) -> bool {
+    answers_needed(params, votes, outstanding, blocks) == 0
+}
+
+/// How many more answers it takes at least until none of the rest can change what the votes do; 0 where that is so now.
+///
+/// A lower bound, as long as `blocks` stays: what arrives raises a count by one at most, and each count that may still cross a threshold
+/// has to reach it or to lose what it would take.
+pub(crate) fn answers_needed<Id: BlockId>(
     params: &Params,
     votes: &VoteBag<Id>,
     outstanding: u32,
     blocks: &impl Ancestry<Id>,
-) -> bool {
-    if outstanding == 0 || votes.total() + outstanding < u32::from(params.alpha_preference()) {
-        return true;
+) -> u32 {
+    let preference = u32::from(params.alpha_preference());
+    // Answers without vote that put the preference out of reach.
+    let hopeless = (votes.total() + outstanding + 1).saturating_sub(preference);
+    if outstanding == 0 || hopeless == 0 {
+        return 0;
     }
     if votes.is_empty() {
-        return false;
+        return 1;
     }
-    let crosses = |count: u32| {
+    let needed = |count: u32| {
         let thresholds = params.conditions().iter().map(|condition| condition.alpha_confidence);
-        thresholds
-            .chain([params.alpha_preference()])
-            .map(u32::from)
-            .any(|threshold| count < threshold && threshold <= count + outstanding)
+        let thresholds = thresholds.chain([params.alpha_preference()]).map(u32::from);
+        let open = thresholds.filter(|&threshold| count < threshold && threshold <= count + outstanding);
+        open.map(|threshold| (threshold - count).min(count + outstanding + 1 - threshold)).max().unwrap_or(0)
     };
     // Votes for one block count alike for it and all its ancestors.
     if votes.iter().len() == 1 {
-        return !crosses(votes.total());
+        return needed(votes.total()).min(hopeless);
     }
     // All votes together are those of the last accepted block with its descendants.
-    if crosses(votes.total()) && votes.iter().all(|(id, _)| blocks.parent(&id).is_some()) {
-        return false;
+    let together = needed(votes.total());
+    if together > 0 && votes.iter().all(|(id, _)| blocks.parent(&id).is_some()) {
+        return together.min(hopeless);
     }
     // Votes of each block with those of its descendants.
     let mut counts: BTreeMap<Id, u32> = BTreeMap::new();
@@ -207,8 +218,9 @@ pub(crate) fn is_decided<Id: BlockId>(
             at = blocks.parent(&id);
         }
     }
-    if counts.values().any(|&count| crosses(count)) {
-        return false;
+    let most = counts.values().map(|&count| needed(count)).max().unwrap_or(0);
+    if most > 0 {
+        return most.min(hopeless);
     }
     let mut siblings: BTreeMap<Id, Vec<(Id, u32)>> = BTreeMap::new();
     for (&id, &count) in &counts {
@@ -216,7 +228,8 @@ pub(crate) fn is_decided<Id: BlockId>(
             siblings.entry(parent).or_default().push((id, count));
         }
     }
-    !siblings.into_values().any(|children| shared_prefixes(children).into_iter().any(crosses))
+    let shared = siblings.into_values().flat_map(shared_prefixes);
+    shared.map(needed).max().unwrap_or(0).min(hopeless)
 }
 
 /// The votes of each group of ids that shares a non-empty bit prefix and then splits.

@@ -3,12 +3,14 @@
 //! A [`Simulation`] plays every message between [`Engine`](crate::Engine)s: latency, loss, partitions, crashes and
 //! Byzantine nodes. A [`Network`] is poll by poll instead and takes many thousand nodes: in lock-step rounds, where every
 //! node polls on the preferences that all nodes had at the start of the round, or
-//! [over links with latency](Network::run_over).
+//! [over links with latency](Network::run_over). A [`FlatNetwork`] has no blocks: every node decides one choice.
 
 mod adversary;
 mod builder;
 mod dual;
+mod flat;
 mod links;
+mod scenario;
 mod simulation;
 mod timed;
 
@@ -22,7 +24,9 @@ use sha2::{Digest, Sha256};
 pub use adversary::{Adversary, Answer, Byzantine, Query, Service, View};
 pub use builder::NetworkBuilder;
 pub use dual::{DualReport, DualSimulation, DualSimulationBuilder, SimulatedKeys, Weakness};
+pub use flat::{FlatEnd, FlatNetwork};
 pub use links::{Fault, Faults, Latency};
+pub use scenario::{REGIONS_RTT_MS, Scenario};
 pub use simulation::{Simulation, SimulationBuilder, SimulationReport};
 pub use timed::TimedFinality;
 
@@ -409,24 +413,28 @@ impl Network {
         self.events.push_back(event);
     }
 
-    /// The block that a minority voter names this round.
-    fn minority(&self) -> Option<Id> {
+    /// The lowest height that is contested, and its blocks, ascending.
+    fn contested(&self) -> Option<(u64, &[Id])> {
         let (mut at, mut height) = self.last_accepted();
         loop {
             let siblings = self.children.get(&(height, at))?;
             height += 1;
-            let &[only] = siblings.as_slice() else {
-                let mut counts = alloc::vec![0_usize; siblings.len()];
-                for chain in self.honest() {
-                    let preferred = chain.preference_at(height).or_else(|| self.accepted_at(height));
-                    if let Some(at) = siblings.iter().position(|&id| Some(id) == preferred) {
-                        counts[at] += 1;
-                    }
-                }
-                return siblings.iter().zip(counts).min_by_key(|&(id, count)| (count, id)).map(|(&id, _)| id);
-            };
+            let &[only] = siblings.as_slice() else { return Some((height, siblings)) };
             at = only;
         }
+    }
+
+    /// The block that a minority voter names this round.
+    fn minority(&self) -> Option<Id> {
+        let (height, siblings) = self.contested()?;
+        let mut counts = alloc::vec![0_usize; siblings.len()];
+        for chain in self.honest() {
+            let preferred = chain.preference_at(height).or_else(|| self.accepted_at(height));
+            if let Some(at) = siblings.iter().position(|&id| Some(id) == preferred) {
+                counts[at] += 1;
+            }
+        }
+        fewest(siblings, &counts)
     }
 
     fn accepted_at(&self, height: u64) -> Option<Id> {
@@ -441,6 +449,11 @@ impl Network {
             self.children.pop_first();
         }
     }
+}
+
+/// The block with the lowest count, the smallest id at a tie.
+fn fewest(siblings: &[Id], counts: &[usize]) -> Option<Id> {
+    siblings.iter().zip(counts).min_by_key(|&(id, count)| (count, id)).map(|(&id, _)| id)
 }
 
 /// Why a network could not be built or run on.

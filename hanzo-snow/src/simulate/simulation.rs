@@ -1,5 +1,7 @@
 //! Engines that send each other messages: latency, loss, faults, adversaries.
 
+mod builder;
+
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BinaryHeap};
 use alloc::vec::Vec;
@@ -10,7 +12,6 @@ use rand_core::Rng;
 use sha2::{Digest, Sha256};
 
 use super::adversary::{Adversary, Chains, Query, Service, View};
-use super::builder::stream;
 use super::links::{Fault, Faults, Latency, happens};
 use super::{Id, SimulateError};
 use crate::block::BlockRef;
@@ -22,181 +23,9 @@ use crate::sampler::units::below;
 use crate::snowman::Snowman;
 use crate::store::{Block, BlockStore, MemoryStore, Record};
 
+pub use builder::SimulationBuilder;
+
 type Node = Engine<Id, usize, ChaCha8Rng>;
-
-/// Settings of a [`Simulation`].
-#[derive(Debug)]
-pub struct SimulationBuilder {
-    stakes: Vec<u64>,
-    params: Params,
-    include_self: bool,
-    seed: u64,
-    latency: Latency,
-    links: Faults,
-    verify: u64,
-    persist: u64,
-    block_bytes: usize,
-    plan: Vec<(u64, Fault)>,
-    proposals: Vec<(u64, usize)>,
-    byzantine: BTreeMap<usize, Box<dyn Adversary>>,
-}
-
-impl SimulationBuilder {
-    /// Parameters of every node; the production setting unless set.
-    #[must_use]
-    pub const fn params(mut self, params: Params) -> Self {
-        self.params = params;
-        self
-    }
-
-    /// Whether nodes sample their own stake.
-    #[must_use]
-    pub const fn include_self(mut self, include: bool) -> Self {
-        self.include_self = include;
-        self
-    }
-
-    /// Seed of all that is drawn; 0 unless set.
-    #[must_use]
-    pub const fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// Delay of messages; 1 ms unless set.
-    #[must_use]
-    pub fn latency(mut self, latency: Latency) -> Self {
-        self.latency = latency;
-        self
-    }
-
-    /// What else links do.
-    #[must_use]
-    pub const fn links(mut self, links: Faults) -> Self {
-        self.links = links;
-        self
-    }
-
-    /// Nanoseconds that verifying a block and making it durable take; 0.1 and 1 ms unless set.
-    #[must_use]
-    pub const fn costs(mut self, verify: u64, persist: u64) -> Self {
-        self.verify = verify;
-        self.persist = persist;
-        self
-    }
-
-    /// Bytes of a block; 1,000 unless set.
-    #[must_use]
-    pub const fn block_bytes(mut self, bytes: usize) -> Self {
-        self.block_bytes = bytes;
-        self
-    }
-
-    /// Lets something happen at a moment, in nanoseconds.
-    #[must_use]
-    pub fn fault(mut self, at: u64, fault: Fault) -> Self {
-        self.plan.push((at, fault));
-        self
-    }
-
-    /// Gives a node something to build a block of, at a moment in nanoseconds.
-    #[must_use]
-    pub fn propose(mut self, at: u64, node: usize) -> Self {
-        self.proposals.push((at, node));
-        self
-    }
-
-    /// `count` proposals, one every `interval` nanoseconds, the nodes in turn.
-    #[must_use]
-    pub fn propose_every(mut self, interval: u64, count: u64) -> Self {
-        let nodes = self.stakes.len().max(1) as u64;
-        self.proposals.extend((0..count).map(|i| (i.saturating_mul(interval), (i % nodes) as usize)));
-        self
-    }
-
-    /// Makes a node Byzantine.
-    #[must_use]
-    pub fn byzantine(mut self, node: usize, adversary: impl Adversary + 'static) -> Self {
-        self.byzantine.insert(node, Box::new(adversary));
-        self
-    }
-
-    /// Builds the network, all nodes up and connected at time 0.
-    ///
-    /// # Errors
-    /// [`SimulateError`] for refused stakes or latency, a node that is not there, no honest node, or a sample that cannot be
-    /// drawn.
-    pub fn build(self) -> Result<Simulation, SimulateError> {
-        let nodes = self.stakes.len();
-        let validators = ValidatorSet::new(self.stakes.into_iter().enumerate())?;
-        self.latency.check(nodes)?;
-        let named = self.byzantine.keys().chain(self.proposals.iter().map(|(_, node)| node));
-        let faults = self.plan.iter().filter_map(|(_, fault)| match fault {
-            Fault::Crash(node) | Fault::Restart(node) | Fault::RestartEmpty(node) => Some(node),
-            Fault::Slow(node, _) | Fault::ClockJump(node, _) => Some(node),
-            _ => None,
-        });
-        if let Some(&node) = named.chain(faults).find(|&&node| node >= nodes) {
-            return Err(SimulateError::UnknownNode { node, nodes });
-        }
-        if self.byzantine.len() == nodes {
-            return Err(SimulateError::NoHonestNode);
-        }
-        let genesis = BlockRef { id: [0; 32], parent: [0; 32], height: 0 };
-        let mut simulation = Simulation {
-            params: self.params,
-            include_self: self.include_self,
-            validators,
-            peers: Vec::new(),
-            latency: self.latency,
-            links: self.links,
-            verify: self.verify,
-            persist: self.persist,
-            block_bytes: self.block_bytes,
-            plan: Vec::new(),
-            groups: None,
-            queue: BinaryHeap::new(),
-            events: BTreeMap::new(),
-            sequence: 0,
-            now: 0,
-            network: stream(self.seed, "network"),
-            seeds: stream(self.seed, "nodes"),
-            gossip: stream(self.seed, "gossip"),
-            trace: Sha256::new(),
-            genesis,
-            blocks: BTreeMap::new(),
-            accepted: Vec::new(),
-            broken: None,
-            report: SimulationReport::default(),
-        };
-        let mut byzantine = self.byzantine;
-        for node in 0..nodes {
-            let adversary = byzantine.remove(&node);
-            let engine = if adversary.is_none() { Some(Box::new(simulation.engine(node, genesis)?)) } else { None };
-            simulation.peers.push(Peer {
-                engine,
-                adversary,
-                store: MemoryStore::default(),
-                incarnation: 0,
-                clock: 0,
-                slow: 1_000,
-                wake: None,
-                busy_until: 0,
-            });
-        }
-        for node in 0..nodes {
-            simulation.connect_all(node);
-        }
-        for (at, fault) in self.plan {
-            simulation.plan.push(fault);
-            simulation.schedule(at, Event::Fault(simulation.plan.len() - 1));
-        }
-        for (at, node) in self.proposals {
-            simulation.schedule(at, Event::Propose(node));
-        }
-        Ok(simulation)
-    }
-}
 
 /// A network of [`Engine`]s over simulated links, event by event.
 ///
@@ -280,6 +109,10 @@ impl SimulationReport {
 
 #[derive(Debug)]
 struct Peer {
+    /// The validator that it is; twins share one.
+    identity: usize,
+    /// Neither Byzantine nor a twin.
+    honest: bool,
     /// `None` while down, and for Byzantine nodes.
     engine: Option<Box<Node>>,
     adversary: Option<Box<dyn Adversary>>,
@@ -334,11 +167,11 @@ impl Message {
 
 impl Chains for Vec<Peer> {
     fn nodes(&self) -> usize {
-        self.len()
+        self.iter().enumerate().take_while(|(at, peer)| peer.identity == *at).count()
     }
 
     fn chain(&self, node: usize) -> Option<&Snowman<Id>> {
-        self.get(node)?.engine.as_ref().map(|engine| engine.chain())
+        self.get(node).filter(|peer| peer.honest)?.engine.as_ref().map(|engine| engine.chain())
     }
 }
 
@@ -346,20 +179,7 @@ impl Simulation {
     /// A network of one node for each stake; node `i` is the validator with the `i`th stake.
     #[must_use]
     pub fn builder(stakes: impl IntoIterator<Item = u64>) -> SimulationBuilder {
-        SimulationBuilder {
-            stakes: stakes.into_iter().collect(),
-            params: Params::AVALANCHE,
-            include_self: false,
-            seed: 0,
-            latency: Latency::Constant(1_000_000),
-            links: Faults::default(),
-            verify: 100_000,
-            persist: 1_000_000,
-            block_bytes: 1_000,
-            plan: Vec::new(),
-            proposals: Vec::new(),
-            byzantine: BTreeMap::new(),
-        }
+        SimulationBuilder::new(stakes.into_iter().collect())
     }
 
     /// Runs all events up to a moment, in nanoseconds since the start.
@@ -393,6 +213,7 @@ impl Simulation {
     pub fn accepted_everywhere(&self) -> u64 {
         self.peers
             .iter()
+            .filter(|peer| peer.honest)
             .filter_map(|peer| peer.engine.as_ref())
             .map(|engine| engine.durable().height)
             .min()
@@ -405,7 +226,7 @@ impl Simulation {
         self.accepted.len() as u64
     }
 
-    /// The engine of an honest node that is up.
+    /// The engine of a node that is up and runs one: of honest ones and twins.
     #[must_use]
     pub fn engine_of(&self, node: usize) -> Option<&Engine<Id, usize, impl Rng + use<>>> {
         self.peers.get(node)?.engine.as_deref()
@@ -423,8 +244,8 @@ impl Simulation {
         self.trace.clone().finalize().into()
     }
 
-    fn engine(&mut self, node: usize, tip: BlockRef<Id>) -> Result<Node, SimulateError> {
-        let config = EngineConfig::new(node, self.params).include_self(self.include_self);
+    fn engine(&mut self, identity: usize, tip: BlockRef<Id>) -> Result<Node, SimulateError> {
+        let config = EngineConfig::new(identity, self.params).include_self(self.include_self);
         let mut seed = [0; 32];
         self.seeds.fill_bytes(&mut seed);
         let rng = <ChaCha8Rng as rand_core::SeedableRng>::from_seed(seed);
@@ -444,6 +265,12 @@ impl Simulation {
         self.peers[node].engine.is_some() || self.peers[node].adversary.is_some()
     }
 
+    /// The nodes of an identity: itself and its twin, if there is one.
+    fn nodes_of(&self, identity: usize) -> impl Iterator<Item = usize> + use<> {
+        let twin = (self.validators.len()..self.peers.len()).find(|twin| self.peers[*twin].identity == identity);
+        [Some(identity), twin].into_iter().flatten()
+    }
+
     fn note(&mut self, kind: u8, a: usize, b: usize, id: &Id) {
         self.trace.update([kind]);
         for number in [self.now, a as u64, b as u64] {
@@ -452,7 +279,14 @@ impl Simulation {
         self.trace.update(id);
     }
 
+    /// Sends from a node to an identity.
     fn send(&mut self, from: usize, to: usize, message: Message, held_back: u64) {
+        for to in self.nodes_of(to) {
+            self.send_to(from, to, &message, held_back);
+        }
+    }
+
+    fn send_to(&mut self, from: usize, to: usize, message: &Message, held_back: u64) {
         let size = message.size();
         self.report.messages += 1;
         self.report.bytes += size;
@@ -473,14 +307,15 @@ impl Simulation {
         }
         let copies = 1 + u32::from(happens(self.links.duplicate_per_mille, &mut self.network));
         for _ in 0..copies {
-            let mut delay = self.latency.draw(from, to, &mut self.network);
+            let (here, there) = (self.peers[from].identity, self.peers[to].identity);
+            let mut delay = self.latency.draw(here, there, &mut self.network);
             if happens(self.links.reorder_per_mille, &mut self.network) {
                 delay = delay.saturating_mul(1 + below(4, &mut self.network));
             }
             for slow in [self.peers[from].slow, self.peers[to].slow] {
                 delay = (u128::from(delay) * u128::from(slow) / 1_000).min(u128::from(u64::MAX)) as u64;
             }
-            self.schedule(leaves.saturating_add(delay), Event::Deliver { from, to, message: message.clone() });
+            self.schedule(leaves.saturating_add(delay), Event::Deliver { from: here, to, message: message.clone() });
         }
     }
 
@@ -609,7 +444,7 @@ impl Simulation {
                 }
                 Output::Respond { to, request, preferred, accepted, accepted_height } => {
                     let durable = self.peers[node].store.tip().ok().flatten().map_or(0, |tip| tip.height);
-                    if accepted_height > durable {
+                    if accepted_height > durable && self.peers[node].honest {
                         self.broken.get_or_insert(SimulateError::NotDurable { node, height: accepted_height });
                     }
                     let vote = Message::Vote { poll: request, preferred, accepted, accepted_height };
@@ -631,9 +466,9 @@ impl Simulation {
                     }
                 }
                 Output::Gossip { id, height } => {
-                    for _ in 0..self.peers.len().min(4) {
-                        let to = below(self.peers.len() as u64, &mut self.gossip) as usize;
-                        if to != node {
+                    for _ in 0..self.validators.len().min(4) {
+                        let to = below(self.validators.len() as u64, &mut self.gossip) as usize;
+                        if to != self.peers[node].identity {
                             self.send(node, to, Message::Tip { id, height }, 0);
                         }
                     }
@@ -674,6 +509,9 @@ impl Simulation {
 
     fn accept(&mut self, node: usize, id: Id, height: u64) {
         self.note(8, node, 0, &id);
+        if !self.peers[node].honest {
+            return;
+        }
         if let Some((_, built)) = self.blocks.get(&id) {
             self.report.finality.push(self.now - built);
         }
@@ -697,14 +535,19 @@ impl Simulation {
         let Some(parent) = view.majority().filter(|_| count > 0) else { return };
         let height = 1 + self.blocks.get(&parent).map_or(0, |(block, _)| block.header.height);
         let blocks: Vec<Block<Id>> = (0..count).map(|i| self.build(node, parent, height, i as u8)).collect();
-        for to in (0..self.peers.len()).filter(|&to| to != node) {
+        for to in (0..self.validators.len()).filter(|&to| to != node) {
             self.send(node, to, Message::Block(blocks[to % count].clone()), 0);
         }
     }
 
+    /// Whether a node of an identity is up.
+    fn answers(&self, identity: usize) -> bool {
+        self.nodes_of(identity).any(|node| self.is_up(node))
+    }
+
     fn connect_all(&mut self, node: usize) {
-        for other in 0..self.peers.len() {
-            if other != node && self.is_up(other) {
+        for other in 0..self.validators.len() {
+            if other != self.peers[node].identity && self.answers(other) {
                 self.tell(node, Input::Connected(other));
             }
         }
@@ -715,8 +558,9 @@ impl Simulation {
             Fault::Crash(node) => {
                 if self.peers[node].engine.take().is_some() {
                     self.peers[node].incarnation += 1;
-                    for other in 0..self.peers.len() {
-                        self.tell(other, Input::Disconnected(node));
+                    let identity = self.peers[node].identity;
+                    for other in 0..if self.answers(identity) { 0 } else { self.peers.len() } {
+                        self.tell(other, Input::Disconnected(identity));
                     }
                 }
             }
@@ -742,13 +586,16 @@ impl Simulation {
         }
         let tip = self.peers[node].store.tip().ok().flatten().unwrap_or(self.genesis);
         // The same settings built a node before.
-        let Ok(engine) = self.engine(node, tip) else { return };
+        let identity = self.peers[node].identity;
+        let Ok(engine) = self.engine(identity, tip) else { return };
         self.peers[node].incarnation += 1;
         self.peers[node].wake = None;
         self.peers[node].engine = Some(Box::new(engine));
         self.connect_all(node);
-        for other in (0..self.peers.len()).filter(|&other| other != node) {
-            self.tell(other, Input::Connected(node));
+        for other in 0..self.peers.len() {
+            if self.peers[other].identity != identity {
+                self.tell(other, Input::Connected(identity));
+            }
         }
     }
 }

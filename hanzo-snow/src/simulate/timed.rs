@@ -1,11 +1,14 @@
 //! A [`Network`] over links with latency, poll by poll.
 
-use alloc::collections::BinaryHeap;
+use alloc::collections::{BTreeMap, BinaryHeap};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
+use hashbrown::HashMap;
+
 use super::links::Latency;
-use super::{Id, Network, Node, SimulateError, Strategy};
+use super::{Id, Network, Node, SimulateError, Strategy, fewest};
+use crate::poll::answers_needed;
 use crate::votes::VoteBag;
 
 /// How a run over links came to its end.
@@ -19,15 +22,84 @@ pub struct TimedFinality {
     pub polls: u64,
 }
 
-/// A poll under way: answers by arrival.
+/// A poll under way.
+#[derive(Debug)]
 struct Open {
     node: u32,
-    /// When it began.
-    began: u64,
-    /// Arrival of the answer, arrival of the question, and who answers in time.
-    answers: Vec<(u64, u64, Option<u32>)>,
-    /// Answers taken.
+    /// By arrival.
+    answers: Vec<Answer>,
+    /// Answers taken, and what they name.
     taken: usize,
+    votes: Vec<(Tip, u32)>,
+    /// When it is looked at next.
+    look: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Answer {
+    arrival: u64,
+    /// When the question arrived.
+    asked: u64,
+    /// Who answers; [`NOBODY`] for one that is too late.
+    peer: u32,
+}
+
+const NOBODY: u32 = u32::MAX;
+
+/// A block that some node preferred, by number.
+type Tip = u32;
+
+/// What every honest node preferred when.
+#[derive(Debug)]
+struct Preferences {
+    tips: Vec<Id>,
+    by_id: HashMap<Id, Tip, foldhash::fast::FixedState>,
+    /// The preference of each node and since when.
+    now: Vec<(u64, Tip)>,
+    /// Those before, ascending by time; few nodes have many.
+    before: Vec<Vec<(u64, Tip)>>,
+}
+
+impl Preferences {
+    fn new(nodes: &[Node]) -> Self {
+        let mut preferences = Self {
+            tips: Vec::new(),
+            by_id: HashMap::with_hasher(foldhash::fast::FixedState::default()),
+            now: alloc::vec![(0, 0); nodes.len()],
+            before: alloc::vec![Vec::new(); nodes.len()],
+        };
+        for (at, node) in nodes.iter().enumerate() {
+            if let Node::Honest(chain) = node {
+                preferences.now[at].1 = preferences.tip(chain.preference());
+            }
+        }
+        preferences
+    }
+
+    fn tip(&mut self, id: Id) -> Tip {
+        let tips = &mut self.tips;
+        *self.by_id.entry(id).or_insert_with(|| {
+            tips.push(id);
+            tips.len() as Tip - 1
+        })
+    }
+
+    fn set(&mut self, node: usize, time: u64, id: Id) {
+        let (since, tip) = self.now[node];
+        if self.tips[tip as usize] != id {
+            self.before[node].push((since, tip));
+            self.now[node] = (time, self.tip(id));
+        }
+    }
+
+    fn at(&self, node: usize, time: u64) -> Tip {
+        let (since, tip) = self.now[node];
+        if since <= time {
+            return tip;
+        }
+        let before = self.before[node].iter().rev().find(|(since, _)| *since <= time);
+        before.map_or(tip, |(_, tip)| *tip)
+    }
 }
 
 impl Network {
@@ -50,73 +122,69 @@ impl Network {
         }
         let before = self.everywhere;
         let timeout = u64::try_from(self.params.query_timeout().as_nanos()).unwrap_or(u64::MAX);
-        // Preferences since the start, one entry a change.
-        let mut history: Vec<Vec<(u64, Id)>> = self
-            .nodes
-            .iter()
-            .map(|node| match node {
-                Node::Honest(chain) => alloc::vec![(0, chain.preference())],
-                Node::Byzantine(_) => Vec::new(),
-            })
-            .collect();
-        let mut queue: BinaryHeap<Reverse<(u64, u64, usize)>> = BinaryHeap::new();
+        let mut preferences = Preferences::new(&self.nodes);
+        let mut queue: BinaryHeap<Reverse<(u64, u32)>> = BinaryHeap::new();
         let mut open: Vec<Open> = Vec::new();
-        let mut sequence = 0;
         let mut times = Vec::new();
         let mut undecided = 0;
         let minority_voters = self.nodes.iter().any(|node| matches!(node, Node::Byzantine(Strategy::VoteMinority)));
-        let mut minority = (0, self.minority());
-        let first_look = self.params.conditions()[0].alpha_confidence;
+        let mut minority = (0, if minority_voters { self.minority_of(&mut preferences) } else { None });
+        let first_look = usize::from(self.params.conditions()[0].alpha_confidence);
+        let repolls = usize::from(self.params.concurrent_repolls());
         let mut polls = 0;
         for node in 0..self.nodes.len() {
             let waits = matches!(&self.nodes[node], Node::Honest(chain) if chain.processing_len() > 0);
             undecided += usize::from(waits);
-            for _ in 0..if waits { self.params.concurrent_repolls() } else { 0 } {
-                let slot = open.len();
-                open.push(Open { node: node as u32, began: 0, answers: Vec::new(), taken: 0 });
-                self.begin(&mut open[slot], 0, latency, timeout)?;
-                queue.push(Reverse((open[slot].due(first_look), sequence, slot)));
-                sequence += 1;
+            for _ in 0..if waits { repolls } else { 0 } {
+                let mut poll = Open { node: node as u32, answers: Vec::new(), taken: 0, votes: Vec::new(), look: 0 };
+                self.begin(&mut poll, 0, latency, timeout)?;
+                poll.look_after(first_look);
+                queue.push(Reverse((poll.look, open.len() as u32)));
+                open.push(poll);
             }
         }
         let mut now = 0;
         let mut votes = VoteBag::new();
         while undecided > 0 {
-            let Some(Reverse((at, _, slot))) = queue.pop().filter(|Reverse((at, ..))| *at <= max_time) else {
+            let Some(Reverse((at, slot))) = queue.pop().filter(|Reverse((at, _))| *at <= max_time) else {
                 let rounds = u32::try_from(polls / self.honest.max(1) as u64).unwrap_or(u32::MAX);
                 return Err(SimulateError::NotFinal { rounds, undecided });
             };
             now = at;
             if minority_voters && now - minority.0 >= VIEW {
-                minority = (now, self.minority());
+                minority = (now, self.minority_of(&mut preferences));
             }
+            let slot = slot as usize;
             let poll = &mut open[slot];
             let node = poll.node as usize;
             let Node::Honest(chain) = &self.nodes[node] else { continue };
-            if chain.processing_len() == 0 {
+            // It may have been told to look earlier meanwhile.
+            if poll.look != now || chain.processing_len() == 0 {
                 continue;
             }
-            // Everything that has arrived.
-            poll.taken = poll.answers.partition_point(|(arrival, ..)| *arrival <= now);
-            votes.clear();
-            for &(_, asked, peer) in &poll.answers[..poll.taken] {
-                let Some(peer) = peer else { continue };
-                let vote = match &self.nodes[peer as usize] {
-                    Node::Honest(_) => {
-                        history[peer as usize].iter().rev().find(|(since, _)| *since <= asked).map(|(_, id)| *id)
-                    }
-                    Node::Byzantine(Strategy::Silent) => None,
-                    Node::Byzantine(Strategy::VoteMinority) => minority.1,
+            while let Some(answer) = poll.answers.get(poll.taken).filter(|answer| answer.arrival <= now) {
+                poll.taken += 1;
+                let vote = match self.nodes.get(answer.peer as usize) {
+                    Some(Node::Honest(_)) => Some(preferences.at(answer.peer as usize, answer.asked)),
+                    Some(Node::Byzantine(Strategy::VoteMinority)) => minority.1,
+                    Some(Node::Byzantine(Strategy::Silent)) | None => None,
                 };
                 if let Some(vote) = vote {
-                    votes.add(vote, 1);
+                    match poll.votes.iter_mut().find(|(tip, _)| *tip == vote) {
+                        Some((_, count)) => *count += 1,
+                        None => poll.votes.push((vote, 1)),
+                    }
                 }
             }
+            votes.clear();
+            for &(tip, count) in &poll.votes {
+                votes.add(preferences.tips[tip as usize], count);
+            }
             let outstanding = (poll.answers.len() - poll.taken) as u32;
-            if outstanding > 0 && !crate::poll::is_decided(&self.params, &votes, outstanding, &**chain) {
-                let next = poll.answers[poll.taken].0;
-                queue.push(Reverse((next, sequence, slot)));
-                sequence += 1;
+            let needed = answers_needed(&self.params, &votes, outstanding, &**chain);
+            if needed > 0 {
+                poll.look_after(poll.taken + needed as usize);
+                queue.push(Reverse((poll.look, slot as u32)));
                 continue;
             }
             polls += 1;
@@ -125,12 +193,19 @@ impl Network {
             let Node::Honest(chain) = &mut self.nodes[node] else { continue };
             // A sample holds k units, so the bag is never too large.
             let _ = chain.record_poll(&votes, &mut self.decisions);
-            let preference = chain.preference();
+            preferences.set(node, now, chain.preference());
             let decided = chain.processing_len() == 0;
-            if history[node].last().is_some_and(|(_, last)| *last != preference) {
-                history[node].push((now, preference));
-            }
             let mut decisions = core::mem::take(&mut self.decisions);
+            if !decisions.is_empty() && !decided {
+                // With another last accepted block the node's other polls may need less.
+                let first = slot - slot % repolls;
+                for other in (first..first + repolls).filter(|other| *other != slot) {
+                    let poll = &mut open[other];
+                    poll.look_after(poll.taken + 1);
+                    poll.look = poll.look.max(now);
+                    queue.push(Reverse((poll.look, other as u32)));
+                }
+            }
             for decision in decisions.drain(..) {
                 self.note(node, decision);
             }
@@ -143,8 +218,8 @@ impl Network {
                 times.push(now);
             } else {
                 self.begin(&mut open[slot], now, latency, timeout)?;
-                queue.push(Reverse((open[slot].due(first_look), sequence, slot)));
-                sequence += 1;
+                open[slot].look_after(first_look);
+                queue.push(Reverse((open[slot].look, slot as u32)));
             }
         }
         debug_assert!(times.is_sorted() && times.last().is_none_or(|last| *last == now));
@@ -154,13 +229,38 @@ impl Network {
         Ok(TimedFinality { times, accepted, polls })
     }
 
+    /// The block that a minority voter names, by what the nodes prefer now. O(nodes).
+    fn minority_of(&self, preferences: &mut Preferences) -> Option<Tip> {
+        let (height, siblings) = self.contested()?;
+        let mut nodes = alloc::vec![0_usize; preferences.tips.len()];
+        for (node, (_, tip)) in self.nodes.iter().zip(&preferences.now) {
+            nodes[*tip as usize] += usize::from(matches!(node, Node::Honest(_)));
+        }
+        let parents: BTreeMap<Id, Id> = self
+            .children
+            .range((height, [0; 32])..)
+            .flat_map(|((_, parent), ids)| ids.iter().map(move |id| (*id, *parent)))
+            .collect();
+        let mut counts = alloc::vec![0; siblings.len()];
+        for (tip, count) in preferences.tips.iter().zip(nodes) {
+            let mut at = *tip;
+            while let Some(parent) = parents.get(&at) {
+                at = *parent;
+            }
+            if let Some(place) = siblings.iter().position(|id| *id == at) {
+                counts[place] += count;
+            }
+        }
+        fewest(siblings, &counts).map(|id| preferences.tip(id))
+    }
+
     /// Samples and sends the questions.
     fn begin(&mut self, poll: &mut Open, now: u64, latency: &Latency, timeout: u64) -> Result<(), SimulateError> {
         let node = poll.node as usize;
         let own = (!self.include_self).then_some(node);
         self.sampler.sample_positions(self.params.k(), own, &mut self.sampling, &mut self.positions)?;
-        poll.began = now;
         poll.taken = 0;
+        poll.votes.clear();
         poll.answers.clear();
         for &peer in &self.positions {
             let late = now.saturating_add(timeout);
@@ -168,7 +268,8 @@ impl Network {
             let asked = now.saturating_add(latency.draw(node, peer, &mut self.delivery));
             let arrival = asked.saturating_add(latency.draw(peer, node, &mut self.delivery));
             let answers = !silent && arrival < late;
-            poll.answers.push((if answers { arrival } else { late }, asked, answers.then_some(peer as u32)));
+            let (arrival, peer) = if answers { (arrival, peer as u32) } else { (late, NOBODY) };
+            poll.answers.push(Answer { arrival, asked, peer });
         }
         poll.answers.sort_unstable();
         Ok(())
@@ -176,9 +277,9 @@ impl Network {
 }
 
 impl Open {
-    /// When the poll is looked at first.
-    fn due(&self, first_look: u16) -> u64 {
-        let at = usize::from(first_look).min(self.answers.len()).saturating_sub(1);
-        self.answers.get(at).map_or(self.began, |(arrival, ..)| *arrival)
+    /// Looks at it when so many answers are there, or all.
+    fn look_after(&mut self, answers: usize) {
+        let at = answers.min(self.answers.len()).saturating_sub(1);
+        self.look = self.answers.get(at).map_or(self.look, |answer| answer.arrival);
     }
 }

@@ -1,8 +1,9 @@
 //! The in-process network: agreement over many seeds, exact figures of small networks, bad settings.
 
 use crate::support::data::{lines, number, params};
-use hanzo_snow::simulate::{Event, Finality, Network, SimulateError, Strategy};
+use hanzo_snow::simulate::{Event, Finality, FlatEnd, FlatNetwork, Network, SimulateError, Strategy};
 use hanzo_snow::{AddError, BlockRef, Params, SampleError, SetError, Variant};
+use serde_json::Value;
 
 fn id(n: u8) -> [u8; 32] {
     [n; 32]
@@ -215,10 +216,21 @@ fn ends_are_distributed_as_computed_exactly() {
         let byzantine: usize = number(&case["byzantine"]);
         let ones: usize = number(&case["initial_ones"]);
         let runs = 1_500;
-        // All zero, all one, disagreement, stuck.
-        let mut ends = [0_u32; 4];
-        let mut rounds = 0_u64;
-        for seed in 0..runs {
+        for flat in [false, true] {
+            compare(case, n, byzantine, ones, runs, flat);
+        }
+    }
+}
+
+/// Runs of one case, as chains or flat, against what was computed.
+fn compare(case: &Value, n: usize, byzantine: usize, ones: usize, runs: u64, flat: bool) {
+    // All zero, all one, disagreement, stuck.
+    let mut ends = [0_u32; 4];
+    let mut rounds = 0_u64;
+    for seed in 0..runs {
+        let (end, round) = if flat {
+            flat_end(case, n, byzantine, ones, seed)
+        } else {
             let mut network = Network::builder(vec![1; n])
                 .params(params(case))
                 .include_self(false)
@@ -235,23 +247,77 @@ fn ends_are_distributed_as_computed_exactly() {
                 Err(SimulateError::Disagreement { .. }) => 2,
                 Err(_) => 3,
             };
-            ends[end] += 1;
-            if end < 2 {
-                rounds += network.round();
-            }
-        }
-        let exact = ["p_all_zero", "p_all_one", "p_disagree"].map(|end| case[end].as_f64().unwrap());
-        for (end, p) in exact.into_iter().enumerate() {
-            let share = f64::from(ends[end]) / runs as f64;
-            let sigma = (p * (1.0 - p) / runs as f64).sqrt();
-            // Plus what may still be undecided after 400 rounds.
-            let slack = 4.5 * sigma + 1.0 / runs as f64 + f64::from(ends[3]) / runs as f64;
-            assert!((share - p).abs() <= slack, "n {n} byzantine {byzantine} end {end}: {share} against {p}");
-        }
-        if exact[2] == 0.0 {
-            let mean = rounds as f64 / runs as f64;
-            let expected = case["expected_rounds"].as_f64().unwrap();
-            assert!((mean - expected).abs() < 0.1 * expected, "n {n}: {mean} rounds against {expected}");
+            (end, network.round())
+        };
+        ends[end] += 1;
+        if end < 2 {
+            rounds += round;
         }
     }
+    let exact = ["p_all_zero", "p_all_one", "p_disagree"].map(|end| case[end].as_f64().unwrap());
+    for (end, p) in exact.into_iter().enumerate() {
+        let share = f64::from(ends[end]) / runs as f64;
+        let sigma = (p * (1.0 - p) / runs as f64).sqrt();
+        // Plus what may still be undecided after 400 rounds.
+        let slack = 4.5 * sigma + 1.0 / runs as f64 + f64::from(ends[3]) / runs as f64;
+        let what = format!("n {n} byzantine {byzantine} end {end}, flat {flat}");
+        assert!((share - p).abs() <= slack, "{what}: {share} against {p}");
+    }
+    if exact[2] == 0.0 {
+        let mean = rounds as f64 / runs as f64;
+        let expected = case["expected_rounds"].as_f64().unwrap();
+        assert!((mean - expected).abs() < 0.1 * expected, "n {n}, flat {flat}: {mean} rounds against {expected}");
+    }
+}
+
+/// Where a network of single choices ends, and when.
+fn flat_end(case: &Value, n: usize, byzantine: usize, ones: usize, seed: u64) -> (usize, u64) {
+    let colours = (0..n - byzantine).map(|node| u8::from(node < ones));
+    // The faulty are there before the sample is checked against the others.
+    let network = FlatNetwork::new(params(case), Variant::Snowflake, colours, seed).unwrap();
+    let mut network = network.with_faulty(byzantine, Strategy::VoteMinority).unwrap();
+    let end = network.run_to_finality(400);
+    let place = match (&end.decided[..], end.undecided) {
+        (decided, _) if decided.len() > 1 => 2,
+        (&[(colour, _)], 0) => usize::from(colour),
+        _ => 3,
+    };
+    (place, u64::from(end.rounds))
+}
+
+#[test]
+fn ten_thousand_flat_nodes_end_in_the_rounds_that_are_known() {
+    let mut total = 0;
+    for seed in 0..5 {
+        let colours = (0..10_000).map(|node| (node % 2) as u8);
+        let mut network = FlatNetwork::new(Params::fast(), Variant::Snowflake, colours, seed).unwrap();
+        let end = network.run_to_finality(1_000);
+        assert!(matches!(end.decided[..], [(_, 10_000)]) && end.undecided == 0, "{end:?}");
+        total += end.rounds;
+    }
+    // 27 by simulation of the production implementation's authors.
+    assert!((23..=31).contains(&(total / 5)), "{total} rounds in 5 runs");
+}
+
+#[test]
+fn flat_networks_repeat_refuse_and_split_when_they_should() {
+    let run = |seed| {
+        let colours = (0..300_u32).map(|node| 7 * (node % 3) as u8);
+        FlatNetwork::new(Params::fast(), Variant::Snowball, colours, seed).unwrap().run_to_finality(5_000)
+    };
+    assert_eq!(run(3), run(3));
+    assert!(run(3) != run(4) || run(3) != run(5));
+    assert!([0, 7, 14].contains(&run(3).decided[0].0));
+    let new = |nodes: usize| FlatNetwork::new(Params::AVALANCHE, Variant::Snowflake, vec![1; nodes], 0);
+    assert_eq!(new(0).unwrap_err(), SimulateError::NoHonestNode);
+    assert_eq!(new(20).unwrap_err(), SampleError::SampleTooLarge { total_stake: 19, k: 20 }.into());
+    assert!(matches!(new(30).unwrap().with_faulty(usize::MAX, Strategy::Silent), Err(SimulateError::Set(_))));
+    // A third silent: 15 of 20 stalls.
+    let mut stalled = new(670).unwrap().with_faulty(330, Strategy::Silent).unwrap();
+    assert_eq!(stalled.run_to_finality(200), FlatEnd { rounds: 200, decided: vec![], undecided: 670, polls: 134_000 });
+    // A majority of half and one success: some decide otherwise.
+    let weak = Params::builder().alpha_preference(11).conditions([(12, 1)]).concurrent_repolls(1).build().unwrap();
+    let colours = (0..800).map(|node| (node % 2) as u8);
+    let network = FlatNetwork::new(weak, Variant::Snowflake, colours, 1).unwrap();
+    assert!(network.with_faulty(200, Strategy::VoteMinority).unwrap().run_to_finality(1_000).disagrees());
 }

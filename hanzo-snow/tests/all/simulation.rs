@@ -5,7 +5,8 @@ use crate::support::data;
 use std::time::Duration;
 
 use hanzo_snow::simulate::{
-    Byzantine, Event, Fault, Faults, Latency, Network, SimulateError, Simulation, SimulationBuilder, Strategy,
+    Byzantine, Event, Fault, Faults, Latency, Network, REGIONS_RTT_MS, Scenario, SimulateError, Simulation,
+    SimulationBuilder, Strategy,
 };
 use hanzo_snow::{BlockRef, Params, SampleError};
 
@@ -140,33 +141,23 @@ fn slow_nodes_and_jumping_clocks_only_cost_time() {
     assert!((0..20).filter(|node| ![2, 3, 4].contains(node)).all(|node| height(node) >= 6));
 }
 
+#[test]
+fn the_regions_are_those_of_the_data() {
+    let Some(text) = data::text("regions_rtt_ms.json") else { return };
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let matrix: Vec<Vec<u64>> = serde_json::from_value(value["rtt_ms"].clone()).unwrap();
+    assert_eq!(matrix, REGIONS_RTT_MS);
+}
+
 /// Table 3 of the source document, with what can be expected; figures within half of it either way.
 #[test]
 fn topologies_meet_their_expectations() {
-    let matrix: Vec<Vec<u64>> = match data::text("regions_rtt_ms.json") {
-        Some(text) => {
-            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-            serde_json::from_value(value["rtt_ms"].clone()).unwrap()
-        }
-        None => return,
-    };
-    let lan = Latency::Constant(MS / 4);
-    // Nodes, parameters, links, milliseconds to finality to expect in the mean.
-    for (name, nodes, latency, low, high) in [
-        ("lan_3", 3, lan.clone(), 1.25, 15.0),
-        ("lan_10", 10, lan, 1.25, 15.0),
-        ("wan_50", 50, Latency::regions(50, &matrix, 100), 500.0, 1_950.0),
-    ] {
-        let small = nodes < 20;
-        let params = if small { Params::for_small_set(nodes as u16).unwrap() } else { Params::AVALANCHE };
-        let mut network = Simulation::builder(vec![1_000; nodes])
-            .params(params)
-            .include_self(small)
-            .latency(latency)
-            .costs(100_000, MS)
-            .propose_every(4 * SECOND, 3)
-            .build()
-            .unwrap();
+    // Milliseconds to finality to expect in the mean.
+    for (scenario, low, high) in
+        [(Scenario::Lan3, 1.25, 15.0), (Scenario::Lan10, 1.25, 15.0), (Scenario::Wan50, 500.0, 1_950.0)]
+    {
+        let name = scenario.name();
+        let mut network = scenario.simulation().costs(100_000, MS).propose_every(4 * SECOND, 3).build().unwrap();
         network.run_until(30 * SECOND).unwrap();
         assert_eq!(network.accepted_everywhere(), 3, "{name}");
         let mean = network.report().finality_quantile(500).unwrap() as f64 / MS as f64;
@@ -222,6 +213,55 @@ fn networks_over_links_decide_and_agree() {
     assert_eq!(bad, Err(SimulateError::Latency));
 }
 
+/// Twins on the two sides of a partition, each side with proposals of its own: one validator, two contradicting histories.
+fn twins(params: Params, seed: u64) -> Simulation {
+    let mut network = Simulation::builder([1_000; 20])
+        .params(params)
+        .latency(Latency::Uniform { min: 10 * MS, max: 50 * MS })
+        .seed(seed)
+        .twins([1, 8, 15])
+        // Nodes 20, 21 and 22 are with the second half, those they are twins of with the first.
+        .fault(
+            SECOND,
+            Fault::Partition((0..23).map(|node| usize::from((10..15).contains(&node) || node > 15)).collect()),
+        )
+        .fault(5 * SECOND, Fault::Heal)
+        .fault(9 * SECOND, Fault::Crash(21))
+        .fault(11 * SECOND, Fault::Restart(21));
+    for round in 0..12 {
+        for node in [1, 20, 12, 3] {
+            network = network.propose(round * SECOND, node);
+        }
+    }
+    network.build().unwrap()
+}
+
+#[test]
+fn twins_contradict_themselves_and_harm_nobody() {
+    for seed in 0..3 {
+        let mut network = twins(params(), seed);
+        let mut apart = 0;
+        for step in 0..300 {
+            network.run_until(step * 100 * MS).unwrap();
+            let tips = [1, 20].map(|node| network.engine_of(node).unwrap().chain().preference());
+            apart += u32::from(tips[0] != tips[1]);
+        }
+        assert!(apart > 10, "seed {seed}: the twins say the same");
+        assert!(network.accepted_everywhere() >= 6, "seed {seed}: {}", network.accepted_everywhere());
+        assert_eq!(network.accepted_everywhere(), network.accepted_somewhere());
+    }
+}
+
+/// The same with a bare majority and one success: the two sides accept different blocks, and that is seen.
+#[test]
+fn twins_split_a_network_of_weak_settings() {
+    let weak = Params::builder().k(10).alpha_preference(6).conditions([(6, 1)]).concurrent_repolls(1);
+    let weak = weak.query_timeout(Duration::from_millis(250)).build().unwrap();
+    let broken = (0..5)
+        .filter(|seed| matches!(twins(weak, *seed).run_until(30 * SECOND), Err(SimulateError::Disagreement { .. })));
+    assert!(broken.count() > 0);
+}
+
 #[test]
 fn bad_settings() {
     let error = |builder: SimulationBuilder| builder.build().map(|_| ()).unwrap_err();
@@ -229,6 +269,12 @@ fn bad_settings() {
     assert_eq!(error(twenty().propose(0, 20)), unknown);
     assert_eq!(error(twenty().byzantine(20, Byzantine::Silent)), unknown);
     assert_eq!(error(twenty().fault(0, Fault::ClockJump(20, 1))), unknown);
+    assert_eq!(error(twenty().twins([20])), unknown);
+    let twice = SimulateError::UnknownNode { node: 3, nodes: 20 };
+    assert_eq!(error(twenty().twins([3, 3])), twice);
+    assert_eq!(error(twenty().twins([3]).byzantine(3, Byzantine::Silent)), twice);
+    assert!(twenty().twins([3]).fault(0, Fault::Crash(20)).build().is_ok());
+    assert_eq!(error(twenty().twins(0..20)), SimulateError::NoHonestNode);
     for latency in [
         Latency::Uniform { min: 2, max: 1 },
         Latency::Empirical(vec![]),
