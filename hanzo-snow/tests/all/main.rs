@@ -17,5 +17,7 @@ mod simulate;
 mod simulation;
 #[cfg(feature = "redb")]
 mod store;
+#[cfg(all(feature = "redb", unix))]
+mod store_kill;
 mod vectors;
 mod wire;
