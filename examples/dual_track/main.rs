@@ -168,7 +168,7 @@ fn run(options: &Options) -> Result<String, Box<dyn Error>> {
     }
     if options.scenario == "colluders" {
         let found: BTreeSet<u32> = report.evidence.iter().map(|(_, offender, _)| *offender).collect();
-        let valid = report.proofs.iter().filter(|proof| proof.verify(network.committee(), &network.verifier()).is_ok());
+        let valid = report.proofs.iter().filter(|proof| proof.verify(network.committee(), network.verifier()).is_ok());
         text += &format!(
             "colluders found {} of {faulty}, by {} proofs, {} valid\n",
             found.len(),

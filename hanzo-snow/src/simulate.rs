@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 
 pub use adversary::{Adversary, Answer, Byzantine, Query, Service, View};
 pub use builder::NetworkBuilder;
-pub use dual::{DualReport, DualSimulation, DualSimulationBuilder, SimulatedKeys, Weakness};
+pub use dual::{DualReport, DualSimulation, DualSimulationBuilder, FaultSchedule, SimulatedKeys, Weakness};
 pub use flat::{FlatEnd, FlatNetwork};
 pub use links::{Fault, Faults, Latency};
 pub use scenario::{REGIONS_RTT_MS, Scenario};
@@ -503,6 +503,26 @@ pub enum SimulateError {
         node: usize,
         /// The height.
         height: u64,
+    },
+    /// A node has told of a settled checkpoint, but not of the one before.
+    #[error("node {node} has left out a checkpoint before {sequence} of epoch {epoch}")]
+    Skipped {
+        /// The node.
+        node: usize,
+        /// The epoch.
+        epoch: u64,
+        /// The sequence of what it has told of.
+        sequence: u64,
+    },
+    /// The network was whole, and yet nodes did not go on committing, or something certified was not settled.
+    #[error("no progress beyond height {height} in epoch {epoch}, {unsettled} certified and not settled")]
+    NoProgress {
+        /// The height that every node has committed.
+        height: u64,
+        /// Transactions certified and not settled.
+        unsettled: usize,
+        /// Epochs begun, the first not counted.
+        epoch: u64,
     },
     /// Two honest nodes committed different settlement blocks, or settled different checkpoints.
     #[error("settlement differs at height {height}")]

@@ -304,13 +304,13 @@ impl SettledRecord {
     }
 }
 
-/// The committed blocks of the epoch above a height, lowest first, from what was kept.
+/// The committed blocks of an epoch above a height, lowest first, from what was kept; and the one below them.
 pub(super) fn committed_above(
     entries: &[Entry],
-    committee: &Committee,
+    epoch: u64,
     committed: Root,
     above: u64,
-) -> Result<Vec<(Hash, Block)>, ReplicaError> {
+) -> Result<(Vec<(Hash, Block)>, Root), ReplicaError> {
     let blocks: BTreeMap<(u64, Hash), &Entry> = entries
         .iter()
         .filter(|entry| entry.kind == EntryKind::Settlement)
@@ -321,8 +321,8 @@ pub(super) fn committed_above(
     while at.height > above {
         let missing = ReplicaError::StoredBlock { height: at.height };
         let entry = blocks.get(&(at.height, at.id)).ok_or(missing)?;
-        let (_, _, epoch, mut decoder) = Decoder::open(&entry.bytes)?;
-        if epoch != committee.epoch() {
+        let (_, _, found_in, mut decoder) = Decoder::open(&entry.bytes)?;
+        if found_in != epoch {
             break;
         }
         let block = Block::read(&mut decoder)?;
@@ -331,5 +331,5 @@ pub(super) fn committed_above(
         at = parent;
     }
     found.reverse();
-    Ok(found)
+    Ok((found, at))
 }

@@ -193,11 +193,12 @@ pub enum DualInput {
         /// The message.
         message: DualMessage,
     },
-    /// A transaction for the fast path.
+    /// A transaction for the fast path. A node that is no validator keeps it until it is one.
     Submit(Tx),
     /// Something for the total order of settlement alone. It is not checked there: whoever reads it decides.
     Order(Arc<[u8]>),
-    /// The validators of the next epoch: this one shall end. Give it to all validators; they vote for no other set.
+    /// The validators of the next epoch: this one shall end. Give it to all validators, and again to one that begins again before the
+    /// epoch has ended; they vote for no other set.
     Next(Arc<[(NodeId, u64)]>),
     /// All records up to this token are durable.
     Persisted(u64),

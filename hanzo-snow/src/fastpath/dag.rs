@@ -137,12 +137,14 @@ impl Dag {
     }
 
     /// Certificates that the given ones stand on, in rounds from `lowest` on, and that are not settled; the given ones, however low,
-    /// included. The lower bound makes the answer the same for all, whatever they have forgotten.
+    /// included. The lower bound, and that what is settled is looked through, make what it certifies the same for all, whatever they
+    /// have forgotten or know settled only from others.
     ///
     /// # Errors
     /// Ids that are neither held nor settled long ago.
     pub fn history(&self, from: &[Hash], lowest: u64) -> Result<BTreeSet<Hash>, Vec<Hash>> {
         let mut history = BTreeSet::new();
+        let mut seen = BTreeSet::new();
         let mut missing = Vec::new();
         let mut next: Vec<Hash> = from.to_vec();
         while let Some(id) = next.pop() {
@@ -150,8 +152,11 @@ impl Dag {
                 missing.push(id);
                 continue;
             };
-            if held.settled || !history.insert(id) {
+            if !seen.insert(id) {
                 continue;
+            }
+            if !held.settled {
+                history.insert(id);
             }
             if held.certificate.round > lowest {
                 next.extend_from_slice(held.vertex.parents());

@@ -300,6 +300,8 @@ pub struct VoteState {
     pub entry: Option<TimeoutCertificate>,
     /// The last committed block.
     pub committed: Root,
+    /// The last epoch in which the replica takes no part, because it lost its store; `None` where it never did.
+    pub lost: Option<u64>,
 }
 
 impl VoteState {
@@ -316,6 +318,10 @@ impl VoteState {
         encoder.u8(u8::from(self.entry.is_some()));
         if let Some(entry) = &self.entry {
             entry.write(&mut encoder);
+        }
+        encoder.u8(u8::from(self.lost.is_some()));
+        if let Some(epoch) = self.lost {
+            encoder.u64(epoch);
         }
         Entry { kind: EntryKind::VoteState, number: 0, id: [0; 32], bytes: encoder.finish().into() }
     }
@@ -335,8 +341,9 @@ impl VoteState {
         let last_proposed = decoder.u64("last proposed")?;
         let high = QuorumCertificate::read(&mut decoder)?;
         let entry = if decoder.flag("entry")? { Some(TimeoutCertificate::read(&mut decoder)?) } else { None };
+        let lost = if decoder.flag("lost")? { Some(decoder.u64("lost")?) } else { None };
         decoder.end()?;
-        Ok(Self { epoch, root, safety, last_proposed, high, entry, committed })
+        Ok(Self { epoch, root, safety, last_proposed, high, entry, committed, lost })
     }
 }
 

@@ -1,5 +1,6 @@
 //! One validator's part in settlement.
 
+mod commit;
 mod receive;
 mod sync;
 
@@ -16,9 +17,10 @@ use crate::checkpoint::Hash;
 use crate::committee::{Committee, MessageError, NodeId, Sign, VerifyAll};
 use crate::engine::Timestamp;
 use crate::evidence::{Evidence, EvidenceKind};
-use crate::sampler::ValidatorSet;
 use crate::store::{Entry, EntryKind};
-use crate::wire::{Decoder, Signature, WireError};
+use crate::wire::Signature;
+use commit::encode_committee;
+pub(crate) use commit::stored_committees;
 use sync::Closed;
 pub use sync::chain_from_store;
 
@@ -32,8 +34,15 @@ pub enum Memory {
     Fresh(Root),
     /// What was kept: all entries of its store.
     Stored(Vec<Entry>),
-    /// The store is lost: the replica follows, but neither votes nor proposes before the next epoch.
-    Lost(Root),
+    /// The store is lost: the replica follows, but neither votes nor proposes up to and including `epoch`, and keeps that in mind
+    /// in what it stores from now on.
+    Lost {
+        /// The beginning of the chain.
+        root: Root,
+        /// The last epoch in which it may have voted. One that is too low makes it contradict itself: where nothing else is known, take
+        /// the highest that any other validator is in.
+        epoch: u64,
+    },
 }
 
 /// One validator's settlement state machine: no network, clock, store or thread.
@@ -95,7 +104,8 @@ pub struct Replica<A> {
     committee: Committee,
     /// Own position; `None` where this epoch's committee leaves the node out.
     own: Option<u32>,
-    may_vote: bool,
+    /// The last epoch in which it takes no part, as its votes are forgotten.
+    lost: Option<u64>,
     now: Timestamp,
     tree: Tree,
     safety: Safety,
@@ -157,10 +167,10 @@ impl<A: Sign + VerifyAll> Replica<A> {
         memory: Memory,
         now: Timestamp,
     ) -> Result<Self, ReplicaError> {
-        let (root, entries, may_vote) = match memory {
-            Memory::Fresh(root) => (root, Vec::new(), true),
-            Memory::Lost(root) => (root, Vec::new(), false),
-            Memory::Stored(entries) => (Root::default(), entries, true),
+        let (root, entries, lost) = match memory {
+            Memory::Fresh(root) => (root, Vec::new(), None),
+            Memory::Lost { root, epoch } => (root, Vec::new(), Some(epoch)),
+            Memory::Stored(entries) => (Root::default(), entries, None),
         };
         let one = |kind| entries.iter().find(|entry: &&Entry| entry.kind == kind);
         let committee = stored_committees(&entries, committee.chain())?.pop().unwrap_or(committee);
@@ -173,14 +183,15 @@ impl<A: Sign + VerifyAll> Replica<A> {
             high: QuorumCertificate::root(root.id),
             entry: None,
             committed: root,
+            lost,
         });
         let own = committee.position(&config.own);
         let mut replica = Self {
             tree: Tree::new(state.root, config.rule),
             own,
-            may_vote,
             now,
             safety: state.safety,
+            lost: state.lost,
             last_proposed: state.last_proposed,
             view: 0,
             high: QuorumCertificate::root(state.root.id),
@@ -216,6 +227,10 @@ impl<A: Sign + VerifyAll> Replica<A> {
         };
         replica.restore(&entries, &state)?;
         let by_timeout = state.entry.filter(|entry| entry.view > state.high.view);
+        if lost.is_some() {
+            // It must not be taken for a new one when it begins again.
+            replica.persist(Vec::new(), Vec::new());
+        }
         let over = by_timeout.as_ref().map_or(state.high.view, |entry| entry.view);
         replica.enter(over.saturating_add(1), by_timeout);
         Ok(replica)
@@ -321,7 +336,7 @@ impl<A: Sign + VerifyAll> Replica<A> {
                 quorum: self.committee.quorum().stake(),
             }));
         }
-        let Some(own) = self.own.filter(|_| self.may_vote) else { return };
+        let Some(own) = self.own.filter(|_| !self.follows()) else { return };
         let epoch = self.committee.epoch();
         let best = self.best().clone();
         let said = |(timeout, _): &&(Timeout, u64)| timeout.view == self.view && timeout.high.view == best.view;
@@ -393,6 +408,7 @@ impl<A: Sign + VerifyAll> Replica<A> {
             high: self.best().clone(),
             entry: self.entry.clone(),
             committed: *self.tree.committed(),
+            lost: self.lost,
         }
     }
 
@@ -402,7 +418,7 @@ impl<A: Sign + VerifyAll> Replica<A> {
     }
 
     fn try_propose(&mut self) {
-        let Some(own) = self.own.filter(|_| self.may_vote && self.view > self.last_proposed) else { return };
+        let Some(own) = self.own.filter(|_| !self.follows() && self.view > self.last_proposed) else { return };
         let entered = self.high.view + 1 == self.view
             || self.entry.as_ref().is_some_and(|tc| tc.view + 1 == self.view && self.high.view >= tc.high_view());
         let leads = self.tree.leader(&self.committee, self.view, &self.high.block) == Some(own);
@@ -467,7 +483,7 @@ impl<A: Sign + VerifyAll> Replica<A> {
 
     /// Votes for a block of this view, if it may be voted for.
     fn consider(&mut self, id: &Hash) {
-        let Some(own) = self.own.filter(|_| self.may_vote) else { return };
+        let Some(own) = self.own.filter(|_| !self.follows()) else { return };
         let Some(node) = self.tree.get(id) else { return };
         let Some(block) = node.block.as_ref().filter(|block| block.view == self.view) else { return };
         let timeout = block.entry.as_ref().map(|entry| (entry.view, entry.high_view()));
@@ -503,83 +519,6 @@ impl<A: Sign + VerifyAll> Replica<A> {
         let mut encoder = self.committee.encoder("block");
         block.write(&mut encoder);
         Entry { kind: EntryKind::Settlement, number: block.height, id: *id, bytes: encoder.finish().into() }
-    }
-
-    /// Commits a block and those below it.
-    fn commit(&mut self, id: &Hash, certificate: &QuorumCertificate) {
-        let committed = *self.tree.committed();
-        let path = self.tree.path(id, committed.height);
-        let Some(path) = path.filter(|path| path.first().is_some_and(|(_, block)| block.justify.block == committed.id))
-        else {
-            // A certified block that conflicts with a committed one: more is faulty than may be.
-            self.poisoned = true;
-            return;
-        };
-        self.fruitless = 0;
-        self.given_up = 0;
-        self.set_deadline();
-        let (mut entries, mut outputs) = (Vec::new(), Vec::new());
-        for (id, block) in path {
-            let root = Root { id, height: block.height };
-            entries.push(self.block_entry(&id, &block));
-            let next = block.next.clone();
-            outputs.push(Output::Committed { id, block });
-            self.tree.commit(root, self.config.window);
-            if let Some(next) = next {
-                self.close_epoch(root, &next, certificate, &mut entries, &mut outputs);
-                break;
-            }
-        }
-        self.persist(entries, outputs);
-    }
-
-    fn close_epoch(
-        &mut self,
-        root: Root,
-        next: &[(NodeId, u64)],
-        certificate: &QuorumCertificate,
-        entries: &mut Vec<Entry>,
-        outputs: &mut Vec<Output>,
-    ) {
-        let validators = ValidatorSet::new(next.iter().copied());
-        let epoch = self.committee.epoch().checked_add(1);
-        let committee = validators
-            .ok()
-            .zip(epoch)
-            .and_then(|(validators, epoch)| Committee::new(*self.committee.chain(), epoch, validators).ok());
-        let Some(committee) = committee else {
-            // Checked when the block was taken, except for the last epoch there is.
-            self.poisoned = true;
-            return;
-        };
-        let path = self.tree.held_path(&certificate.block);
-        let before = core::mem::replace(&mut self.committee, committee.clone());
-        let end: Vec<Block> =
-            path.iter().filter(|(_, block)| block.height >= root.height).map(|(_, block)| block.clone()).collect();
-        let mut encoder = self.committee.encoder("closed");
-        Message::Chain { blocks: end, certificate: certificate.clone() }.write(&mut encoder);
-        let number = self.committee.epoch();
-        entries.push(Entry { kind: EntryKind::Close, number, id: [0; 32], bytes: encoder.finish().into() });
-        self.closed = Some(Closed { epoch: before.epoch(), path, certificate: certificate.clone() });
-        entries.push(encode_committee(&committee));
-        self.own = committee.position(&self.config.own);
-        self.may_vote = true;
-        self.tree = Tree::new(root, self.config.rule);
-        self.safety = Safety::default();
-        self.last_proposed = 0;
-        self.high = QuorumCertificate::root(root.id);
-        self.votes.clear();
-        self.timeouts.clear();
-        self.proposals.clear();
-        self.orphans.clear();
-        self.accused.clear();
-        self.missing = None;
-        self.later_epoch = false;
-        self.ask_at = None;
-        self.view = 0;
-        self.entry = None;
-        outputs.push(Output::Epoch(committee));
-        self.enter(1, None);
     }
 
     fn accuse(&mut self, evidence: Evidence) {
@@ -624,6 +563,24 @@ impl<A> Replica<A> {
         Some(self.tree.path(tip, committed.height)?.into_iter().map(|(_, block)| block).collect())
     }
 
+    /// Whether the chain up to a certified block commits by itself every block with a payload that is committed here. Where it does not,
+    /// those who have not seen what did cannot tell what a payload on top of it must fit.
+    #[must_use]
+    pub fn shows_commits(&self, tip: &Hash) -> bool {
+        self.tree.shows_commits(tip)
+    }
+
+    /// Whether the replica takes no part in this epoch, because it lost its store in this one or a later one.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.follows_in(self.committee.epoch())
+    }
+
+    /// Whether it takes no part in an epoch.
+    pub(crate) fn follows_in(&self, epoch: u64) -> bool {
+        self.lost.is_some_and(|lost| epoch <= lost)
+    }
+
     /// The leader of the present view on the highest certificate, where that block is known.
     #[must_use]
     pub fn leader(&self) -> Option<u32> {
@@ -646,39 +603,6 @@ impl<A> Replica<A> {
             + self.outputs.len()
             + self.held.len()
     }
-}
-
-fn encode_committee(committee: &Committee) -> Entry {
-    let mut encoder = committee.encoder("committee");
-    encoder.length(committee.len());
-    for (node, stake) in committee.validators().nodes().iter().zip(committee.validators().stakes()) {
-        encoder.hash(node);
-        encoder.u64(*stake);
-    }
-    let number = committee.epoch();
-    Entry { kind: EntryKind::Committee, number, id: [0; 32], bytes: encoder.finish().into() }
-}
-
-/// The committees kept, ascending by epoch.
-pub(crate) fn stored_committees(entries: &[Entry], chain: &Hash) -> Result<Vec<Committee>, WireError> {
-    let kept = entries.iter().filter(|entry| entry.kind == EntryKind::Committee);
-    let mut committees: Vec<Committee> =
-        kept.map(|entry| decode_committee(&entry.bytes, chain)).collect::<Result<_, _>>()?;
-    committees.sort_unstable_by_key(Committee::epoch);
-    Ok(committees)
-}
-
-fn decode_committee(bytes: &[u8], chain: &Hash) -> Result<Committee, WireError> {
-    let malformed = WireError::Malformed { field: "committee" };
-    let (kind, found, epoch, mut decoder) = Decoder::open(bytes)?;
-    if kind != b"committee" || found != *chain {
-        return Err(malformed);
-    }
-    let validator = |decoder: &mut Decoder<'_>| Ok((decoder.hash("node")?, decoder.u64("stake")?));
-    let validators = decoder.list(crate::committee::MAX_VALIDATORS, 40, "committee", validator)?;
-    decoder.end()?;
-    let validators = ValidatorSet::new(validators).map_err(|_| malformed)?;
-    Committee::new(found, epoch, validators).map_err(|_| malformed)
 }
 
 /// What a message refused for its epoch is told.

@@ -137,6 +137,29 @@ impl Tree {
         false
     }
 
+    /// Whether a certified block and its parent of the view before stand above every committed block that settles something.
+    pub(super) fn shows_commits(&self, tip: &Hash) -> bool {
+        let mut at = self.committed.id;
+        let least = loop {
+            // What is held reaches no further down: any two blocks that are held will do.
+            let Some(node) = self.nodes.get(&at) else { break 0 };
+            match &node.block {
+                None => return true,
+                Some(block) if !block.payload.is_empty() || block.next.is_some() => break node.height,
+                Some(_) => at = node.parent,
+            }
+        };
+        let mut above = self.nodes.get(tip);
+        while let Some(node) = above {
+            let parent = self.nodes.get(&node.parent).filter(|parent| parent.height >= least);
+            if parent.is_some_and(|parent| parent.view + 1 == node.view) {
+                return true;
+            }
+            above = parent;
+        }
+        false
+    }
+
     /// The way down from a block to just above a height, lowest first; `None` if a block is missing.
     pub(super) fn path(&self, tip: &Hash, above: u64) -> Option<Vec<(Hash, Block)>> {
         let mut path = Vec::new();

@@ -1,4 +1,9 @@
-//! Nodes of both tracks that send each other messages: latency, loss, faults, twins.
+//! Nodes of both tracks that send each other messages: latency, loss, faults, twins, other validators.
+
+mod builder;
+mod keys;
+mod report;
+mod schedule;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -7,252 +12,23 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use rand_chacha::ChaCha8Rng;
-use rand_core::Rng;
 use sha2::{Digest, Sha256};
 
+pub use builder::{DualSimulationBuilder, Weakness};
+pub use keys::SimulatedKeys;
+pub use report::DualReport;
+pub use schedule::FaultSchedule;
+
 use super::SimulateError;
-use super::builder::stream;
 use super::links::{Fault, Faults, Latency, happens};
 use crate::checkpoint::Hash;
-use crate::committee::{Committee, NodeId, Sign, SignatureError, VerifyAll};
+use crate::committee::{Committee, NodeId, Sign, VerifyAll};
 use crate::dual::{DualConfig, DualInput, DualMessage, DualOutput, DualTrack, settled_from_store};
 use crate::engine::Timestamp;
-use crate::evidence::{Evidence, EvidenceKind};
 use crate::fastpath::{ConflictKey, FastMessage, Tx};
-use crate::sampler::ValidatorSet;
 use crate::sampler::units::below;
 use crate::settlement::{Memory, Message, Root, VoteState, chain_from_store};
 use crate::store::{BlockStore, EntryKind, MemoryStore, Record};
-use crate::wire::Signature;
-
-/// What signs in a simulation. No cryptography: a simulated adversary forges nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SimulatedKeys {
-    /// Empty signatures, all valid: the cost of everything but signatures.
-    Unsigned,
-    /// SHA-256 of signer and message, which a validator named otherwise does not pass for.
-    Keyed(NodeId),
-}
-
-impl SimulatedKeys {
-    fn tag(node: &NodeId, message: &[u8]) -> Signature {
-        let tag: Hash = Sha256::new().chain_update(node).chain_update(message).finalize().into();
-        Signature::from(&tag[..16])
-    }
-}
-
-impl Sign for SimulatedKeys {
-    fn sign(&self, message: &[u8]) -> Result<Signature, SignatureError> {
-        Ok(match self {
-            Self::Unsigned => Signature::from([]),
-            Self::Keyed(own) => Self::tag(own, message),
-        })
-    }
-}
-
-impl VerifyAll for SimulatedKeys {
-    fn verify_all(&self, items: &[(NodeId, &[u8], &[u8])]) -> Result<(), SignatureError> {
-        let valid = |(node, message, signature): &(NodeId, &[u8], &[u8])| *Self::tag(node, message) == **signature;
-        match self {
-            Self::Keyed(_) if !items.iter().all(valid) => Err(SignatureError),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// A fault put into the protocol itself, to see that the tests find it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Weakness {
-    /// None.
-    #[default]
-    None,
-    /// Nodes that begin again have forgotten their votes and acknowledgements, and do not know it.
-    NoPersistence,
-    /// This much stake makes a quorum.
-    Quorum(u64),
-}
-
-/// Settings of a [`DualSimulation`].
-#[derive(Debug)]
-pub struct DualSimulationBuilder {
-    stakes: Vec<u64>,
-    seed: u64,
-    latency: Latency,
-    links: Faults,
-    persist: u64,
-    keyed: bool,
-    twins: Vec<usize>,
-    weakness: Weakness,
-    plan: Vec<(u64, Fault)>,
-    load: Vec<(u64, usize, Tx)>,
-    config: fn(DualConfig) -> DualConfig,
-}
-
-impl DualSimulationBuilder {
-    /// Seed of all that is drawn; 0 unless set.
-    #[must_use]
-    pub const fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// Delay of messages; 1 ms unless set.
-    #[must_use]
-    pub fn latency(mut self, latency: Latency) -> Self {
-        self.latency = latency;
-        self
-    }
-
-    /// What else links do. Bandwidth is not simulated here.
-    #[must_use]
-    pub const fn links(mut self, links: Faults) -> Self {
-        self.links = links;
-        self
-    }
-
-    /// Nanoseconds that making records durable takes; 1 ms unless set.
-    #[must_use]
-    pub const fn persist_cost(mut self, nanos: u64) -> Self {
-        self.persist = nanos;
-        self
-    }
-
-    /// Signatures that tell validators apart; none unless set.
-    #[must_use]
-    pub const fn keyed(mut self, keyed: bool) -> Self {
-        self.keyed = keyed;
-        self
-    }
-
-    /// Runs a validator twice, with one identity: two nodes that do not know of each other and so contradict each other. The twins of
-    /// the first, second, .. of `nodes` are nodes n, n+1, .. of partitions and faults.
-    #[must_use]
-    pub fn twins(mut self, nodes: impl IntoIterator<Item = usize>) -> Self {
-        self.twins.extend(nodes);
-        self
-    }
-
-    /// Breaks the protocol.
-    #[must_use]
-    pub const fn weakness(mut self, weakness: Weakness) -> Self {
-        self.weakness = weakness;
-        self
-    }
-
-    /// Lets something happen at a moment, in nanoseconds.
-    #[must_use]
-    pub fn fault(mut self, at: u64, fault: Fault) -> Self {
-        self.plan.push((at, fault));
-        self
-    }
-
-    /// Gives a node a transaction at a moment, in nanoseconds.
-    #[must_use]
-    pub fn submit(mut self, at: u64, node: usize, tx: Tx) -> Self {
-        self.load.push((at, node, tx));
-        self
-    }
-
-    /// `count` transactions of `bytes` bytes with a key of their own, one every `interval` nanoseconds from `start` on, to the
-    /// nodes in turn.
-    #[must_use]
-    pub fn submit_every(mut self, start: u64, interval: u64, count: u64, bytes: usize) -> Self {
-        let nodes = self.stakes.len().max(1) as u64;
-        let first = self.load.len() as u64;
-        for i in 0..count {
-            let key = ConflictKey::new(b"load", first + i);
-            let mut payload = alloc::vec![0; bytes];
-            for (to, from) in payload.iter_mut().zip((first + i).to_be_bytes()) {
-                *to = from;
-            }
-            if let Ok(tx) = Tx::new([key], payload) {
-                self.load.push((start.saturating_add(i.saturating_mul(interval)), (i % nodes) as usize, tx));
-            }
-        }
-        self
-    }
-
-    /// Changes the settings of every node.
-    #[must_use]
-    pub fn config(mut self, change: fn(DualConfig) -> DualConfig) -> Self {
-        self.config = change;
-        self
-    }
-
-    /// Builds the network, all nodes up at time 0.
-    ///
-    /// # Errors
-    /// [`SimulateError`] for refused stakes or latency, or a node that is not there.
-    pub fn build(self) -> Result<DualSimulation, SimulateError> {
-        let nodes = self.stakes.len();
-        let instances = nodes + self.twins.len();
-        let validators = ValidatorSet::new((0_u32..).map(node_id).zip(self.stakes))?;
-        self.latency.check(nodes)?;
-        let faulted = self.plan.iter().filter_map(|(_, fault)| fault.node()).filter(|node| *node >= instances);
-        let loaded = self.load.iter().map(|(_, node, _)| *node).filter(|node| *node >= instances);
-        let twinned = self.twins.iter().copied().filter(|node| *node >= nodes);
-        if let Some(node) = faulted.chain(loaded).chain(twinned).next() {
-            return Err(SimulateError::UnknownNode { node, nodes });
-        }
-        let mut committee = Committee::new([0x5c; 32], 0, validators)?;
-        if let Weakness::Quorum(stake) = self.weakness {
-            committee = committee.with_quorum(stake);
-        }
-        let mut simulation = DualSimulation {
-            config: self.config,
-            committee,
-            keyed: self.keyed,
-            weakness: self.weakness,
-            peers: Vec::new(),
-            latency: self.latency,
-            links: self.links,
-            persist: self.persist,
-            plan: Vec::new(),
-            load: Vec::new(),
-            groups: None,
-            queue: BinaryHeap::new(),
-            events: BTreeMap::new(),
-            sequence: 0,
-            now: 0,
-            network: stream(self.seed, "dual network"),
-            trace: Sha256::new(),
-            committed: BTreeMap::new(),
-            settled: BTreeMap::new(),
-            keys: BTreeMap::new(),
-            submitted: BTreeMap::new(),
-            certified: BTreeSet::new(),
-            settled_keys: BTreeSet::new(),
-            broken: None,
-            report: DualReport::default(),
-        };
-        for identity in (0..nodes).chain(self.twins.iter().copied()) {
-            let byzantine = self.twins.contains(&identity);
-            simulation.peers.push(Peer {
-                identity,
-                byzantine,
-                node: None,
-                store: MemoryStore::default(),
-                incarnation: 0,
-                clock: 0,
-                slow: 1_000,
-                wake: None,
-            });
-        }
-        for instance in 0..instances {
-            simulation.start(instance, Memory::Fresh(Root::default()));
-        }
-        for (at, fault) in self.plan {
-            simulation.plan.push(fault);
-            simulation.schedule(at, Event::Fault(simulation.plan.len() - 1));
-        }
-        for (at, node, tx) in self.load {
-            simulation.load.push((node, tx));
-            simulation.schedule(at, Event::Submit(simulation.load.len() - 1));
-        }
-        Ok(simulation)
-    }
-}
 
 /// The id of the validator at a position.
 fn node_id(position: u32) -> NodeId {
@@ -262,71 +38,14 @@ fn node_id(position: u32) -> NodeId {
     id
 }
 
-/// What a [`DualSimulation`] has seen. Times are nanoseconds since the transaction was given to its author.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DualReport {
-    /// Messages sent, those lost included.
-    pub messages: u64,
-    /// Messages lost.
-    pub lost: u64,
-    /// Transactions given to nodes that were up.
-    pub submitted: u64,
-    /// Of these, refused because a queue was full.
-    pub refused: u64,
-    /// Transactions settled somewhere.
-    pub settled: u64,
-    /// Until the author had the certificate.
-    pub formed: Vec<u64>,
-    /// Until a node knew it certified (first level), for each node.
-    pub certified: Vec<u64>,
-    /// Until a node knew it settled (second level), for each node.
-    pub settlement: Vec<u64>,
-    /// The moments at which a checkpoint was first settled, with its leaves.
-    pub checkpoints: Vec<(u64, u64)>,
-    /// Evidence told by honest nodes: by whom, against which position, of what kind.
-    pub evidence: BTreeSet<(usize, u32, EvidenceKind)>,
-    /// The evidence itself, one of each.
-    pub proofs: Vec<Evidence>,
-    /// Reports that settlement does not get on.
-    pub stalls: u64,
-    /// Epochs begun, the first not counted, at the node that saw most.
-    pub epochs: u64,
-}
-
-/// The `per_mille` quantile of some times; `None` for none.
-fn quantile(times: &[u64], per_mille: u32) -> Option<u64> {
-    let mut times = times.to_vec();
-    let last = times.len().checked_sub(1)? as u64;
-    let at = (last * u64::from(per_mille.min(1_000)) / 1_000) as usize;
-    Some(*times.select_nth_unstable(at).1)
-}
-
-impl DualReport {
-    /// Quantile of the time until the author had the certificate.
-    #[must_use]
-    pub fn formed_quantile(&self, per_mille: u32) -> Option<u64> {
-        quantile(&self.formed, per_mille)
-    }
-
-    /// Quantile of the time until a node knew a transaction certified.
-    #[must_use]
-    pub fn certified_quantile(&self, per_mille: u32) -> Option<u64> {
-        quantile(&self.certified, per_mille)
-    }
-
-    /// Quantile of the time until a node knew a transaction settled.
-    #[must_use]
-    pub fn settlement_quantile(&self, per_mille: u32) -> Option<u64> {
-        quantile(&self.settlement, per_mille)
-    }
-}
-
 #[derive(Debug)]
-struct Peer {
+struct Peer<A> {
     identity: usize,
+    authority: A,
     byzantine: bool,
-    node: Option<Box<DualTrack<SimulatedKeys>>>,
+    /// The last checkpoint told, by epoch and sequence.
+    told: Option<(u64, u64)>,
+    node: Option<Box<DualTrack<A>>>,
     store: MemoryStore<Hash>,
     incarnation: u32,
     clock: i64,
@@ -341,6 +60,7 @@ enum Event {
     Persisted { instance: usize, incarnation: u32, token: u64, records: Vec<Record<Hash>> },
     Fault(usize),
     Submit(usize),
+    Change(usize),
 }
 
 /// A network of [`DualTrack`] nodes over simulated links, event by event.
@@ -362,17 +82,19 @@ enum Event {
 /// # Ok::<(), hanzo_snow::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct DualSimulation {
+pub struct DualSimulation<A = SimulatedKeys> {
     config: fn(DualConfig) -> DualConfig,
     committee: Committee,
-    keyed: bool,
     weakness: Weakness,
-    peers: Vec<Peer>,
+    peers: Vec<Peer<A>>,
     latency: Latency,
     links: Faults,
     persist: u64,
     plan: Vec<Fault>,
     load: Vec<(usize, Tx)>,
+    changes: Vec<Arc<[(NodeId, u64)]>>,
+    /// The last change that was asked for.
+    wanted: Option<usize>,
     groups: Option<Vec<usize>>,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     events: BTreeMap<u64, Event>,
@@ -388,31 +110,22 @@ pub struct DualSimulation {
     keys: BTreeMap<(u64, ConflictKey), Hash>,
     /// When a transaction was given to a node, by its first key.
     submitted: BTreeMap<ConflictKey, u64>,
-    certified: BTreeSet<ConflictKey>,
-    settled_keys: BTreeSet<ConflictKey>,
+    /// Transactions certified somewhere, and settled somewhere, by first key and bytes.
+    certified: BTreeSet<(ConflictKey, Arc<[u8]>)>,
+    settled_txs: BTreeSet<(ConflictKey, Arc<[u8]>)>,
     broken: Option<SimulateError>,
     report: DualReport,
 }
 
 impl DualSimulation {
-    /// A network of one validator for each stake.
+    /// A network of one node for each stake; one with a stake of 0 is no validator at first.
     #[must_use]
     pub fn builder(stakes: impl IntoIterator<Item = u64>) -> DualSimulationBuilder {
-        DualSimulationBuilder {
-            stakes: stakes.into_iter().collect(),
-            seed: 0,
-            latency: Latency::Constant(1_000_000),
-            links: Faults::default(),
-            persist: 1_000_000,
-            keyed: false,
-            twins: Vec::new(),
-            weakness: Weakness::None,
-            plan: Vec::new(),
-            load: Vec::new(),
-            config: |config| config,
-        }
+        DualSimulationBuilder::new(stakes.into_iter().collect())
     }
+}
 
+impl<A: Sign + VerifyAll + Clone> DualSimulation<A> {
     /// Runs all events up to a moment, in nanoseconds since the start.
     ///
     /// # Errors
@@ -451,22 +164,22 @@ impl DualSimulation {
         &self.committee
     }
 
-    /// Keys that verify what nodes of this simulation sign, where it is [keyed](DualSimulationBuilder::keyed).
+    /// What the first node verifies with.
     #[must_use]
-    pub const fn verifier(&self) -> SimulatedKeys {
-        if self.keyed { SimulatedKeys::Keyed([0; 32]) } else { SimulatedKeys::Unsigned }
+    pub fn verifier(&self) -> &A {
+        &self.peers[0].authority
     }
 
     /// A node that is up.
     #[must_use]
-    pub fn node(&self, instance: usize) -> Option<&DualTrack<SimulatedKeys>> {
+    pub fn node(&self, instance: usize) -> Option<&DualTrack<A>> {
         self.peers.get(instance)?.node.as_deref()
     }
 
     /// Transactions certified somewhere and settled nowhere yet.
     #[must_use]
     pub fn certified_unsettled(&self) -> usize {
-        self.certified.difference(&self.settled_keys).count()
+        self.certified.difference(&self.settled_txs).count()
     }
 
     /// Settlement blocks that every honest node that is up has committed.
@@ -474,6 +187,13 @@ impl DualSimulation {
     pub fn committed_everywhere(&self) -> u64 {
         let honest = self.peers.iter().filter(|peer| !peer.byzantine);
         honest.filter_map(|peer| peer.node.as_ref()).map(|node| node.replica().committed().height).min().unwrap_or(0)
+    }
+
+    /// The height up to which every honest node that is up has carried out what was committed, and told what it settles.
+    #[must_use]
+    pub fn executed_everywhere(&self) -> u64 {
+        let honest = self.peers.iter().filter(|peer| !peer.byzantine);
+        honest.filter_map(|peer| peer.node.as_ref()).map(|node| node.executed()).min().unwrap_or(0)
     }
 
     /// SHA-256 over all events so far: equal for equal runs.
@@ -485,15 +205,26 @@ impl DualSimulation {
     fn start(&mut self, instance: usize, memory: Memory) {
         let identity = self.peers[instance].identity;
         let own = node_id(identity as u32);
-        let keys = if self.keyed { SimulatedKeys::Keyed(own) } else { SimulatedKeys::Unsigned };
+        let authority = self.peers[instance].authority.clone();
         let config = (self.config)(DualConfig::new(own));
         let now = self.clock(instance);
-        match DualTrack::new(config, self.committee.clone(), keys, memory, 7, now) {
+        match DualTrack::new(config, self.committee.clone(), authority, memory, 7, now) {
             Ok(node) => {
                 self.peers[instance].node = Some(Box::new(node));
                 self.drain(instance);
+                self.tell_change(instance);
             }
             Err(_) => self.broken = Some(SimulateError::Store { node: instance }),
+        }
+    }
+
+    /// Tells a node of the validators that were asked for last, unless it has them.
+    fn tell_change(&mut self, instance: usize) {
+        let Some(next) = self.wanted.map(|at| self.changes[at].clone()) else { return };
+        let Some(node) = self.peers[instance].node.as_ref() else { return };
+        let set = node.committee().validators();
+        if !set.nodes().iter().copied().zip(set.stakes().iter().copied()).eq(next.iter().copied()) {
+            self.give(instance, DualInput::Next(next));
         }
     }
 
@@ -559,6 +290,12 @@ impl DualSimulation {
                 }
             }
             Event::Fault(at) => self.befall(at),
+            Event::Change(at) => {
+                self.wanted = Some(at);
+                for instance in 0..self.peers.len() {
+                    self.tell_change(instance);
+                }
+            }
             Event::Submit(at) => {
                 let (instance, tx) = self.load[at].clone();
                 if self.peers[instance].node.is_some() {
@@ -589,9 +326,11 @@ impl DualSimulation {
                 self.start(node, memory);
             }
             Fault::RestartEmpty(node) => {
+                let nodes = self.peers.iter().filter_map(|peer| peer.node.as_ref());
+                let epoch = nodes.map(|node| node.replica().committee().epoch()).max().unwrap_or(0);
                 self.crash(node);
                 self.peers[node].store = MemoryStore::default();
-                self.start(node, Memory::Lost(Root::default()));
+                self.start(node, Memory::Lost { root: Root::default(), epoch });
             }
             Fault::Partition(groups) => self.groups = Some(groups),
             Fault::Heal => self.groups = None,
@@ -640,7 +379,7 @@ impl DualSimulation {
     }
 
     fn to_identity(&self, to: &NodeId) -> Vec<usize> {
-        let is = |peer: &Peer| node_id(peer.identity as u32) == *to;
+        let is = |peer: &Peer<A>| node_id(peer.identity as u32) == *to;
         (0..self.peers.len()).filter(|at| is(&self.peers[*at])).collect()
     }
 
@@ -648,14 +387,14 @@ impl DualSimulation {
         let honest = !self.peers[instance].byzantine;
         match output {
             DualOutput::Send { to, epoch, message } => {
-                self.check_durable(instance, &message);
+                self.check_durable(instance, epoch, &message);
                 let message = Arc::new(message);
                 for to in self.to_identity(&to) {
                     self.send(instance, to, epoch, &message);
                 }
             }
             DualOutput::Broadcast { epoch, message } => {
-                self.check_durable(instance, &message);
+                self.check_durable(instance, epoch, &message);
                 let message = Arc::new(message);
                 let own = self.peers[instance].identity;
                 for to in 0..self.peers.len() {
@@ -688,7 +427,7 @@ impl DualSimulation {
                         self.broken = Some(SimulateError::Conflict { epoch });
                     }
                 }
-                self.certified.insert(place.tx.keys()[0]);
+                self.certified.insert((place.tx.keys()[0], place.tx.bytes().clone()));
                 if let Some(at) = self.submitted.get(&place.tx.keys()[0]) {
                     self.report.certified.push(self.now - at);
                 }
@@ -696,6 +435,12 @@ impl DualSimulation {
             DualOutput::Settled(settled) if honest => {
                 let key = (settled.checkpoint.epoch, settled.checkpoint.sequence);
                 let digest = settled.checkpoint.digest();
+                // None is left out, and none goes back but after a restart.
+                let before = self.settled.range(..key).next_back().map(|(before, _)| *before);
+                let told = self.peers[instance].told.replace(key);
+                if before > told {
+                    self.broken = Some(SimulateError::Skipped { node: instance, epoch: key.0, sequence: key.1 });
+                }
                 if !self.settled.contains_key(&key) {
                     self.report.checkpoints.push((self.now, settled.leaves.len() as u64));
                 }
@@ -703,7 +448,7 @@ impl DualSimulation {
                     self.broken = Some(SimulateError::Settlement { height: settled.height });
                 }
                 for tx in &settled.txs {
-                    if self.settled_keys.insert(tx.keys()[0]) {
+                    if self.settled_txs.insert((tx.keys()[0], tx.bytes().clone())) {
                         self.report.settled += 1;
                     }
                     if let Some(at) = self.submitted.get(&tx.keys()[0]) {
@@ -736,86 +481,26 @@ impl DualSimulation {
         }
     }
 
-    /// Whether what a message says is durable at its sender.
-    fn check_durable(&mut self, instance: usize, message: &DualMessage) {
-        let entries = |kind: EntryKind| self.peers[instance].store.entry(kind, 0, &[0; 32]);
-        let state = || entries(EntryKind::VoteState).and_then(|bytes| VoteState::decode(bytes).ok());
+    /// Whether what a message of an epoch says is durable at its sender.
+    fn check_durable(&mut self, instance: usize, epoch: u64, message: &DualMessage) {
+        let store = &self.peers[instance].store;
+        let state = store.entry(EntryKind::VoteState, 0, &[0; 32]).and_then(|bytes| VoteState::decode(bytes).ok());
+        let kept = |says: &dyn Fn(&VoteState) -> bool| {
+            state.as_ref().is_some_and(|state| state.epoch > epoch || state.epoch == epoch && says(state))
+        };
         let durable = match message {
-            DualMessage::Settlement(Message::Vote(vote)) => {
-                state().is_some_and(|state| state.safety.last_voted() >= vote.view || state.epoch > 0)
-            }
+            DualMessage::Settlement(Message::Vote(vote)) => kept(&|state| state.safety.last_voted() >= vote.view),
             DualMessage::Settlement(Message::Timeout(timeout)) => {
-                state().is_some_and(|state| state.safety.last_timeout() >= timeout.view || state.epoch > 0)
+                kept(&|state| state.safety.last_timeout() >= timeout.view)
             }
             DualMessage::Settlement(Message::Proposal(proposal)) => {
-                state().is_some_and(|state| state.last_proposed >= proposal.block.view || state.epoch > 0)
+                kept(&|state| state.last_proposed >= proposal.block.view)
             }
-            DualMessage::Fast(FastMessage::Ack(ack)) => {
-                self.peers[instance].store.entry(EntryKind::Ack, ack.round, &ack.vertex).is_some()
-            }
+            DualMessage::Fast(FastMessage::Ack(ack)) => store.entry(EntryKind::Ack, ack.round, &ack.vertex).is_some(),
             _ => true,
         };
         if !durable {
             self.broken = Some(SimulateError::NotDurable { node: instance, height: 0 });
         }
-    }
-}
-
-impl Fault {
-    /// The node it befalls, where it is one.
-    pub(super) const fn node(&self) -> Option<usize> {
-        match self {
-            Self::Crash(node) | Self::Restart(node) | Self::RestartEmpty(node) => Some(*node),
-            Self::Slow(node, _) | Self::ClockJump(node, _) => Some(*node),
-            Self::Partition(_) | Self::Heal => None,
-        }
-    }
-}
-
-impl DualSimulationBuilder {
-    /// Draws faults from a seed: links that lose, duplicate and reorder, up to `down` nodes at a time that crash and begin again from
-    /// their store, partitions, slow nodes, clocks that jump ahead; everything is whole again at `until`. Links go on losing.
-    #[must_use]
-    pub fn random_faults(mut self, seed: u64, down: usize, until: u64) -> Self {
-        let mut rng = stream(seed, "dual faults");
-        let nodes = self.stakes.len().max(1);
-        let instances = (nodes + self.twins.len()) as u64;
-        self.links = Faults {
-            drop_per_mille: below(80, &mut rng) as u32,
-            duplicate_per_mille: below(80, &mut rng) as u32,
-            reorder_per_mille: below(200, &mut rng) as u32,
-            uplink_bytes_per_second: 0,
-        };
-        let mut at = 0;
-        while at < until {
-            let length = 1 + below(until / 4, &mut rng);
-            let end = (at + length).min(until);
-            match below(5, &mut rng) {
-                0 | 1 if down > 0 => {
-                    let first = below(nodes as u64, &mut rng) as usize;
-                    for i in 0..1 + below(down as u64, &mut rng) as usize {
-                        let node = (first + i) % nodes;
-                        self.plan.push((at, Fault::Crash(node)));
-                        self.plan.push((end, Fault::Restart(node)));
-                    }
-                }
-                2 => {
-                    let groups = (0..instances).map(|_| below(2, &mut rng) as usize).collect();
-                    self.plan.push((at, Fault::Partition(groups)));
-                    self.plan.push((end, Fault::Heal));
-                }
-                3 => {
-                    let node = below(instances, &mut rng) as usize;
-                    self.plan.push((at, Fault::Slow(node, 1_000 + below(9_000, &mut rng) as u32)));
-                    self.plan.push((end, Fault::Slow(node, 1_000)));
-                }
-                _ => {
-                    let node = below(instances, &mut rng) as usize;
-                    self.plan.push((at, Fault::ClockJump(node, below(2_000_000_000, &mut rng) as i64)));
-                }
-            }
-            at = end + rng.next_u64() % (until / 8 + 1);
-        }
-        self
     }
 }

@@ -123,6 +123,10 @@ impl<A: Sign + VerifyAll> Replica<A> {
         if let Some(orphan) = orphan.and_then(|proposer| self.orphans.remove(&proposer)) {
             let leads = self.tree.leader(&self.committee, orphan.view, &id);
             if leads == Some(orphan.proposer) {
+                self.on_certificate(&orphan.justify);
+                if self.committee.epoch() != epoch {
+                    return Ok(());
+                }
                 let orphan_id = orphan.id(&self.committee);
                 let _ = self.take(orphan_id, orphan);
             }
