@@ -45,8 +45,8 @@ fn equal_seeds_give_equal_traces() -> Result<(), Error> {
     Ok(())
 }
 
-/// `HANZO_SCHEDULES=100000 cargo test --release -p hanzo-snow --features simulate --test all seeded -- --nocapture` for a long run,
-/// `HANZO_FIRST_SCHEDULE` to begin elsewhere; the example `dual_track schedules` does the same with several threads.
+/// `HANZO_SCHEDULES=100000 cargo test --release -p hanzo-snow --features simulate seeded -- --nocapture` for a long run,
+/// `HANZO_FIRST_SCHEDULE` to begin elsewhere.
 #[test]
 fn seeded_schedules_neither_contradict_nor_lose_nor_stop() {
     let number = |name: &str, default| std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default);

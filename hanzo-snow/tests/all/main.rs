@@ -8,6 +8,7 @@ mod behaviours;
 #[cfg(feature = "simulate")]
 mod dual;
 mod engine;
+mod handover;
 mod lumped;
 mod properties;
 mod sampler;
