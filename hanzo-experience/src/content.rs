@@ -9,9 +9,8 @@ pub use draft::{Draft, Example};
 pub use text::Text;
 
 use serde::Serialize;
-use serde::de::MapAccess;
 
-use crate::json::{self, Integer, Objects, Shape, Sink};
+use crate::json;
 use crate::merkle::leaf_hash;
 use crate::{Cid, Error, ExperienceId, Result};
 
@@ -91,24 +90,8 @@ impl Content {
     /// [`Error::DuplicateMember`], [`Error::UnknownMember`], [`Error::MissingMember`], [`Error::NotAnInteger`],
     /// [`Error::MalformedJson`], or the error of the member that breaks its rule.
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        let read: ContentMembers = json::read(json)?;
-        if read.v != 1 {
-            return Err(Error::OutOfRange { field: "v" });
-        }
-        let confidence_ppm =
-            u32::try_from(read.confidence_ppm).map_err(|_| Error::OutOfRange { field: "confidence_ppm" })?;
-        let parents: Result<_> = read.parents.iter().map(|id| id.parse()).collect();
-        let draft = Draft {
-            text: Text::new(&read.text)?,
-            domain: read.domain.parse()?,
-            created_by: read.created_by,
-            model: read.model,
-            created_at: read.created_at,
-            confidence_ppm,
-            examples: read.examples,
-            vector: None,
-        };
-        Self::new(draft, parents?)
+        let (draft, parents) = json::read::<ContentMembers>(json)?.check()?;
+        Self::new(draft, parents)
     }
 
     /// Content from its canonical bytes and no others.
@@ -130,33 +113,21 @@ impl Content {
 
     /// Appends the canonical bytes to `out`.
     pub fn write_canonical(&self, out: &mut Vec<u8>) {
-        // Declared in RFC 8785 order; strings and integers only, so that compact serde_json output is canonical.
-        #[derive(Serialize)]
-        struct Canonical<'a> {
-            confidence_ppm: u32,
-            created_at: u64,
-            created_by: &'a str,
-            domain: &'a str,
-            examples: &'a [Example],
-            model: &'a str,
-            parents: &'a [ExperienceId],
-            text: &'a str,
-            v: u8,
+        json::write(out, &self.form());
+    }
+
+    pub(crate) fn form(&self) -> ContentForm<'_> {
+        ContentForm {
+            confidence_ppm: self.confidence_ppm,
+            created_at: self.created_at,
+            created_by: &self.created_by,
+            domain: self.domain.as_str(),
+            examples: &self.examples,
+            model: &self.model,
+            parents: &self.parents,
+            text: self.text.as_str(),
+            v: 1,
         }
-        json::write(
-            out,
-            &Canonical {
-                confidence_ppm: self.confidence_ppm,
-                created_at: self.created_at,
-                created_by: &self.created_by,
-                domain: self.domain.as_str(),
-                examples: &self.examples,
-                model: &self.model,
-                parents: &self.parents,
-                text: self.text.as_str(),
-                v: 1,
-            },
-        );
     }
 
     /// The id: the leaf hash of the canonical bytes, computed anew at each call.
@@ -225,41 +196,56 @@ pub(crate) fn check_printable(field: &'static str, text: &str, min: usize) -> Re
     }
 }
 
-#[derive(Default)]
-struct ContentMembers {
-    confidence_ppm: u64,
+/// The members as they are written, declared in RFC 8785 order; strings and integers only, so that compact `serde_json`
+/// output is canonical.
+#[derive(Serialize)]
+pub(crate) struct ContentForm<'a> {
+    confidence_ppm: u32,
     created_at: u64,
-    created_by: String,
-    domain: String,
-    examples: Vec<Example>,
-    model: String,
-    parents: Vec<String>,
-    text: String,
-    v: u64,
+    created_by: &'a str,
+    domain: &'a str,
+    examples: &'a [Example],
+    model: &'a str,
+    parents: &'a [ExperienceId],
+    text: &'a str,
+    v: u8,
 }
 
-impl Shape for ContentMembers {
-    const MEMBERS: &'static [&'static str] =
-        &["confidence_ppm", "created_at", "created_by", "domain", "examples", "model", "parents", "text", "v"];
+json::shape! {
+    /// The members as they are read.
+    pub(crate) struct ContentMembers {
+        confidence_ppm: u64,
+        created_at: u64,
+        created_by: String,
+        domain: String,
+        examples: Vec<Example>,
+        model: String,
+        parents: Vec<String>,
+        text: String,
+        v: u64,
+    }
+}
 
-    fn read_member<'de, A: MapAccess<'de>>(
-        &mut self,
-        member: &'static str,
-        map: &mut A,
-        sink: &Sink,
-    ) -> Result<(), A::Error> {
-        match member {
-            "confidence_ppm" => self.confidence_ppm = map.next_value_seed(Integer { member, sink })?,
-            "created_at" => self.created_at = map.next_value_seed(Integer { member, sink })?,
-            "created_by" => self.created_by = map.next_value()?,
-            "domain" => self.domain = map.next_value()?,
-            "examples" => self.examples = map.next_value_seed(Objects::new(sink))?,
-            "model" => self.model = map.next_value()?,
-            "parents" => self.parents = map.next_value()?,
-            "text" => self.text = map.next_value()?,
-            _ => self.v = map.next_value_seed(Integer { member, sink })?,
+impl ContentMembers {
+    /// Draft and parents, which become a content by [`Content::new`].
+    pub(crate) fn check(self) -> Result<(Draft, Vec<ExperienceId>)> {
+        if self.v != 1 {
+            return Err(Error::OutOfRange { field: "v" });
         }
-        Ok(())
+        let confidence_ppm =
+            u32::try_from(self.confidence_ppm).map_err(|_| Error::OutOfRange { field: "confidence_ppm" })?;
+        let parents: Result<_> = self.parents.iter().map(|id| id.parse()).collect();
+        let draft = Draft {
+            text: Text::new(&self.text)?,
+            domain: self.domain.parse()?,
+            created_by: self.created_by,
+            model: self.model,
+            created_at: self.created_at,
+            confidence_ppm,
+            examples: self.examples,
+            vector: None,
+        };
+        Ok((draft, parents?))
     }
 }
 

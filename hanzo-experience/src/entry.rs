@@ -2,10 +2,9 @@ use core::fmt;
 use core::str::FromStr;
 
 use serde::Serialize;
-use serde::de::MapAccess;
 
 use crate::content::check_printable;
-use crate::json::{self, Integer, MAX_INTEGER, Shape, Sink};
+use crate::json::{self, MAX_INTEGER};
 use crate::merkle::{Hash, StateRoot, leaf_hash};
 use crate::{Content, Error, ExperienceId, Result};
 
@@ -232,43 +231,18 @@ pub(crate) fn check_stamp(at: u64, by: &str, reference: &str) -> Result<()> {
 
 const TYPE: &str = "hanzo.experience.entry";
 
-#[derive(Default)]
-struct EntryMembers {
-    added: Vec<String>,
-    at: u64,
-    by: String,
-    kind: String,
-    reference: String,
-    removed: Vec<String>,
-    state_root: String,
-    state_size: u64,
-    t: String,
-    v: u64,
-}
-
-impl Shape for EntryMembers {
-    const MEMBERS: &'static [&'static str] =
-        &["added", "at", "by", "kind", "ref", "removed", "state_root", "state_size", "t", "v"];
-
-    fn read_member<'de, A: MapAccess<'de>>(
-        &mut self,
-        member: &'static str,
-        map: &mut A,
-        sink: &Sink,
-    ) -> Result<(), A::Error> {
-        match member {
-            "added" => self.added = map.next_value()?,
-            "at" => self.at = map.next_value_seed(Integer { member, sink })?,
-            "by" => self.by = map.next_value()?,
-            "kind" => self.kind = map.next_value()?,
-            "ref" => self.reference = map.next_value()?,
-            "removed" => self.removed = map.next_value()?,
-            "state_root" => self.state_root = map.next_value()?,
-            "state_size" => self.state_size = map.next_value_seed(Integer { member, sink })?,
-            "t" => self.t = map.next_value()?,
-            _ => self.v = map.next_value_seed(Integer { member, sink })?,
-        }
-        Ok(())
+json::shape! {
+    struct EntryMembers {
+        added: Vec<String>,
+        at: u64,
+        by: String,
+        kind: String,
+        reference("ref"): String,
+        removed: Vec<String>,
+        state_root: String,
+        state_size: u64,
+        t: String,
+        v: u64,
     }
 }
 

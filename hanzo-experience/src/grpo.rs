@@ -40,6 +40,7 @@
 //! # Ok::<(), hanzo_experience::Error>(())
 //! ```
 
+mod contribution;
 mod federated;
 mod grammar;
 mod llm;
@@ -53,7 +54,8 @@ mod train;
 mod training;
 mod wrappers;
 
-pub use federated::{Contribution, FederatedRound, consolidate};
+pub use contribution::Contribution;
+pub use federated::{FederatedRound, consolidate};
 pub use grammar::{Aliases, OperationError, Parsed, ParsedOperation, Rejection, parse_operations};
 pub use llm::{AsyncLlm, Completion, Llm, Prompt, Stage};
 pub use prompts::{Template, Templates};

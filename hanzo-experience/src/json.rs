@@ -9,6 +9,7 @@ use core::marker::PhantomData;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use serde::Deserialize as _;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use crate::{Error, Result};
@@ -34,8 +35,7 @@ pub(crate) trait Shape: Default {
 pub(crate) fn read<S: Shape>(bytes: &[u8]) -> Result<S> {
     let sink = Sink::default();
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let object =
-        Object::<S>::new(&sink).deserialize(&mut deserializer).and_then(|object| deserializer.end().map(|()| object));
+    let object = S::read(&mut deserializer, "", &sink).and_then(|object| deserializer.end().map(|()| object));
     object.map_err(|error| {
         sink.0.into_inner().unwrap_or(Error::MalformedJson { line: error.line(), column: error.column() })
     })
@@ -53,24 +53,121 @@ impl Sink {
     }
 }
 
-/// Seed of an integer of 0..=2^53-1.
-#[derive(Clone, Copy)]
-pub(crate) struct Integer<'a> {
-    pub(crate) member: &'static str,
-    pub(crate) sink: &'a Sink,
+/// Declares an object with its members, in the order in which they are written: `name: type`, or `field("name"): type`.
+macro_rules! shape {
+    ($(#[$meta:meta])* $vis:vis struct $shape:ident {
+        $($(#[$about:meta])* $field_vis:vis $field:ident $(($name:literal))?: $type:ty,)*
+    }) => {
+        $(#[$meta])*
+        #[derive(Default)]
+        $vis struct $shape {
+            $($(#[$about])* $field_vis $field: $type,)*
+        }
+
+        impl $crate::json::Shape for $shape {
+            const MEMBERS: &'static [&'static str] = &[$($crate::json::shape!(@name $field $($name)?)),*];
+
+            fn read_member<'de, A: serde::de::MapAccess<'de>>(
+                &mut self,
+                member: &'static str,
+                map: &mut A,
+                sink: &$crate::json::Sink,
+            ) -> Result<(), A::Error> {
+                $(if member == $crate::json::shape!(@name $field $($name)?) {
+                    self.$field = map.next_value_seed($crate::json::Seed::new(member, sink))?;
+                    return Ok(());
+                })*
+                Ok(())
+            }
+        }
+    };
+    (@name $field:ident) => { stringify!($field) };
+    (@name $field:ident $name:literal) => { $name };
+}
+pub(crate) use shape;
+
+/// What can be a member's value: texts, integers of 0..=2^53-1 (`u64`) and of -1..=1 (`i8`), truth values, objects, objects
+/// or `null`, lists of texts and of objects, and maps from any text to one of these, each key once.
+pub(crate) trait Value: Sized {
+    fn read<'de, D: Deserializer<'de>>(deserializer: D, member: &'static str, sink: &Sink) -> Result<Self, D::Error>;
+}
+
+/// Seed of a value.
+pub(crate) struct Seed<'a, T> {
+    member: &'static str,
+    sink: &'a Sink,
+    value: PhantomData<T>,
+}
+
+impl<'a, T> Seed<'a, T> {
+    pub(crate) fn new(member: &'static str, sink: &'a Sink) -> Self {
+        Self { member, sink, value: PhantomData }
+    }
+}
+
+impl<'de, T: Value> DeserializeSeed<'de> for Seed<'_, T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        T::read(deserializer, self.member, self.sink)
+    }
+}
+
+macro_rules! plain {
+    ($($type:ty),*) => { $(
+        impl Value for $type {
+            fn read<'de, D: Deserializer<'de>>(deserializer: D, _: &'static str, _: &Sink) -> Result<Self, D::Error> {
+                Self::deserialize(deserializer)
+            }
+        }
+    )* };
+}
+plain! { String, bool, Vec<String> }
+
+impl Value for u64 {
+    fn read<'de, D: Deserializer<'de>>(deserializer: D, member: &'static str, sink: &Sink) -> Result<Self, D::Error> {
+        deserializer.deserialize_u64(Integer { member, sink })
+    }
+}
+
+impl Value for i8 {
+    fn read<'de, D: Deserializer<'de>>(deserializer: D, member: &'static str, sink: &Sink) -> Result<Self, D::Error> {
+        deserializer.deserialize_i64(Sign { member, sink })
+    }
+}
+
+impl<S: Shape> Value for S {
+    fn read<'de, D: Deserializer<'de>>(deserializer: D, _: &'static str, sink: &Sink) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Object::new(sink))
+    }
+}
+
+impl<S: Shape> Value for Option<S> {
+    fn read<'de, D: Deserializer<'de>>(deserializer: D, _: &'static str, sink: &Sink) -> Result<Self, D::Error> {
+        deserializer.deserialize_option(Object::new(sink).or_null())
+    }
+}
+
+impl<S: Shape> Value for Vec<S> {
+    fn read<'de, D: Deserializer<'de>>(deserializer: D, member: &'static str, sink: &Sink) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(List(Seed::new(member, sink)))
+    }
+}
+
+impl<T: Value> Value for BTreeMap<String, T> {
+    fn read<'de, D: Deserializer<'de>>(deserializer: D, member: &'static str, sink: &Sink) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Map(Seed::new(member, sink)))
+    }
+}
+
+struct Integer<'a> {
+    member: &'static str,
+    sink: &'a Sink,
 }
 
 impl Integer<'_> {
     fn refuse<T, E: serde::de::Error>(&self) -> Result<T, E> {
         Err(self.sink.fail(Error::NotAnInteger { member: self.member }))
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Integer<'_> {
-    type Value = u64;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<u64, D::Error> {
-        deserializer.deserialize_u64(self)
     }
 }
 
@@ -94,18 +191,9 @@ impl Visitor<'_> for Integer<'_> {
     }
 }
 
-/// Seed of an integer of -1..=1.
-pub(crate) struct Sign<'a> {
-    pub(crate) member: &'static str,
-    pub(crate) sink: &'a Sink,
-}
-
-impl<'de> DeserializeSeed<'de> for Sign<'_> {
-    type Value = i8;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<i8, D::Error> {
-        deserializer.deserialize_i64(self)
-    }
+struct Sign<'a> {
+    member: &'static str,
+    sink: &'a Sink,
 }
 
 impl Visitor<'_> for Sign<'_> {
@@ -128,100 +216,60 @@ impl Visitor<'_> for Sign<'_> {
     }
 }
 
-/// Seed of a map from any text to values of one seed; a key given twice is an error.
-pub(crate) struct Map<'a, S> {
-    pub(crate) member: &'static str,
-    pub(crate) sink: &'a Sink,
-    pub(crate) value: S,
-}
+struct Map<'a, T>(Seed<'a, T>);
 
-impl<'de, S: DeserializeSeed<'de> + Clone> DeserializeSeed<'de> for Map<'_, S> {
-    type Value = BTreeMap<String, S::Value>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de, S: DeserializeSeed<'de> + Clone> Visitor<'de> for Map<'_, S> {
-    type Value = BTreeMap<String, S::Value>;
+impl<'de, T: Value> Visitor<'de> for Map<'_, T> {
+    type Value = BTreeMap<String, T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let Seed { member, sink, .. } = self.0;
         let mut read = BTreeMap::new();
         while let Some(key) = map.next_key::<String>()? {
-            let value = map.next_value_seed(self.value.clone())?;
+            let value = map.next_value_seed(Seed::new(member, sink))?;
             match read.entry(key) {
                 Entry::Vacant(place) => place.insert(value),
-                Entry::Occupied(_) => return Err(self.sink.fail(Error::DuplicateMember { member: self.member })),
+                Entry::Occupied(_) => return Err(sink.fail(Error::DuplicateMember { member })),
             };
         }
         Ok(read)
     }
 }
 
-/// Seed of a list of objects.
-pub(crate) struct Objects<'a, S> {
-    sink: &'a Sink,
-    shape: PhantomData<S>,
-}
+struct List<'a, T>(Seed<'a, T>);
 
-impl<'a, S> Objects<'a, S> {
-    pub(crate) fn new(sink: &'a Sink) -> Self {
-        Self { sink, shape: PhantomData }
-    }
-}
-
-impl<'de, S: Shape> DeserializeSeed<'de> for Objects<'_, S> {
-    type Value = Vec<S>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<S>, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de, S: Shape> Visitor<'de> for Objects<'_, S> {
-    type Value = Vec<S>;
+impl<'de, T: Value> Visitor<'de> for List<'_, T> {
+    type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of objects")
+        f.write_str("a list")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<S>, A::Error> {
-        let mut objects = Vec::new();
-        while let Some(object) = list.next_element_seed(Object::new(self.sink))? {
-            objects.push(object);
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+        let Seed { member, sink, .. } = self.0;
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element_seed(Seed::new(member, sink))? {
+            values.push(value);
         }
-        Ok(objects)
+        Ok(values)
     }
 }
 
-/// Seed of one object.
-pub(crate) struct Object<'a, S> {
+struct Object<'a, S> {
     sink: &'a Sink,
     shape: PhantomData<S>,
-}
-
-impl<S> Clone for Object<'_, S> {
-    fn clone(&self) -> Self {
-        Self::new(self.sink)
-    }
 }
 
 impl<'a, S> Object<'a, S> {
-    pub(crate) fn new(sink: &'a Sink) -> Self {
+    fn new(sink: &'a Sink) -> Self {
         Self { sink, shape: PhantomData }
     }
-}
 
-impl<'de, S: Shape> DeserializeSeed<'de> for Object<'_, S> {
-    type Value = S;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S, D::Error> {
-        deserializer.deserialize_map(self)
+    fn or_null(self) -> Nullable<'a, S> {
+        Nullable(self)
     }
 }
 
@@ -252,6 +300,28 @@ impl<'de, S: Shape> Visitor<'de> for Object<'_, S> {
             }
         }
         Ok(object)
+    }
+}
+
+struct Nullable<'a, S>(Object<'a, S>);
+
+impl<'de, S: Shape> Visitor<'de> for Nullable<'_, S> {
+    type Value = Option<S>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object or null")
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Option<S>, E> {
+        Ok(None)
+    }
+
+    fn visit_none<E: serde::de::Error>(self) -> Result<Option<S>, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<S>, D::Error> {
+        deserializer.deserialize_map(self.0).map(Some)
     }
 }
 

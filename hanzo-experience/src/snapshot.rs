@@ -1,11 +1,10 @@
 //! Snapshot files (`.hxs`): a library as JSON Lines, every byte determined by what it holds.
 
 use serde::Serialize;
-use serde::de::MapAccess;
 use sha2::{Digest, Sha256};
 
 use crate::crdt::Record;
-use crate::json::{self, Integer, Shape, Sink};
+use crate::json;
 use crate::merkle::{Checkpoint, CompactRange, Hash, StateRoot, StateTree};
 use crate::{Cid, Content, Entry, Error, ExperienceId, Library, Result};
 
@@ -293,40 +292,16 @@ impl Lines<'_> {
     }
 }
 
-#[derive(Default)]
-struct HeaderMembers {
-    archived: u64,
-    checkpoint: String,
-    contents: u64,
-    entries: u64,
-    first: u64,
-    frontier: Vec<String>,
-    records: u64,
-    t: String,
-    v: u64,
-}
-
-impl Shape for HeaderMembers {
-    const MEMBERS: &'static [&'static str] =
-        &["archived", "checkpoint", "contents", "entries", "first", "frontier", "records", "t", "v"];
-
-    fn read_member<'de, A: MapAccess<'de>>(
-        &mut self,
-        member: &'static str,
-        map: &mut A,
-        sink: &Sink,
-    ) -> Result<(), A::Error> {
-        match member {
-            "archived" => self.archived = map.next_value_seed(Integer { member, sink })?,
-            "checkpoint" => self.checkpoint = map.next_value()?,
-            "contents" => self.contents = map.next_value_seed(Integer { member, sink })?,
-            "entries" => self.entries = map.next_value_seed(Integer { member, sink })?,
-            "first" => self.first = map.next_value_seed(Integer { member, sink })?,
-            "frontier" => self.frontier = map.next_value()?,
-            "records" => self.records = map.next_value_seed(Integer { member, sink })?,
-            "t" => self.t = map.next_value()?,
-            _ => self.v = map.next_value_seed(Integer { member, sink })?,
-        }
-        Ok(())
+json::shape! {
+    struct HeaderMembers {
+        archived: u64,
+        checkpoint: String,
+        contents: u64,
+        entries: u64,
+        first: u64,
+        frontier: Vec<String>,
+        records: u64,
+        t: String,
+        v: u64,
     }
 }

@@ -1,13 +1,17 @@
 //! Contents, log entries, checkpoints and proofs of the library of experience.
 
 use hanzo_experience::aggregate::{Fixed, Prior};
+use hanzo_experience::crdt::{Record, SignedVote, Vote};
 use hanzo_experience::grpo::{
-    Aliases, Author, Group, Recorded, Rollout, Round, RoundConfig, ScriptedLlm, Stage, TrainingConfig,
+    Aliases, Author, Contribution, Group, Recorded, Rollout, Round, RoundConfig, ScriptedLlm, Stage, TrainingConfig,
     TrainingFreeGrpo, TrainingState, Transcript, parse_operations,
 };
-use hanzo_experience::merkle::{Checkpoint, ConsistencyProof, Hash, InclusionProof, Log, SignedCheckpoint, leaf_hash};
+use hanzo_experience::merkle::{
+    Checkpoint, ConsistencyProof, Hash, InclusionProof, Log, MultiProof, SignedCheckpoint, leaf_hash, verify_multi,
+};
+use hanzo_experience::sync::{Bound, Frame, Hello, Range, RangeKind};
 use hanzo_experience::{
-    Content, Domain, Draft, Entry, ExperienceId, Library, LibraryConfig, Mode, Operation, Stamp, Text,
+    Content, Domain, Draft, Entry, ExperienceId, Library, LibraryConfig, Mode, Operation, Snapshot, Stamp, Text,
 };
 
 use crate::{Parser, canonical, canonical_text};
@@ -27,6 +31,11 @@ pub(crate) const PARSERS: &[Parser] = &[
     },
     Parser { name: "experience/inclusion", samples: inclusions, read: inclusion, memory: 64 },
     Parser { name: "experience/consistency", samples: consistencies, read: consistency, memory: 64 },
+    Parser { name: "experience/multiproof", samples: multiproofs, read: multiproof, memory: 64 },
+    Parser { name: "experience/record", samples: records, read: record, memory: 64 },
+    Parser { name: "experience/frame", samples: frames, read: frame, memory: 64 },
+    Parser { name: "experience/snapshot", samples: snapshots, read: snapshot, memory: 64 },
+    Parser { name: "experience/contribution", samples: contributions, read: contribution, memory: 64 },
     Parser { name: "experience/prior", samples: priors, read: prior, memory: 64 },
     Parser { name: "experience/reply", samples: replies, read: reply, memory: 256 },
     Parser { name: "experience/training", samples: trainings, read: training, memory: 64 },
@@ -114,6 +123,106 @@ fn consistency(bytes: &[u8]) -> bool {
         assert_eq!(verified, bytes == consistencies()[0], "a forged proof of consistency");
     }
     canonical(bytes, read, ConsistencyProof::to_bytes)
+}
+
+fn multiproofs() -> Vec<Vec<u8>> {
+    vec![log().prove_many(&[2, 3, 17], 21).expect("leaves of the log").to_bytes()]
+}
+
+fn multiproof(bytes: &[u8]) -> bool {
+    let read = MultiProof::from_bytes(bytes);
+    if let Ok(proof) = &read {
+        let leaves = [2, 3, 17].map(|byte| leaf_hash(&[byte]));
+        let verified = verify_multi(&[2, 3, 17], &leaves, 21, proof, &log().root()).is_ok();
+        assert_eq!(verified, bytes == multiproofs()[0], "a forged proof of several leaves");
+    }
+    canonical(bytes, read, MultiProof::to_bytes)
+}
+
+fn records() -> Vec<Vec<u8>> {
+    let mut record = Record::new(ExperienceId::from_bytes([7; 32]));
+    record.record_use("replica-a", 3).expect("a small count");
+    record.set_label("replica-b", "G0").expect("a short label");
+    for (voter, vote) in [("alice", Vote::Up), ("bob", Vote::Down), ("carol", Vote::Abstain)] {
+        let signed = SignedVote::new(5, vote, vec![0xab; 9]).expect("a short signature");
+        record.record_vote(voter, signed).expect("a short name");
+    }
+    let library = library();
+    library.records().chain([&record]).map(Record::to_canonical).collect()
+}
+
+fn record(bytes: &[u8]) -> bool {
+    canonical(bytes, Record::from_canonical(bytes), Record::to_canonical)
+}
+
+fn frames() -> Vec<Vec<u8>> {
+    let id = |byte| ExperienceId::from_bytes([byte; 32]);
+    let hello = Hello {
+        origin: "example.com/parsers".parse().expect("an origin"),
+        log_size: 2,
+        log_root: leaf_hash(b"log"),
+        state_size: 1,
+        state_root: leaf_hash(b"state"),
+    };
+    let ranges = vec![
+        Range { bound: Bound(id(3)), kind: RangeKind::Skip },
+        Range { bound: Bound(id(9)), kind: RangeKind::Items(vec![(id(3), leaf_hash(b"3")), (id(4), leaf_hash(b"4"))]) },
+        Range { bound: Bound::END, kind: RangeKind::Fingerprint { n: 40, root: leaf_hash(b"rest") } },
+    ];
+    let frames = [
+        Frame::Hello(hello),
+        Frame::Ranges(ranges),
+        Frame::Want(vec![id(1), id(2)]),
+        Frame::Contents(contents()),
+        Frame::Records(records()),
+        Frame::Done,
+    ];
+    frames.iter().map(|frame| frame.to_bytes().expect("a short body")).collect()
+}
+
+fn frame(bytes: &[u8]) -> bool {
+    canonical(bytes, Frame::from_bytes(bytes), |frame| frame.to_bytes().expect("no longer than what was read"))
+}
+
+fn snapshots() -> Vec<Vec<u8>> {
+    let mut library = library();
+    let first = *library.iter().next().expect("two lessons").0;
+    library.apply(&Stamp::new(6, "alice"), Mode::Atomic, &[Operation::Delete { id: first }]).expect("an active lesson");
+    let since = Snapshot::since(&library, 1).expect("an entry of the log");
+    vec![library.snapshot().to_bytes(), since.to_bytes()]
+}
+
+fn snapshot(bytes: &[u8]) -> bool {
+    canonical(bytes, Snapshot::from_bytes(bytes), Snapshot::to_bytes)
+}
+
+fn contributions() -> Vec<Vec<u8>> {
+    let library = library();
+    let ids: Vec<ExperienceId> = library.iter().map(|(id, _)| *id).collect();
+    let draft = |text: &str| {
+        let domain = "math".parse().expect("a domain");
+        Draft::new(Text::new(text).expect("a short text"), domain, "bob", 1_000).example("1 + 1", "2\n")
+    };
+    let operations = vec![
+        Operation::Add(draft("Check \"units\".")),
+        Operation::Modify { id: ids[0], draft: draft("Check two small cases first.") },
+        Operation::Merge { ids: ids.clone(), draft: None },
+        Operation::Merge { ids: ids.clone(), draft: Some(draft("Both.")) },
+        Operation::Delete { id: ids[1] },
+        Operation::Keep,
+    ];
+    let contribution = |operations| {
+        let submitter = "bob".parse().expect("an account");
+        Contribution { base: library.state_root(), submitter, operations }
+    };
+    let sent = [contribution(operations), contribution(Vec::new())];
+    sent.iter().map(|contribution| contribution.to_canonical().expect("valid operations")).collect()
+}
+
+fn contribution(bytes: &[u8]) -> bool {
+    canonical(bytes, Contribution::from_canonical(bytes), |contribution| {
+        contribution.to_canonical().expect("what was read can be written")
+    })
 }
 
 fn priors() -> Vec<Vec<u8>> {

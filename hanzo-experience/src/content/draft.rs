@@ -1,9 +1,7 @@
 use serde::Serialize;
-use serde::de::MapAccess;
 
 use super::{Domain, Text};
-use crate::json::{Shape, Sink};
-use crate::{Error, Result};
+use crate::{Error, Result, json};
 
 /// What an author gives for a new experience; checked when it becomes [`Content`](crate::Content).
 #[derive(Debug, Clone, PartialEq)]
@@ -66,13 +64,15 @@ impl Draft {
     }
 }
 
-/// An example of the lesson: each side at most 1024 bytes, no control characters but tab and line feed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct Example {
-    /// What was asked.
-    pub input: String,
-    /// What to answer.
-    pub output: String,
+json::shape! {
+    /// An example of the lesson: each side at most 1024 bytes, no control characters but tab and line feed.
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+    pub struct Example {
+        /// What was asked.
+        pub input: String,
+        /// What to answer.
+        pub output: String,
+    }
 }
 
 impl Example {
@@ -88,23 +88,6 @@ impl Example {
             if let Some(ch) = side.chars().find(forbidden) {
                 return Err(Error::ForbiddenChar { ch });
             }
-        }
-        Ok(())
-    }
-}
-
-impl Shape for Example {
-    const MEMBERS: &'static [&'static str] = &["input", "output"];
-
-    fn read_member<'de, A: MapAccess<'de>>(
-        &mut self,
-        member: &'static str,
-        map: &mut A,
-        _: &Sink,
-    ) -> Result<(), A::Error> {
-        match member {
-            "input" => self.input = map.next_value()?,
-            _ => self.output = map.next_value()?,
         }
         Ok(())
     }

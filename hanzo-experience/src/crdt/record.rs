@@ -1,12 +1,11 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde::de::MapAccess;
 
 use super::vote::VoteMembers;
 use super::{Equivocation, SignedVote, Vote};
 use crate::content::check_printable;
-use crate::json::{self, Integer, MAX_INTEGER, Map, Object, Shape, Sink};
+use crate::json::{self, MAX_INTEGER};
 use crate::merkle::{Hash, leaf_hash};
 use crate::{Content, Error, Evidence, ExperienceId, Result};
 
@@ -39,11 +38,13 @@ pub struct Record {
     votes: BTreeMap<String, SignedVote>,
 }
 
-/// Whether an experience is wanted. In one epoch removal wins; adding again takes the next epoch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Presence {
-    epoch: u64,
-    removed: bool,
+json::shape! {
+    /// Whether an experience is wanted. In one epoch removal wins; adding again takes the next epoch.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+    pub struct Presence {
+        epoch: u64,
+        removed: bool,
+    }
 }
 
 impl Presence {
@@ -58,12 +59,14 @@ impl Presence {
     }
 }
 
-/// A short name for people; the last writer wins, by logical time, then replica, then text.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Label {
-    lamport: u64,
-    replica: String,
-    text: String,
+json::shape! {
+    /// A short name for people; the last writer wins, by logical time, then replica, then text.
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+    pub struct Label {
+        lamport: u64,
+        replica: String,
+        text: String,
+    }
 }
 
 impl Label {
@@ -112,17 +115,16 @@ impl Record {
         if read.v != 1 {
             return Err(Error::OutOfRange { field: "v" });
         }
-        let label = Label { lamport: read.label.lamport, replica: read.label.replica, text: read.label.text };
-        check_printable("replica", &label.replica, usize::from(label.lamport > 0))?;
-        check_label(&label.text)?;
+        check_printable("replica", &read.label.replica, usize::from(read.label.lamport > 0))?;
+        check_label(&read.label.text)?;
         read.usage.keys().try_for_each(|replica| check_printable("usage", replica, 1))?;
         read.votes.keys().try_for_each(|voter| check_printable("votes", voter, 1))?;
         let votes = read.votes.into_iter().map(|(voter, vote)| Ok((voter, vote.check()?)));
         let record = Self {
             id: read.id.parse()?,
             inherited: read.inherited,
-            label,
-            presence: Presence { epoch: read.presence.epoch, removed: read.presence.removed },
+            label: read.label,
+            presence: read.presence,
             usage: read.usage,
             votes: votes.collect::<Result<_>>()?,
         };
@@ -137,17 +139,11 @@ impl Record {
             id: ExperienceId,
             inherited: u64,
             label: &'a Label,
-            presence: PresenceForm,
+            presence: Presence,
             usage: &'a BTreeMap<String, u64>,
             v: u8,
             votes: &'a BTreeMap<String, SignedVote>,
         }
-        #[derive(Serialize)]
-        struct PresenceForm {
-            epoch: u64,
-            removed: bool,
-        }
-        let Presence { epoch, removed } = self.presence;
         let mut bytes = Vec::new();
         json::write(
             &mut bytes,
@@ -155,7 +151,7 @@ impl Record {
                 id: self.id,
                 inherited: self.inherited,
                 label: &self.label,
-                presence: PresenceForm { epoch, removed },
+                presence: self.presence,
                 usage: &self.usage,
                 v: 1,
                 votes: &self.votes,
@@ -270,7 +266,7 @@ impl Record {
         match self.usage.get_mut(replica) {
             Some(known) => *known = uses,
             None => {
-                self.check_room(replica.len() + 24)?;
+                self.check_room(usage_bytes(replica))?;
                 self.usage.insert(replica.to_owned(), uses);
             }
         }
@@ -288,7 +284,7 @@ impl Record {
         if self.votes.get(voter).is_some_and(|known| *known >= vote) {
             return Ok(false);
         }
-        self.check_room(voter.len() + 2 * vote.signature().len() + 64)?;
+        self.check_room(vote_bytes(voter, &vote))?;
         self.votes.insert(voter.to_owned(), vote);
         Ok(true)
     }
@@ -349,11 +345,21 @@ impl Record {
 
     /// Whether `more` bytes of JSON still fit; a slight overestimate of what is there.
     fn check_room(&self, more: usize) -> Result<()> {
-        let votes: usize = self.votes.iter().map(|(voter, vote)| voter.len() + 2 * vote.signature().len() + 64).sum();
-        let usage: usize = self.usage.keys().map(|replica| replica.len() + 24).sum();
+        let votes: usize = self.votes.iter().map(|(voter, vote)| vote_bytes(voter, vote)).sum();
+        let usage: usize = self.usage.keys().map(|replica| usage_bytes(replica)).sum();
         let got = 1024 + votes + usage + more;
         if got > Self::MAX_BYTES { Err(Error::TooManyBytes { got, max: Self::MAX_BYTES }) } else { Ok(()) }
     }
+}
+
+/// At most the JSON of a vote.
+fn vote_bytes(voter: &str, vote: &SignedVote) -> usize {
+    voter.len() + 2 * vote.signature().len() + 64
+}
+
+/// At most the JSON of the uses at a replica.
+fn usage_bytes(replica: &str) -> usize {
+    replica.len() + 24
 }
 
 fn check_label(text: &str) -> Result<()> {
@@ -366,85 +372,14 @@ fn check_label(text: &str) -> Result<()> {
     }
 }
 
-#[derive(Default)]
-struct RecordMembers {
-    id: String,
-    inherited: u64,
-    label: LabelMembers,
-    presence: PresenceMembers,
-    usage: BTreeMap<String, u64>,
-    v: u64,
-    votes: BTreeMap<String, VoteMembers>,
-}
-
-impl Shape for RecordMembers {
-    const MEMBERS: &'static [&'static str] = &["id", "inherited", "label", "presence", "usage", "v", "votes"];
-
-    fn read_member<'de, A: MapAccess<'de>>(
-        &mut self,
-        member: &'static str,
-        map: &mut A,
-        sink: &Sink,
-    ) -> Result<(), A::Error> {
-        match member {
-            "id" => self.id = map.next_value()?,
-            "inherited" => self.inherited = map.next_value_seed(Integer { member, sink })?,
-            "label" => self.label = map.next_value_seed(Object::new(sink))?,
-            "presence" => self.presence = map.next_value_seed(Object::new(sink))?,
-            "usage" => {
-                self.usage = map.next_value_seed(Map { member, sink, value: Integer { member, sink } })?;
-            }
-            "v" => self.v = map.next_value_seed(Integer { member, sink })?,
-            _ => self.votes = map.next_value_seed(Map { member, sink, value: Object::new(sink) })?,
-        }
-        Ok(())
-    }
-}
-
-#[derive(Default)]
-struct LabelMembers {
-    lamport: u64,
-    replica: String,
-    text: String,
-}
-
-impl Shape for LabelMembers {
-    const MEMBERS: &'static [&'static str] = &["lamport", "replica", "text"];
-
-    fn read_member<'de, A: MapAccess<'de>>(
-        &mut self,
-        member: &'static str,
-        map: &mut A,
-        sink: &Sink,
-    ) -> Result<(), A::Error> {
-        match member {
-            "lamport" => self.lamport = map.next_value_seed(Integer { member, sink })?,
-            "replica" => self.replica = map.next_value()?,
-            _ => self.text = map.next_value()?,
-        }
-        Ok(())
-    }
-}
-
-#[derive(Default)]
-struct PresenceMembers {
-    epoch: u64,
-    removed: bool,
-}
-
-impl Shape for PresenceMembers {
-    const MEMBERS: &'static [&'static str] = &["epoch", "removed"];
-
-    fn read_member<'de, A: MapAccess<'de>>(
-        &mut self,
-        member: &'static str,
-        map: &mut A,
-        sink: &Sink,
-    ) -> Result<(), A::Error> {
-        match member {
-            "epoch" => self.epoch = map.next_value_seed(Integer { member, sink })?,
-            _ => self.removed = map.next_value()?,
-        }
-        Ok(())
+json::shape! {
+    struct RecordMembers {
+        id: String,
+        inherited: u64,
+        label: Label,
+        presence: Presence,
+        usage: BTreeMap<String, u64>,
+        v: u64,
+        votes: BTreeMap<String, VoteMembers>,
     }
 }

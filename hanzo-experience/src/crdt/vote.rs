@@ -1,7 +1,6 @@
 use serde::Serialize;
-use serde::de::MapAccess;
 
-use crate::json::{Integer, MAX_INTEGER, Shape, Sign, Sink};
+use crate::json::{self, MAX_INTEGER};
 use crate::merkle::{Origin, hex_byte};
 use crate::{Error, ExperienceId, Result};
 
@@ -135,11 +134,12 @@ impl Serialize for SignedVote {
     }
 }
 
-#[derive(Default)]
-pub(super) struct VoteMembers {
-    lamport: u64,
-    sig: String,
-    value: i8,
+json::shape! {
+    pub(super) struct VoteMembers {
+        lamport: u64,
+        sig: String,
+        value: i8,
+    }
 }
 
 impl VoteMembers {
@@ -151,23 +151,5 @@ impl VoteMembers {
         let bytes: Option<Vec<u8>> = pairs.iter().map(|pair| hex_byte(*pair)).collect();
         let signature = bytes.ok_or(Error::OutOfRange { field: "sig" })?;
         SignedVote::new(self.lamport, Vote::of(self.value), signature)
-    }
-}
-
-impl Shape for VoteMembers {
-    const MEMBERS: &'static [&'static str] = &["lamport", "sig", "value"];
-
-    fn read_member<'de, A: MapAccess<'de>>(
-        &mut self,
-        member: &'static str,
-        map: &mut A,
-        sink: &Sink,
-    ) -> Result<(), A::Error> {
-        match member {
-            "lamport" => self.lamport = map.next_value_seed(Integer { member, sink })?,
-            "sig" => self.sig = map.next_value()?,
-            _ => self.value = map.next_value_seed(Sign { member, sink })?,
-        }
-        Ok(())
     }
 }

@@ -1,19 +1,9 @@
 use std::collections::BTreeMap;
 
-use super::{Round, RoundConfig};
+use super::contribution::{check, targets};
+use super::{Contribution, Round, RoundConfig};
 use crate::merkle::StateRoot;
 use crate::{Account, Error, ExperienceId, Library, Operation, Result};
-
-/// What one participant learned from data of its own, for one state of the shared library.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Contribution {
-    /// The state that it started from.
-    pub base: StateRoot,
-    /// Who.
-    pub submitter: Account,
-    /// What it would do to the library: the operations of a [`Finished`](super::Finished) round, for example.
-    pub operations: Vec<Operation>,
-}
 
 /// A federated round: participants learn apart from one published state, their operations are consolidated together,
 /// and the result is the next state. Data stay where they are; operations travel.
@@ -61,8 +51,8 @@ impl FederatedRound {
     ///
     /// # Errors
     /// [`Error::StaleBase`] for another state; [`Error::DuplicateSubmitter`]; [`Error::OutOfRange`] for more operations
-    /// than allowed; [`Error::UnknownId`] for a target that is not in that state; [`Error::MergeTooSmall`]; those of
-    /// [`Content::new`](crate::Content::new) for its drafts.
+    /// than allowed; [`Error::UnknownId`] for a target that is not in that state; those of
+    /// [`Contribution::to_canonical`].
     pub fn submit(&mut self, contribution: Contribution) -> Result<()> {
         let Contribution { base, submitter, operations } = contribution;
         if base != self.base {
@@ -75,15 +65,9 @@ impl FederatedRound {
             return Err(Error::OutOfRange { field: "operations" });
         }
         for operation in &operations {
-            let targets = targets(operation);
-            if let Some(id) = targets.iter().find(|id| self.known.binary_search(id).is_err()) {
+            check(operation)?;
+            if let Some(id) = targets(operation).iter().find(|id| self.known.binary_search(id).is_err()) {
                 return Err(Error::UnknownId { id: *id });
-            }
-            if matches!(operation, Operation::Merge { .. }) && targets.len() < 2 {
-                return Err(Error::MergeTooSmall { got: targets.len() });
-            }
-            if let Some(draft) = operation.draft() {
-                crate::Content::new(draft.clone(), Vec::new())?;
             }
         }
         self.contributions.insert(submitter, operations);
@@ -132,18 +116,4 @@ pub fn consolidate(operations: impl IntoIterator<Item = Operation>) -> Vec<Opera
 fn same(a: &Operation, b: &Operation) -> bool {
     let text = |operation: &Operation| operation.draft().map(|draft| (draft.text.clone(), draft.domain.clone()));
     core::mem::discriminant(a) == core::mem::discriminant(b) && targets(a) == targets(b) && text(a) == text(b)
-}
-
-/// What an operation replaces or deletes: distinct, ascending.
-fn targets(operation: &Operation) -> Vec<ExperienceId> {
-    match operation {
-        Operation::Modify { id, .. } | Operation::Delete { id } => vec![*id],
-        Operation::Merge { ids, .. } => {
-            let mut ids = ids.clone();
-            ids.sort_unstable();
-            ids.dedup();
-            ids
-        }
-        Operation::Add(_) | Operation::Keep => Vec::new(),
-    }
 }

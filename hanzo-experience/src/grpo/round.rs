@@ -1,100 +1,19 @@
+mod config;
+mod finished;
+
+pub use config::{Author, RoundConfig};
+pub use finished::Finished;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::federated::consolidate;
 use super::rollout::all_equal;
 use super::{
     Aliases, AsyncLlm, Completion, Event, Group, Llm, Parsed, ParsedOperation, Prompt, Rejected, Report, SkipCause,
-    Stage, Templates, parse_operations,
+    Stage, parse_operations,
 };
 use crate::merkle::StateRoot;
-use crate::{
-    Applied, Content, Domain, Draft, EmbedError, Embedder, Error, ExperienceId, Library, Merger, Mode, Operation,
-    Result, Stamp, fence,
-};
-
-/// Who and what new experiences name as their origin.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Author {
-    domain: Domain,
-    created_by: String,
-    model: String,
-    created_at: u64,
-    confidence_ppm: u32,
-}
-
-impl Author {
-    /// An author without model name, with confidence 500,000 ppm. Lessons that replace others keep their domain; `domain`
-    /// is for new ones, and for merges across domains.
-    pub fn new(domain: Domain, created_by: impl Into<String>, created_at: u64) -> Self {
-        Self { domain, created_by: created_by.into(), model: String::new(), created_at, confidence_ppm: 500_000 }
-    }
-
-    /// Names the model that learned.
-    pub fn model(mut self, model: impl Into<String>) -> Self {
-        self.model = model.into();
-        self
-    }
-
-    /// Sets the confidence of new experiences.
-    pub fn confidence_ppm(mut self, ppm: u32) -> Self {
-        self.confidence_ppm = ppm;
-        self
-    }
-
-    fn draft(&self, text: crate::Text, domain: Option<Domain>) -> Draft {
-        let domain = domain.unwrap_or_else(|| self.domain.clone());
-        Draft::new(text, domain, self.created_by.clone(), self.created_at)
-            .model(self.model.clone())
-            .confidence_ppm(self.confidence_ppm)
-    }
-}
-
-/// How a round asks.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RoundConfig {
-    author: Author,
-    templates: Templates,
-    temperature: f32,
-    max_operations: usize,
-    repair_attempts: u32,
-}
-
-impl RoundConfig {
-    /// Temperature 0.7, three operations a group, one request for repair a reply, the default prompts.
-    pub fn new(author: Author) -> Self {
-        Self { author, templates: Templates::default(), temperature: 0.7, max_operations: 3, repair_attempts: 1 }
-    }
-
-    /// Sets the prompts.
-    pub fn templates(mut self, templates: Templates) -> Self {
-        self.templates = templates;
-        self
-    }
-
-    /// Sets the temperature of its prompts.
-    pub fn temperature(mut self, temperature: f32) -> Self {
-        self.temperature = temperature;
-        self
-    }
-
-    /// Sets how many operations a group may propose; a consolidation may have as many for each group that proposed any.
-    pub fn max_operations(mut self, max: usize) -> Self {
-        self.max_operations = max;
-        self
-    }
-
-    /// Sets the time of new experiences.
-    pub(super) fn created_at(mut self, at: u64) -> Self {
-        self.author.created_at = at;
-        self
-    }
-
-    /// Sets how often a reply with errors goes back.
-    pub fn repair_attempts(mut self, attempts: u32) -> Self {
-        self.repair_attempts = attempts;
-        self
-    }
-}
+use crate::{Content, Domain, Error, ExperienceId, Library, Operation, Result, fence};
 
 /// A prompt that waits for its reply.
 #[derive(Debug, Clone, PartialEq)]
@@ -577,62 +496,6 @@ impl Round {
         // Members in the order of their names, whichever order other crates of the build ask `serde_json` to keep.
         let members: BTreeMap<_, _> = value.as_object().into_iter().flatten().collect();
         serde_json::to_string(&members).unwrap_or_default()
-    }
-}
-
-/// What a round came to.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Finished {
-    /// The state of the library that the operations are meant for.
-    pub base: StateRoot,
-    /// What to do to it.
-    pub operations: Vec<Operation>,
-    /// How it came about.
-    pub report: Report,
-}
-
-impl Finished {
-    /// Gives each draft the vector of its text, so that near copies can be told by meaning too.
-    ///
-    /// # Errors
-    /// The embedder's error; nothing is changed then.
-    pub fn embed<E: Embedder>(&mut self, embedder: &E) -> Result<(), EmbedError<E::Error>> {
-        let vector = |operation: &Operation| {
-            let text = operation.draft().map(|draft| draft.text.as_str());
-            text.map(|text| embedder.embed(text).map_err(EmbedError::Embedder)).transpose()
-        };
-        let vectors: Vec<Option<Vec<f32>>> = self.operations.iter().map(vector).collect::<Result<_, _>>()?;
-        for (operation, vector) in self.operations.iter_mut().zip(vectors) {
-            match operation {
-                Operation::Add(draft) | Operation::Modify { draft, .. } => draft.vector = vector,
-                Operation::Merge { draft: Some(draft), .. } => draft.vector = vector,
-                Operation::Merge { draft: None, .. } | Operation::Delete { .. } | Operation::Keep => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Applies the operations, leniently: what the library refuses is in the outcomes.
-    ///
-    /// # Errors
-    /// [`Error::StaleBase`] if the library is in another state by now; those of the stamp, as for
-    /// [`Library::apply`].
-    pub fn apply(&self, library: &mut Library, stamp: &Stamp) -> Result<Applied> {
-        self.check(library)?;
-        library.apply(stamp, Mode::Lenient, &self.operations)
-    }
-
-    /// As [`apply`](Self::apply), where a merger may find copies that token sets do not show.
-    ///
-    /// # Errors
-    /// Those of [`apply`](Self::apply).
-    pub fn apply_with<M: Merger>(&self, library: &mut Library, stamp: &Stamp, merger: &M) -> Result<Applied> {
-        self.check(library)?;
-        library.apply_with(stamp, Mode::Lenient, &self.operations, merger)
-    }
-
-    fn check(&self, library: &Library) -> Result<()> {
-        if library.state_root() == self.base { Ok(()) } else { Err(Error::StaleBase) }
     }
 }
 

@@ -1,9 +1,7 @@
 use serde::Serialize;
-use serde::de::MapAccess;
 
-use crate::json::{self, Integer, Shape, Sink};
 use crate::merkle::{Hash, StateRoot};
-use crate::{Error, Result};
+use crate::{Error, Result, json};
 
 /// The best state of a library so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,60 +139,21 @@ impl TrainingState {
     }
 }
 
-#[derive(Default, Serialize)]
-struct StateShape {
-    base: String,
-    base_size: u64,
-    batch: u64,
-    best: String,
-    best_score: u64,
-    best_size: u64,
-    calls: u64,
-    epoch: u64,
-    phase: u64,
-    t: String,
-    tokens: u64,
-    v: u64,
-}
-
-impl Shape for StateShape {
-    const MEMBERS: &'static [&'static str] = &[
-        "base",
-        "base_size",
-        "batch",
-        "best",
-        "best_score",
-        "best_size",
-        "calls",
-        "epoch",
-        "phase",
-        "t",
-        "tokens",
-        "v",
-    ];
-
-    fn read_member<'de, A: MapAccess<'de>>(
-        &mut self,
-        member: &'static str,
-        map: &mut A,
-        sink: &Sink,
-    ) -> Result<(), A::Error> {
-        let number = |map: &mut A| map.next_value_seed(Integer { member, sink });
-        match member {
-            "base" => self.base = map.next_value()?,
-            "best" => self.best = map.next_value()?,
-            "t" => self.t = map.next_value()?,
-            "base_size" => self.base_size = number(map)?,
-            "batch" => self.batch = number(map)?,
-            "best_score" => self.best_score = number(map)?,
-            "best_size" => self.best_size = number(map)?,
-            "calls" => self.calls = number(map)?,
-            "epoch" => self.epoch = number(map)?,
-            "phase" => self.phase = number(map)?,
-            "tokens" => self.tokens = number(map)?,
-            _ => self.v = number(map)?,
-        }
-        Ok(())
+json::shape! {
+    #[derive(Serialize)]
+    struct StateShape {
+        base: String,
+        base_size: u64,
+        batch: u64,
+        best: String,
+        best_score: u64,
+        best_size: u64,
+        calls: u64,
+        epoch: u64,
+        phase: u64,
+        t: String,
+        tokens: u64,
+        v: u64,
     }
 }
 

@@ -4,12 +4,10 @@ use core::future::Future;
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
-use serde::de::MapAccess;
 
 use super::{AsyncLlm, Completion, Llm, Prompt};
-use crate::json::{self, Integer, Shape, Sink};
 use crate::merkle::Hash;
-use crate::{Error, Result};
+use crate::{Error, Result, json};
 
 /// A model that stops before a limit of calls or tokens.
 ///
@@ -338,29 +336,12 @@ impl Transcript {
     }
 }
 
-#[derive(Default, Serialize)]
-struct Line {
-    completion_tokens: u64,
-    prompt: String,
-    prompt_tokens: u64,
-    text: String,
-}
-
-impl Shape for Line {
-    const MEMBERS: &'static [&'static str] = &["completion_tokens", "prompt", "prompt_tokens", "text"];
-
-    fn read_member<'de, A: MapAccess<'de>>(
-        &mut self,
-        member: &'static str,
-        map: &mut A,
-        sink: &Sink,
-    ) -> Result<(), A::Error> {
-        match member {
-            "completion_tokens" => self.completion_tokens = map.next_value_seed(Integer { member, sink })?,
-            "prompt" => self.prompt = map.next_value()?,
-            "prompt_tokens" => self.prompt_tokens = map.next_value_seed(Integer { member, sink })?,
-            _ => self.text = map.next_value()?,
-        }
-        Ok(())
+json::shape! {
+    #[derive(Serialize)]
+    struct Line {
+        completion_tokens: u64,
+        prompt: String,
+        prompt_tokens: u64,
+        text: String,
     }
 }
