@@ -31,7 +31,8 @@ impl Aggregator for TrimmedMean {
         let batch = Batch::counted(submissions, self.limits)?;
         let need = self.b.checked_mul(2).and_then(|both| both.checked_add(1)).ok_or(Error::Overflow)?;
         batch.need(need)?;
-        batch.by_element(|column| {
+        let ones = vec![1_u64; batch.priors.len()];
+        batch.by_element(&ones, |column| {
             if column.cells.len() < need {
                 return Ok(None);
             }
@@ -85,21 +86,23 @@ impl Aggregator for WeightedTrimmedMean {
         if batch.total == 0 {
             return Err(Error::NoWeight);
         }
-        batch.by_element(|column| self.mean(column).map(Some))
+        // Below 2^62.
+        let weights = batch.narrow().ok_or(Error::Overflow)?;
+        batch.by_element(&weights, |column| self.mean(column).map(Some))
     }
 }
 
 impl WeightedTrimmedMean {
-    fn mean(&self, column: Column<'_>) -> Result<Fixed> {
-        let total = column.total;
+    fn mean(&self, column: Column<'_, u64>) -> Result<Fixed> {
+        let total = u128::from(column.total);
         // Below 2^62 * 2^13.
         let trim = total * u128::from(self.trim_bps) / 10_000;
         column.cells.sort_unstable_by_key(|(value, _)| *value);
         let (low, high) = (trim, total - trim);
         let (mut through, mut sum) = (0_u128, 0_i128);
-        for (value, place) in column.cells.iter() {
+        for (value, weight) in column.cells.iter() {
             let from = through.max(low);
-            through += column.weights[*place as usize];
+            through += u128::from(*weight);
             let part = through.min(high).saturating_sub(from);
             // Parts sum to less than 2^62, values are below 2^63.
             sum += i128::from(value.to_raw()) * part as i128;

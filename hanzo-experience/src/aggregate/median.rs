@@ -1,4 +1,4 @@
-use super::column::Column;
+use super::column::{Column, Weight};
 use super::submission::Batch;
 use super::{Aggregate, Aggregator, Fixed, Limits, Weighted};
 use crate::Result;
@@ -15,7 +15,7 @@ pub enum Tie {
 }
 
 /// The weighted median of each element: the smallest value v such that at least half of the weight present is on values
-/// up to v. O(n) time an element.
+/// up to v. O(n) time an element, whatever the values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WeightedMedian {
     tie: Tie,
@@ -42,33 +42,83 @@ impl WeightedMedian {
 impl Aggregator for WeightedMedian {
     fn aggregate(&self, submissions: &[Weighted<'_>]) -> Result<Aggregate> {
         let batch = Batch::weighted(submissions, self.limits)?;
-        batch.by_element(|column| Ok(median(column, self.tie)))
+        match batch.narrow() {
+            Some(weights) => batch.by_element(&weights, |column| Ok(median(column, self.tie))),
+            None => batch.by_element(&batch.weights, |column| Ok(median(column, self.tie))),
+        }
     }
 }
 
-fn median(column: Column<'_>, tie: Tie) -> Option<Fixed> {
-    let total = column.total;
-    // Whether a weight is at least half of the total; it is never more than the total.
-    let half = |below: u128| below >= total - below;
-    // The median is in `from..to`; everything before it is not greater, everything after it not less.
-    let (mut from, mut to, mut below) = (0, column.cells.len(), 0);
-    while to - from > 1 {
-        let middle = (to - from) / 2;
-        let part = &mut column.cells[from..to];
-        part.select_nth_unstable_by_key(middle, |(value, _)| *value);
-        let left: u128 = part[..middle].iter().map(|(_, place)| column.weights[*place as usize]).sum();
-        if half(below + left) {
-            to = from + middle;
+fn median<W: Weight>(column: Column<'_, W>, tie: Tie) -> Option<Fixed> {
+    let Column { cells, total } = column;
+    let value = lower_median(cells, total)?;
+    if tie == Tie::Lower {
+        return Some(value);
+    }
+    let (mut through, mut next) = (W::default(), None);
+    for (other, weight) in &*cells {
+        if *other <= value {
+            through += *weight;
         } else {
-            below += left;
-            from += middle;
+            next = Some(next.map_or(*other, |next: Fixed| next.min(*other)));
         }
     }
-    let (value, place) = *column.cells.get(from)?;
-    let through = below + column.weight(place);
-    let next = column.cells[from + 1..].iter().map(|(value, _)| *value).min();
-    match (tie, next) {
-        (Tie::Midpoint, Some(next)) if through == total - through => Some(value.midpoint(next)),
+    match next {
+        Some(next) if through == total - through => Some(value.midpoint(next)),
         _ => Some(value),
     }
 }
+
+/// The smallest value such that the weight up to it is at least half of the total. Reorders the cells.
+fn lower_median<W: Weight>(cells: &mut [(Fixed, W)], total: W) -> Option<Fixed> {
+    // Whether a weight is at least half of the total; it is never more than the total.
+    let half = |weight: W| weight >= total - weight;
+    // The median is in `part`; what is less and not in it weighs `below`.
+    let (mut part, mut below) = (cells, W::default());
+    while part.len() > 1 {
+        let middle = part.len() / 2;
+        part.select_nth_unstable_by_key(middle, |(value, _)| *value);
+        let mut through = part[..middle].iter().fold(below, |sum, (_, weight)| sum + *weight);
+        // Where weights are not far apart it is among the next few; else the part is halved again.
+        if half(through) {
+            part = &mut part[..middle];
+            for _ in 0..STEPS {
+                let (at, greatest) = extreme(part, |other, greatest| other > greatest)?;
+                through = through - part[at].1;
+                if !half(through) {
+                    return Some(greatest);
+                }
+                let last = part.len() - 1;
+                part.swap(at, last);
+                part = &mut part[..last];
+            }
+        } else {
+            below = through;
+            part = &mut part[middle..];
+            for _ in 0..STEPS {
+                let (at, least) = extreme(part, |other, least| other < least)?;
+                below += part[at].1;
+                if half(below) {
+                    return Some(least);
+                }
+                part.swap(at, 0);
+                part = &mut part[1..];
+            }
+        }
+    }
+    part.first().map(|(value, _)| *value)
+}
+
+/// Place and value of the cell that no other is beyond.
+fn extreme<W>(part: &[(Fixed, W)], beyond: impl Fn(Fixed, Fixed) -> bool) -> Option<(usize, Fixed)> {
+    let mut most = (0, part.first()?.0);
+    for (place, (value, _)) in part.iter().enumerate() {
+        if beyond(*value, most.1) {
+            most = (place, *value);
+        }
+    }
+    Some(most)
+}
+
+/// Cells that are looked at one by one.
+const STEPS: usize = 10;

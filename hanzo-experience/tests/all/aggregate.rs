@@ -303,6 +303,46 @@ proptest! {
 }
 
 /// At exactly one half the lower median is the liar's: the strict inequality is needed.
+/// Many submitters, in orders and with repetitions that defeat pivots; weights of 64 bits and of more.
+#[test]
+fn medians_of_many() {
+    let mut state = 7_u64;
+    let mut random = |of: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % of
+    };
+    for n in [1_i64, 2, 12, 13, 14, 40, 257, 3_000] {
+        let shapes: [Vec<i64>; 8] = [
+            (0..n).collect(),
+            (0..n).rev().collect(),
+            vec![5; n as usize],
+            (0..n).map(|i| i % 2).collect(),
+            // Organ pipes, and the middle taken where samples look.
+            (0..n).map(|i| i.min(n - i)).collect(),
+            (0..n).map(|i| if i % (n / 9).max(1) < 2 { i64::MIN + i } else { i }).collect(),
+            (0..n).map(|_| random(4) as i64).collect(),
+            (0..n).map(|_| random(u64::MAX) as i64).collect(),
+        ];
+        for values in &shapes {
+            for shift in [0, 70] {
+                for heavy in [1, 50, 1_000_000] {
+                    let weights: Vec<u128> = (0..n).map(|_| u128::from(1 + random(heavy)) << shift).collect();
+                    let cells: Vec<(i64, u128)> = values.iter().copied().zip(weights.iter().copied()).collect();
+                    for tie in [Tie::Lower, Tie::Midpoint] {
+                        let aggregate =
+                            run(&WeightedMedian::new(tie), &columns(values), &weights).expect("an aggregate");
+                        assert_eq!(
+                            raw(&aggregate),
+                            [Some(plain_median(&cells, tie))],
+                            "n={n} shift={shift} heavy={heavy}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn half_of_the_weight_breaks_a_median() {
     let got = run(&WeightedMedian::default(), &columns(&[1, 2, i64::MIN]), &[1, 1, 2]);
