@@ -198,9 +198,7 @@ fn contributions_are_read_strictly() {
     assert_eq!(read("draw a picture", "draw  a picture"), Error::NotNormalized);
     assert_eq!(read(r#""submitter":"alice""#, r#""submitter":"a b""#), Error::ForbiddenChar { ch: ' ' });
     for cut in 0..json.len() {
-        if json.is_char_boundary(cut) {
-            assert!(Contribution::from_canonical(json[..cut].as_bytes()).is_err());
-        }
+        assert!(Contribution::from_canonical(&json.as_bytes()[..cut]).is_err());
     }
     let long = vec![b' '; Contribution::MAX_BYTES + 1];
     let too_many = Error::TooManyBytes { got: long.len(), max: Contribution::MAX_BYTES };
