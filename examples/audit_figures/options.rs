@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hanzo_examples::program;
 use lexopt::prelude::*;
 
 /// What `--help` prints.
@@ -40,12 +41,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> crate::Result<Option<Options>
     let mut options = Options { workers: 5_000, seed: 1, responses: None, network: None, report: None };
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("workers") => {
-                options.workers = parser.value()?.parse()?;
-                if !(100..=1_000_000).contains(&options.workers) {
-                    return Err(format!("--workers is {}, it must be 100 to 1000000", options.workers).into());
-                }
-            }
+            Long("workers") => options.workers = program::number(&mut parser, "workers", 100..=1_000_000)?,
             Long("seed") => options.seed = parser.value()?.parse()?,
             Long("responses") => options.responses = Some(parser.value()?.into()),
             Long("network") => options.network = Some(parser.value()?.into()),

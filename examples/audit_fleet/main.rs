@@ -16,6 +16,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use fleet::Fleet;
+use hanzo_examples::{program, say};
 use judge::{Book, Ruling};
 use options::{HELP, Options};
 use proof::ProofFile;
@@ -25,21 +26,13 @@ use public::{Policy, Public, read, text};
 pub(crate) type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 fn main() -> ExitCode {
-    let done = match options::parse(lexopt::Parser::from_env()) {
-        Ok(None) => {
-            print!("{HELP}");
-            Ok(())
-        }
-        Ok(Some(Options::Play { epochs, jobs, seed, out })) => play(epochs, jobs, seed, out.as_deref()),
-        Ok(Some(Options::Verify(folder))) => verify(&folder),
-        Err(error) => Err(format!("{error} (--help shows the options)").into()),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("audit_fleet: {error}");
-            ExitCode::from(2)
-        }
+    program::main("audit_fleet", HELP, options::parse, act)
+}
+
+fn act(options: &Options) -> Result<()> {
+    match options {
+        Options::Play { epochs, jobs, seed, out } => play(*epochs, *jobs, *seed, out.as_deref()),
+        Options::Verify(folder) => verify(folder),
     }
 }
 
@@ -57,10 +50,10 @@ fn play(epochs: u64, jobs: u64, seed: u64, out: Option<&Path>) -> Result<()> {
         return Err(format!("{}: exists already", out.display()).into());
     }
     let (policy, done) = run(epochs, jobs, seed)?;
-    print!("{}", report::summary(&policy, &done));
+    program::show(&report::summary(&policy, &done));
     if let Some(out) = out {
         write(out, &policy, &done)?;
-        println!("\nwrote {}", out.display());
+        say!("\nwrote {}", out.display());
     }
     Ok(())
 }
@@ -122,8 +115,8 @@ fn verify(folder: &Path) -> Result<()> {
         draws += ruling.draws.len();
         verdicts += ruling.outcomes.iter().map(|row| row.verdicts).sum::<u64>();
     }
-    println!("{} epochs: {draws} draws, {verdicts} verdicts, {evidence} pieces of evidence", policy.epochs);
-    println!("every ruling came out the same, byte for byte");
+    say!("{} epochs: {draws} draws, {verdicts} verdicts, {evidence} pieces of evidence", policy.epochs);
+    say!("every ruling came out the same, byte for byte");
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hanzo_examples::program;
 use lexopt::prelude::*;
 
 /// What `--help` prints.
@@ -34,8 +35,8 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> crate::Result<Option<Options>
     let (mut epochs, mut jobs, mut seed, mut out, mut verify) = (None, None, None, None, None);
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("epochs") => epochs = Some(number(&mut parser, "epochs", 1, 100)?),
-            Long("jobs") => jobs = Some(number(&mut parser, "jobs", 2, 1000)?),
+            Long("epochs") => epochs = Some(program::number(&mut parser, "epochs", 1..=100)?),
+            Long("jobs") => jobs = Some(program::number(&mut parser, "jobs", 2..=1000)?),
             Long("seed") => seed = Some(parser.value()?.parse()?),
             Long("out") => out = Some(PathBuf::from(parser.value()?)),
             Long("verify") => verify = Some(PathBuf::from(parser.value()?)),
@@ -54,15 +55,6 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> crate::Result<Option<Options>
             seed: seed.unwrap_or(1),
             out,
         })),
-    }
-}
-
-fn number(parser: &mut lexopt::Parser, name: &str, least: u64, most: u64) -> crate::Result<u64> {
-    let value: u64 = parser.value()?.parse()?;
-    if (least..=most).contains(&value) {
-        Ok(value)
-    } else {
-        Err(format!("--{name} is {value}, it must be {least} to {most}").into())
     }
 }
 

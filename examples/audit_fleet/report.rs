@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use hanzo_examples::chart::{Bar, Line, Lines, bars, escape};
+use hanzo_examples::chart::{Bar, Line, Lines, bars};
+use hanzo_examples::page::Page;
 
 use crate::Done;
 use crate::fleet::{VERIFIERS, WORKERS};
@@ -67,8 +68,6 @@ pub(crate) fn summary(policy: &Policy, done: &[Done]) -> String {
 
 /// The page.
 pub(crate) fn html(policy: &Policy, done: &[Done]) -> String {
-    let mut page = String::from(HEAD);
-    let _ = write!(page, "<h1>audit_fleet</h1><p>{} epochs of a fleet with named cheats.</p>", policy.epochs);
     let epochs = || done.iter().map(|done| done.ruling.epoch as f64);
     let share =
         done.iter().map(|done| 100.0 * done.ruling.outcomes.len() as f64 / done.ruling.draws.len().max(1) as f64);
@@ -89,7 +88,6 @@ pub(crate) fn html(policy: &Policy, done: &[Done]) -> String {
         lines: vec![line("jobs audited", share.collect()), line("audits that mismatch", mismatch.collect())],
         ..Lines::default()
     };
-    let _ = write!(page, "<h2>Audits by epoch</h2>{}", chart.to_svg());
     let slashed: Vec<Bar> = rows(done)
         .iter()
         .map(|row| Bar {
@@ -101,13 +99,9 @@ pub(crate) fn html(policy: &Policy, done: &[Done]) -> String {
                 .map_or_else(|| "nothing".into(), |(epoch, kind)| format!("{} bp, epoch {epoch}, {kind}", row.bps)),
         })
         .collect();
-    let _ = write!(page, "<h2>Slashed, basis points of one epoch's stake</h2>{}", bars(&slashed));
-    let _ = write!(page, "<h2>All figures</h2><pre>{}</pre></body></html>", escape(&summary(policy, done)));
-    page
+    Page::new("audit_fleet")
+        .text(&format!("{} epochs of a fleet with named cheats.", policy.epochs))
+        .chart("Audits by epoch", &chart.to_svg())
+        .chart("Slashed, basis points of one epoch's stake", &bars(&slashed))
+        .with_figures(&summary(policy, done))
 }
-
-const HEAD: &str = "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><title>audit_fleet</title><style>\
-body{font:15px/1.5 system-ui,sans-serif;max-width:900px;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}\
-h1{font-size:1.5rem;margin-bottom:0}h2{font-size:1.1rem;margin:2rem 0 0}p{margin:.25rem 0 .75rem;color:#555}\
-svg{width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:#444}.grid{stroke:#ddd;stroke-width:1}\
-pre{font-size:12px;line-height:1.45;overflow-x:auto;background:#f6f6f6;padding:1rem}</style></head><body>";

@@ -15,6 +15,7 @@ use hanzo::metering::{
     MeterConfig, Payout, Reading, Resources, Role, RuntimeKind, Tariff, TeeKind, Timestamp, TreasuryConfig, Value,
 };
 
+use hanzo_examples::{program, say};
 use options::{HELP, Mode, Options};
 use work::Work;
 
@@ -52,21 +53,13 @@ pub(crate) struct Day {
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 fn main() -> ExitCode {
-    let done = match options::parse(lexopt::Parser::from_env()) {
-        Ok(Mode::Help) => {
-            print!("{HELP}");
-            Ok(())
-        }
-        Ok(Mode::Worker(work)) => work.run(),
-        Ok(Mode::Bill(options)) => run(&options),
-        Err(error) => Err(format!("{error} (--help shows the options)").into()),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bill_a_day: {error}");
-            ExitCode::from(2)
-        }
+    program::main("bill_a_day", HELP, options::parse, act)
+}
+
+fn act(mode: &Mode) -> Result<()> {
+    match mode {
+        Mode::Worker(work) => work.run(),
+        Mode::Bill(options) => run(options),
     }
 }
 
@@ -74,10 +67,10 @@ fn run(options: &Options) -> Result<()> {
     // Says so before any work is begun.
     machine::counts(std::process::id()).map_err(|e| format!("this machine cannot be metered: {e}"))?;
     let day = live(options)?;
-    print!("{}", report::table(&day)?);
+    program::show(&report::table(&day)?);
     if let Some(folder) = &options.report {
         for file in report::write(folder, &day, &options.currency)? {
-            println!("wrote {}", file.display());
+            say!("wrote {}", file.display());
         }
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hanzo::metering::Basis;
+use hanzo_examples::program;
 use hanzo_metering::Currency;
 use lexopt::prelude::{Long, Short, ValueExt as _};
 
@@ -40,12 +41,12 @@ pub(crate) struct Options {
 /// What this process is to do.
 #[derive(Debug)]
 pub(crate) enum Mode {
-    Help,
     Worker(Work),
     Bill(Options),
 }
 
-pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Mode, Box<dyn Error>> {
+/// What the arguments ask for; `None` where that is help.
+pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Option<Mode>, Box<dyn Error>> {
     let mut options = Options {
         length: Duration::from_secs(24),
         interval: Duration::from_millis(200),
@@ -56,8 +57,12 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Mode, Box<dyn Error>> 
     };
     while let Some(arg) = parser.next()? {
         match arg {
-            Long("seconds") => options.length = Duration::from_secs(parser.value()?.parse()?),
-            Long("interval-ms") => options.interval = Duration::from_millis(parser.value()?.parse()?),
+            Long("seconds") => {
+                options.length = Duration::from_secs(program::number(&mut parser, "seconds", 1..=31 * 86_400)?)
+            }
+            Long("interval-ms") => {
+                options.interval = Duration::from_millis(program::number(&mut parser, "interval-ms", 10..=60_000)?)
+            }
             Long("basis") => {
                 options.basis = match parser.value()?.string()?.as_str() {
                     "reserved" => Basis::Reserved,
@@ -71,21 +76,16 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Mode, Box<dyn Error>> 
             Long("report") => options.report = Some(parser.value()?.into()),
             Long("worker") => {
                 let name = parser.value()?.string()?;
-                return Ok(Mode::Worker(Work::from_name(&name).ok_or_else(|| format!("no work is named {name:?}"))?));
+                let work = Work::from_name(&name).ok_or_else(|| format!("no work is named {name:?}"))?;
+                return Ok(Some(Mode::Worker(work)));
             }
-            Long("help") | Short('h') => return Ok(Mode::Help),
+            Long("help") | Short('h') => return Ok(None),
             other => return Err(other.unexpected().into()),
         }
-    }
-    if options.length < Duration::from_secs(1) || options.length > Duration::from_secs(31 * 86_400) {
-        return Err("--seconds must be 1 to 2678400".into());
-    }
-    if options.interval < Duration::from_millis(10) || options.interval > Duration::from_secs(60) {
-        return Err("--interval-ms must be 10 to 60000".into());
     }
     Currency::new(&options.currency).map_err(|e| format!("{:?}: {e}", options.currency))?;
     if options.report.as_ref().is_some_and(|folder| folder.exists() && !folder.is_dir()) {
         return Err("--report names a file".into());
     }
-    Ok(Mode::Bill(options))
+    Ok(Some(Mode::Bill(options)))
 }

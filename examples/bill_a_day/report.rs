@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use hanzo::metering::TeeKind;
 use hanzo::metering::{Basis, Invoice, JournalStore as _, LineKind};
-use hanzo_examples::chart::{Bar, Line, Lines, bars, escape};
+use hanzo_examples::chart::{Bar, Line, Lines, bars};
+use hanzo_examples::page::Page;
 use hanzo_metering::{FocusConfig, FocusDeployment, FocusVersion, write_focus};
 
 use crate::{Day, Result, TOKEN, Tenant, id_of};
@@ -166,21 +167,14 @@ fn page(day: &Day) -> Result<String> {
         })
         .collect();
     let limits = t.first().map_or(0, |t| t.reserved.bytes() >> 20);
-    let mut page = String::from(
-        "<!doctype html><html lang='en'><meta charset='utf-8'><title>bill_a_day</title><style>\
-         body{font:15px/1.5 system-ui,sans-serif;max-width:900px;margin:2em auto;padding:0 1em;color:#222}\
-         svg{width:100%;height:auto;font-size:12px}svg .grid{stroke:#ddd}pre{overflow-x:auto;font-size:12px}</style>",
-    );
-    write!(page, "<h1>What this machine used, and what it costs</h1>")?;
-    write!(
-        page,
-        "<p>{:.1} s, read from the kernel's counts; each deployment has a limit of 1 core and {limits} MiB.</p>",
-        day.seconds
-    )?;
-    write!(page, "<h2>Processor</h2>{}", chart("cores", t.iter().map(cores).collect()))?;
-    write!(page, "<h2>Memory</h2>{}", chart("MiB", t.iter().map(memory).collect()))?;
-    write!(page, "<h2>Billed so far</h2>{}", chart("thousandths of a token", t.iter().map(cost).collect()))?;
-    write!(page, "<h2>In all</h2>{}", bars(&totals))?;
-    write!(page, "<h2>Invoices</h2><pre>{}</pre></html>", escape(&table(day)?))?;
-    Ok(page)
+    Ok(Page::new("What this machine used, and what it costs")
+        .text(&format!(
+            "{:.1} s, read from the kernel's counts; each deployment has a limit of 1 core and {limits} MiB.",
+            day.seconds
+        ))
+        .chart("Processor", &chart("cores", t.iter().map(cores).collect()))
+        .chart("Memory", &chart("MiB", t.iter().map(memory).collect()))
+        .chart("Billed so far", &chart("thousandths of a token", t.iter().map(cost).collect()))
+        .chart("In all", &bars(&totals))
+        .with_figures(&table(day)?))
 }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use hanzo::bitdelta::{Adapter, Dtype, Entry, MatRef, ReadOptions, Selection, StorageAccount, TensorView};
-use indicatif::{ProgressBar, ProgressStyle};
+use hanzo_examples::{program, say};
 use safetensors::SafeTensors;
 
 use crate::network::Pair;
@@ -21,21 +21,7 @@ use crate::options::{HELP, Input, Options};
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 fn main() -> ExitCode {
-    let done = match options::parse(lexopt::Parser::from_env()) {
-        Ok(None) => {
-            print!("{HELP}");
-            Ok(())
-        }
-        Ok(Some(options)) => run(&options),
-        Err(error) => Err(format!("{error} (--help shows the options)").into()),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("compress_adapter: {error}");
-            ExitCode::from(2)
-        }
-    }
+    program::main("compress_adapter", HELP, options::parse, run)
 }
 
 fn run(options: &Options) -> Result<()> {
@@ -43,14 +29,14 @@ fn run(options: &Options) -> Result<()> {
         Input::Models { base, fine, out } => compress(base, fine, out, options),
         Input::Pair(pair) => methods::compare(&Pair::read(pair)?, options.steps),
         Input::Trained => {
-            let pair = Pair::train(&progress(1, "training")?)?;
+            let pair = Pair::train(&program::progress(1, "steps of training"))?;
             let folder = std::env::temp_dir().join(format!("compress-adapter-{}", std::process::id()));
             std::fs::create_dir_all(&folder)?;
             let [base, fine, out] = ["base", "fine", "adapter"].map(|name| folder.join(format!("{name}.safetensors")));
             let shown = pair.write(&base, &fine).and_then(|()| compress(&base, &fine, &out, options));
             std::fs::remove_dir_all(&folder)?;
             shown?;
-            println!();
+            say!();
             methods::compare(&pair, options.steps)
         }
     }
@@ -61,10 +47,10 @@ fn compress(base: &Path, fine: &Path, out: &Path, options: &Options) -> Result<(
     let (base_bytes, fine_bytes) = (network::read(base)?, network::read(fine)?);
     let (base, fine) = (tensors(base, &base_bytes)?, tensors(fine, &fine_bytes)?);
     let (base, fine) = (views(&base)?, views(&fine)?);
-    println!("base digest {}", hanzo::bitdelta::base_digest(&base)?);
+    say!("base digest {}", hanzo::bitdelta::base_digest(&base)?);
 
     // The bar moves as the rule is asked about each tensor, which is when it is packed.
-    let bar = progress(fine.len() as u64, "packing")?;
+    let bar = program::progress(fine.len() as u64, "tensors");
     let ticks = bar.clone();
     let rule = if options.paper { Selection::paper() } else { Selection::matrices(options.pack) };
     let selection = Selection::new(move |name, shape| {
@@ -82,7 +68,7 @@ fn compress(base: &Path, fine: &Path, out: &Path, options: &Options) -> Result<(
     let adapter = Adapter::open(out, ReadOptions::default())?;
     report(&adapter, &base, &fine)?;
     let account = adapter.storage()?;
-    println!(
+    say!(
         "adapter {} in {:.0} ms: {} bytes beside {}, {:.1} times smaller ({:.1} with 12 % for transport)",
         &adapter.id().to_string()[..12],
         elapsed.as_secs_f64() * 1e3,
@@ -96,9 +82,15 @@ fn compress(base: &Path, fine: &Path, out: &Path, options: &Options) -> Result<(
 
 /// One line a tensor.
 fn report(adapter: &Adapter, base: &[TensorView<'_>], fine: &[TensorView<'_>]) -> Result<()> {
-    println!(
+    say!(
         "{:<28} {:>12} {:>10} {:>9} {:>8} {:>12} {:>7}",
-        "tensor", "shape", "kept as", "rel.error", "cosine", "bits/weight", "ratio"
+        "tensor",
+        "shape",
+        "kept as",
+        "rel.error",
+        "cosine",
+        "bits/weight",
+        "ratio"
     );
     for name in adapter.names() {
         let find = |tensors: &[TensorView<'_>]| tensors.iter().find(|t| t.name() == name).and_then(floats);
@@ -108,7 +100,7 @@ fn report(adapter: &Adapter, base: &[TensorView<'_>], fine: &[TensorView<'_>]) -
                 let difference: Vec<f32> = fine.iter().zip(&base).map(|(fine, base)| fine - base).collect();
                 let fidelity = delta.fidelity(MatRef::new(&difference, delta.rows(), delta.cols())?)?;
                 let storage = delta.storage(delta.spec().source_dtype);
-                println!(
+                say!(
                     "{name:<28} {:>12} {:>10} {:>9.4} {:>8.4} {:>12.3} {:>7.2}",
                     format!("{}x{}", delta.rows(), delta.cols()),
                     format!("{} bit", delta.planes()),
@@ -120,9 +112,9 @@ fn report(adapter: &Adapter, base: &[TensorView<'_>], fine: &[TensorView<'_>]) -
             }
             Entry::Raw(tensor) => {
                 let account = StorageAccount::new().with_raw(tensor.data().len() as u64);
-                println!("{name:<28} {:>12} {:>10} {:>48.2}", format!("{:?}", tensor.shape()), "raw", account.ratio());
+                say!("{name:<28} {:>12} {:>10} {:>48.2}", format!("{:?}", tensor.shape()), "raw", account.ratio());
             }
-            Entry::Zero(tensor) => println!("{name:<28} {:>12} {:>10}", format!("{:?}", tensor.shape()), "unchanged"),
+            Entry::Zero(tensor) => say!("{name:<28} {:>12} {:>10}", format!("{:?}", tensor.shape()), "unchanged"),
         }
     }
     Ok(())
@@ -160,10 +152,4 @@ fn floats(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
         Dtype::Bf16 => Some(halves().map(|bits| Bf16::from_bits(bits).to_f32()).collect()),
         _ => None,
     }
-}
-
-/// A progress bar on the standard error, hidden where that is no terminal.
-pub(crate) fn progress(length: u64, what: &'static str) -> Result<ProgressBar> {
-    let style = ProgressStyle::with_template("{prefix:>10} [{bar:30}] {pos}/{len} {eta} {msg}")?;
-    Ok(ProgressBar::new(length).with_style(style).with_prefix(what))
 }

@@ -5,19 +5,20 @@ use hanzo::bitdelta::{
     Adapter, DistillOptions, Entry, Granularity, MatRef, PackOptions, PackedDelta, Scales, SignZero, TeacherFn,
     distill, mean_squared_error,
 };
+use hanzo_examples::{program, say};
 
+use crate::Result;
 use crate::network::{Network, Pair, log_softmax};
-use crate::{Result, progress};
 
 /// Prints accuracy and divergence from the fine-tuned network for each method.
 pub(crate) fn compare(pair: &Pair, steps: u32) -> Result<()> {
     let teacher = pair.fine.logits(&pair.test)?;
     let (_, accuracy) = score(pair, &teacher, &teacher);
-    println!("fine-tuned network: accuracy {accuracy:.4}; base weights with its biases:");
+    say!("fine-tuned network: accuracy {accuracy:.4}; base weights with its biases:");
     let base = Network { weights: pair.base.weights.clone(), ..pair.fine.clone() };
     let (kl, accuracy) = score(pair, &teacher, &base.logits(&pair.test)?);
-    println!("{:<44} {:>5} {:>9.4} {:>9.5}", "none (base weights)", 0, accuracy, kl);
-    println!("{:<44} {:>5} {:>9} {:>9} {:>9}", "method", "bits", "accuracy", "KL", "better by");
+    say!("{:<44} {:>5} {:>9.4} {:>9.5}", "none (base weights)", 0, accuracy, kl);
+    say!("{:<44} {:>5} {:>9} {:>9} {:>9}", "method", "bits", "accuracy", "KL", "better by");
 
     let options = |granularity| PackOptions::new().granularity(granularity);
     let (tensor, row, rowcol) = (options(Granularity::Tensor), options(Granularity::Row), PackOptions::new());
@@ -73,7 +74,7 @@ impl Table<'_> {
         let (kl, accuracy) = score(self.pair, self.teacher, &student(self.pair, deltas).logits(&self.pair.test)?);
         let reference = *self.reference.get_or_insert(kl);
         let planes = deltas.iter().map(PackedDelta::planes).max().unwrap_or(0);
-        println!("{name:<44} {planes:>5} {accuracy:>9.4} {kl:>9.5} {:>8.1}x", reference / kl);
+        say!("{name:<44} {planes:>5} {accuracy:>9.4} {kl:>9.5} {:>8.1}x", reference / kl);
         Ok(())
     }
 }
@@ -127,7 +128,7 @@ fn distilled(pair: &Pair, deltas: &[PackedDelta], steps: u32) -> Result<Vec<Pack
         Ok(student(pair, &deltas))
     };
     let failed = |_| hanzo::bitdelta::Error::Diverged { step: 0 };
-    let bar = progress(u64::from(steps), "distilling")?;
+    let bar = program::progress(u64::from(steps), "steps of distillation");
     let mut teacher = TeacherFn::new(
         |scales: &Scales, grad: &mut Scales| {
             bar.inc(1);

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use hanzo::bitdelta::{Granularity, PackOptions};
+use hanzo_examples::program;
 use lexopt::prelude::*;
 
 /// What `--help` prints.
@@ -62,11 +63,7 @@ pub(crate) fn parse(mut arguments: lexopt::Parser) -> Result<Option<Options>, Bo
         match argument {
             Long("granularity") => pack = pack.granularity(granularity(&arguments.value()?.string()?)?),
             Long("planes") => {
-                let planes = arguments.value()?.parse()?;
-                if !(1..=4).contains(&planes) {
-                    return Err("--planes must be 1 to 4".into());
-                }
-                pack = pack.planes(planes);
+                pack = pack.planes(program::number(&mut arguments, "planes", 1..=4)?);
             }
             Long("paper") => paper = true,
             Long("pair") => pair = Some(arguments.value()?.into()),

@@ -2,14 +2,6 @@
 //!
 //! The tour: build, prove, retrieve, govern, share between two replicas, register, keep, and verify in a second process.
 
-/// Prints a line; where nobody reads any more, the tour goes on in silence.
-macro_rules! say {
-    ($($line:tt)*) => {{
-        let line = format!("{}\n", format_args!($($line)*));
-        let _ = std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes());
-    }};
-}
-
 mod lessons;
 mod options;
 mod shared;
@@ -24,6 +16,7 @@ use hanzo::experience::{
     Account, Effect, ExperienceId, Library, LibraryConfig, Mode, Operation, Outcome, Search, Snapshot, Stamp, render,
     within_budget,
 };
+use hanzo_examples::{program, say};
 
 use crate::lessons::Lesson;
 use crate::options::{Command, HELP, Options};
@@ -34,21 +27,13 @@ type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 const NOW: u64 = 1_760_702_400;
 
 fn main() -> ExitCode {
-    let done = match options::parse(lexopt::Parser::from_env()) {
-        Ok(None) => {
-            say!("{}", HELP.trim_end());
-            Ok(())
-        }
-        Ok(Some(Command::Show(options))) => show(&options),
-        Ok(Some(Command::Verify { file, commitment })) => verify(&file, &commitment),
-        Err(error) => Err(format!("{error} (--help shows the options)").into()),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("experience_library: {error}");
-            ExitCode::from(2)
-        }
+    program::main("experience_library", HELP, options::parse, act)
+}
+
+fn act(command: &Command) -> Result<()> {
+    match command {
+        Command::Show(options) => show(options),
+        Command::Verify { file, commitment } => verify(file, commitment),
     }
 }
 

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use hanzo::experience::merkle::Hash;
+use hanzo_examples::program;
 use lexopt::prelude::*;
 
 /// What `--help` prints.
@@ -60,7 +61,7 @@ pub(crate) fn parse(mut arguments: lexopt::Parser) -> Result<Option<Command>, Bo
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("query") => options.query = Some(arguments.value()?.string()?),
-            Long("k") => options.k = arguments.value()?.parse()?,
+            Long("k") => options.k = program::number(&mut arguments, "k", 1..=1_000_000)?,
             Long("tokens") => options.tokens = arguments.value()?.parse()?,
             Long("out") => options.out = Some(arguments.value()?.into()),
             Long("verify") => verify = Some(PathBuf::from(arguments.value()?)),
@@ -72,9 +73,6 @@ pub(crate) fn parse(mut arguments: lexopt::Parser) -> Result<Option<Command>, Bo
             Value(path) => options.files.push(path.into()),
             other => return Err(other.unexpected().into()),
         }
-    }
-    if options.k == 0 {
-        return Err("--k must be at least 1".into());
     }
     match (verify, commitment) {
         (None, None) => Ok(Some(Command::Show(options))),

@@ -5,6 +5,7 @@ use hanzo::experience::registry::{Event, Registry, RegistryConfig, Submission};
 use hanzo::experience::sync::Session;
 use hanzo::experience::{Account, ExperienceId, Library, Mode, Operation, Stamp, Vote};
 use hanzo::pqc::{Signature, SignatureAlgorithm, SigningKey, VerifyingKey};
+use hanzo_examples::say;
 
 use crate::lessons::{self, Lesson};
 use crate::{NOW, Result, money};

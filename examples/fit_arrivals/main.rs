@@ -5,15 +5,14 @@ mod options;
 mod start;
 mod table;
 
-use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use hanzo::hmm::{self, Rows};
 use hanzo_examples::arrivals::{Arrivals, ArrivalsError, Limits, Origin, features};
+use hanzo_examples::program;
 use hanzo_examples::trace::{Kind, Trace, TraceError};
-use indicatif::{ProgressBar, ProgressStyle};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -21,20 +20,12 @@ use crate::options::{HELP, Options, file_name};
 use crate::start::Starts;
 
 fn main() -> ExitCode {
-    match run(std::env::args_os().skip(1), &mut io::stdout().lock()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("fit_arrivals: {failure}");
-            ExitCode::from(2)
-        }
-    }
+    program::main("fit_arrivals", HELP, Options::parse, |options| run(options, &mut program::Output))
 }
 
 /// Why there is no model, in one line.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("{0} (--help shows the options)")]
-    Usage(String),
     #[error("{0}")]
     Trace(#[from] TraceError),
     #[error("{requests} complete requests are too few for {states} states, at least {} each", ROWS_A_STATE)]
@@ -49,10 +40,7 @@ enum Failure {
     Print(#[from] io::Error),
 }
 
-fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut impl Write) -> Result<(), Failure> {
-    let Some(options) = Options::parse(arguments)? else {
-        return Ok(out.write_all(HELP.as_bytes())?);
-    };
+fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure> {
     check_out(&options.out)?;
     let traces: Vec<Trace> = options.traces.iter().map(|path| Trace::read(path)).collect::<Result<_, _>>()?;
     for (path, trace) in options.traces.iter().zip(&traces) {
@@ -62,7 +50,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut impl Write) -> R
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
     let data: Vec<Vec<f64>> = traces.iter().map(|trace| features(trace.requests(), &mut rng)).collect();
     let sequences = data.iter().map(|data| Ok(Rows::new(data, 3)?.with_missing())).collect::<hmm::Result<Vec<_>>>()?;
-    let fits = fit_all(&options, &sequences, &data.concat())?;
+    let fits = fit_all(options, &sequences, &data.concat())?;
     let lowest = fits.iter().enumerate().min_by(|a, b| a.1.bic.total_cmp(&b.1.bic));
     let Some((chosen, best)) = lowest else { return Err(hmm::Error::NoData.into()) };
     let model = fit::written(&best.model)?;
@@ -85,11 +73,7 @@ fn fit_all(options: &Options, sequences: &[Rows<'_>], data: &[f64]) -> Result<Ve
     if requests < ROWS_A_STATE * states {
         return Err(Failure::TooFew { requests, states });
     }
-    // Drawn on stderr, and only on a terminal.
-    let bar = ProgressBar::new((options.states().count() * options.starts) as u64);
-    if let Ok(style) = ProgressStyle::with_template("{msg:>10} [{bar:40}] {pos}/{len} starts, {eta} left") {
-        bar.set_style(style.progress_chars("=> "));
-    }
+    let bar = program::progress((options.states().count() * options.starts) as u64, "starts");
     let fits = options.states().map(|states| {
         bar.set_message(format!("{states} states"));
         Ok(fit::best(sequences, &starts, states, options.starts, || bar.inc(1))?)
@@ -181,9 +165,10 @@ mod tests {
         }
     }
 
-    fn call(arguments: &[&dyn AsRef<OsStr>]) -> Result<String, Failure> {
+    fn call(arguments: &[&dyn AsRef<OsStr>]) -> Result<String, Box<dyn std::error::Error>> {
+        let options = Options::parse(lexopt::Parser::from_args(arguments.iter().map(|argument| argument.as_ref())))?;
         let mut out = Vec::new();
-        run(arguments.iter().map(|argument| argument.as_ref().to_owned()), &mut out)?;
+        run(&options.unwrap(), &mut out)?;
         Ok(String::from_utf8(out).unwrap())
     }
 

@@ -1,12 +1,10 @@
 //! The command line.
 
-use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use hanzo_examples::program;
 use lexopt::prelude::*;
-
-use crate::Failure;
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
@@ -47,28 +45,26 @@ impl Options {
     const DEFAULT_SEED: u64 = 1;
 
     /// Parses the arguments after the program's name; `None` asks for help.
-    pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Self>, Failure> {
-        let usage = |error: lexopt::Error| Failure::Usage(error.to_string());
+    pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
         let (mut out, mut traces, mut only) = (None, Vec::new(), None);
         let (mut starts, mut seed) = (Self::DEFAULT_STARTS, Self::DEFAULT_SEED);
-        let mut parser = lexopt::Parser::from_args(arguments);
-        while let Some(argument) = parser.next().map_err(usage)? {
+        while let Some(argument) = parser.next()? {
             match argument {
-                Long("out") => out = Some(PathBuf::from(parser.value().map_err(usage)?)),
-                Long("states") => only = Some(number(&mut parser, "states", MOST_STATES)?),
-                Long("starts") => starts = number(&mut parser, "starts", MOST_STARTS)?,
-                Long("seed") => seed = parser.value().and_then(|v| v.parse()).map_err(usage)?,
+                Long("out") => out = Some(PathBuf::from(parser.value()?)),
+                Long("states") => only = Some(program::number(&mut parser, "states", 1..=MOST_STATES)?),
+                Long("starts") => starts = program::number(&mut parser, "starts", 1..=MOST_STARTS)?,
+                Long("seed") => seed = parser.value()?.parse()?,
                 Long("help") | Short('h') => return Ok(None),
                 Value(file) => traces.push(PathBuf::from(file)),
-                other => return Err(usage(other.unexpected())),
+                other => return Err(other.unexpected()),
             }
         }
-        let out = out.ok_or_else(|| Failure::Usage("--out OUT is missing".into()))?;
+        let out = out.ok_or("--out OUT is missing")?;
         if traces.is_empty() {
-            return Err(Failure::Usage("no trace given".into()));
+            return Err("no trace given".into());
         }
         if traces.contains(&out) {
-            return Err(Failure::Usage(format!("--out {} is one of the traces", out.display())));
+            return Err(format!("--out {} is one of the traces", out.display()).into());
         }
         Ok(Some(Self { out, traces, only, starts, seed }))
     }
@@ -102,15 +98,6 @@ pub(crate) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-fn number(parser: &mut lexopt::Parser, name: &str, most: usize) -> Result<usize, Failure> {
-    let value: usize = parser.value().and_then(|v| v.parse()).map_err(|e| Failure::Usage(format!("--{name}: {e}")))?;
-    if (1..=most).contains(&value) {
-        Ok(value)
-    } else {
-        Err(Failure::Usage(format!("--{name} is {value}, it must be 1 to {most}")))
-    }
-}
-
 const MOST_STATES: usize = 16;
 const MOST_STARTS: usize = 1000;
 
@@ -118,8 +105,8 @@ const MOST_STARTS: usize = 1000;
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Result<Option<Options>, Failure> {
-        Options::parse(line.split_whitespace().map(OsString::from))
+    fn parse(line: &str) -> Result<Option<Options>, lexopt::Error> {
+        Options::parse(lexopt::Parser::from_args(line.split_whitespace()))
     }
 
     #[test]

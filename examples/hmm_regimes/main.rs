@@ -12,7 +12,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use hanzo::hmm::{BaumWelch, Emission, GaussianDiag, Hmm, Initial, Observations, Poisson, Transitions};
-use hanzo_examples::chart::{Band, Bar, Line, Lines, bars, escape};
+use hanzo_examples::chart::{Band, Bar, Line, Lines, bars};
+use hanzo_examples::page::{self, Page};
+use hanzo_examples::{program, say};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use options::{HELP, Options};
@@ -39,21 +41,7 @@ struct Outcome {
 }
 
 fn main() -> ExitCode {
-    let done = match options::parse(lexopt::Parser::from_env()) {
-        Ok(None) => {
-            print!("{HELP}");
-            Ok(())
-        }
-        Ok(Some(options)) => run(&options),
-        Err(error) => Err(format!("{error} (--help shows the options)").into()),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("hmm_regimes: {error}");
-            ExitCode::from(2)
-        }
-    }
+    program::main("hmm_regimes", HELP, options::parse, run)
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
@@ -65,10 +53,10 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         series = series::differences(series);
     }
     let outcome = if options.counts { counts(&series, options)? } else { numbers(&series, options)? };
-    print!("{}", summary(&series, &outcome));
+    program::show(&summary(&series, &outcome));
     if let Some(folder) = &options.report {
         let file = write_report(folder, &series, &outcome)?;
-        println!("\nwrote {}", file.display());
+        say!("\nwrote {}", file.display());
     }
     Ok(())
 }
@@ -193,7 +181,7 @@ fn summary(series: &Series, outcome: &Outcome) -> String {
     text
 }
 
-fn write_report(folder: &Path, series: &Series, outcome: &Outcome) -> std::io::Result<std::path::PathBuf> {
+fn write_report(folder: &Path, series: &Series, outcome: &Outcome) -> Result<std::path::PathBuf, String> {
     let mut bands: Vec<Band> = Vec::new();
     for (t, regime) in outcome.path.iter().enumerate() {
         match bands.last_mut() {
@@ -226,20 +214,10 @@ fn write_report(folder: &Path, series: &Series, outcome: &Outcome) -> std::io::R
             text: format!("BIC {bic:.1}"),
         })
         .collect();
-    let html = format!(
-        "<!doctype html><meta charset='utf-8'><title>Regimes of {name}</title><style>body{{font:15px sans-serif;\
-         max-width:900px;margin:2em auto;padding:0 1em}}svg{{width:100%;font:12px sans-serif}}.grid{{stroke:#ddd}}\
-         pre{{background:#f6f6f6;padding:1em;overflow:auto}}</style><h1>Regimes of {name}</h1>{}\
-         <h2>How much lower the criterion is than that of the worst model</h2>{}<h2>Figures</h2><pre>{}</pre>",
-        chart.to_svg(),
-        bars(&gains),
-        escape(&summary(series, outcome)),
-        name = escape(&series.name),
-    );
-    std::fs::create_dir_all(folder)?;
-    let file = folder.join("regimes.html");
-    std::fs::write(&file, html)?;
-    Ok(file)
+    let page = Page::new(&format!("Regimes of {}", series.name))
+        .element(&chart.to_svg())
+        .chart("How much lower the criterion is than that of the worst model", &bars(&gains));
+    page::write(folder, "regimes.html", &page.with_figures(&summary(series, outcome)))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hanzo_examples::program;
 use lexopt::prelude::*;
 
 /// What `--help` prints.
@@ -63,18 +64,7 @@ impl Default for Options {
 /// # Errors
 ///
 /// One line that says what is wrong.
-pub(crate) fn parse(arguments: lexopt::Parser) -> Result<Option<Options>, String> {
-    read(arguments).map_err(|error| error.to_string()).and_then(|options| match options {
-        Some(options) if !(1..=12).contains(&options.max_states) => Err("--max-states must be 1 to 12".into()),
-        Some(options) if options.restarts == 0 => Err("--restarts must be at least 1".into()),
-        Some(options) if options.counts && options.differences => {
-            Err("--counts and --differences do not go together".into())
-        }
-        other => Ok(other),
-    })
-}
-
-fn read(mut arguments: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
+pub(crate) fn parse(mut arguments: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     let mut options = Options::default();
     while let Some(argument) = arguments.next()? {
         match argument {
@@ -82,13 +72,16 @@ fn read(mut arguments: lexopt::Parser) -> Result<Option<Options>, lexopt::Error>
             Long("column") => options.column = Some(arguments.value()?.string()?),
             Long("differences") => options.differences = true,
             Long("counts") => options.counts = true,
-            Long("max-states") => options.max_states = arguments.value()?.parse()?,
-            Long("restarts") => options.restarts = arguments.value()?.parse()?,
+            Long("max-states") => options.max_states = program::number(&mut arguments, "max-states", 1..=12)?,
+            Long("restarts") => options.restarts = program::number(&mut arguments, "restarts", 1..=10_000)?,
             Long("seed") => options.seed = arguments.value()?.parse()?,
             Long("report") => options.report = Some(arguments.value()?.into()),
             Long("help") | Short('h') => return Ok(None),
             other => return Err(other.unexpected()),
         }
+    }
+    if options.counts && options.differences {
+        return Err("--counts and --differences do not go together".into());
     }
     Ok(Some(options))
 }
@@ -97,7 +90,7 @@ fn read(mut arguments: lexopt::Parser) -> Result<Option<Options>, lexopt::Error>
 mod tests {
     use super::*;
 
-    fn of(arguments: &[&str]) -> Result<Option<Options>, String> {
+    fn of(arguments: &[&str]) -> Result<Option<Options>, lexopt::Error> {
         parse(lexopt::Parser::from_args(arguments))
     }
 
@@ -105,8 +98,14 @@ mod tests {
     fn options_are_read_and_checked() {
         let options = of(&["--csv", "a.csv", "--column", "x", "--max-states", "3", "--differences"]).unwrap().unwrap();
         assert_eq!((options.column.as_deref(), options.max_states, options.differences), (Some("x"), 3, true));
-        assert_eq!(of(&["--help"]), Ok(None));
-        for bad in [&["--max-states", "0"][..], &["--max-states", "x"], &["--restarts", "0"], &["--what"]] {
+        assert_eq!(of(&["--help"]).unwrap(), None);
+        for bad in [
+            &["--max-states", "0"][..],
+            &["--max-states", "x"],
+            &["--restarts", "0"],
+            &["--counts", "--differences"],
+            &["--what"],
+        ] {
             assert!(of(bad).is_err(), "{bad:?}");
         }
     }

@@ -1,12 +1,12 @@
 //! Two parties agree on session keys under ML-KEM and X25519 together; every changed message is refused.
 
-use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use hanzo::pqc::rand_core::SeedableRng;
 use hanzo::pqc::{Error, PrivacyTier, SigningKey};
+use hanzo_examples::program;
 use lexopt::prelude::*;
 use party::{Accepted, Client, Session};
 use rand_chacha::ChaCha20Rng;
@@ -31,35 +31,26 @@ struct Options {
     seed: u64,
 }
 
-fn options(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, lexopt::Error> {
+fn options(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     let mut options = Options { rounds: 50, seed: 1 };
-    let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("rounds") => options.rounds = parser.value()?.parse()?,
+            Long("rounds") => options.rounds = program::number(&mut parser, "rounds", 1..=100_000)?,
             Long("seed") => options.seed = parser.value()?.parse()?,
             Long("help") | Short('h') => return Ok(None),
             other => return Err(other.unexpected()),
         }
     }
-    if (1..=100_000).contains(&options.rounds) { Ok(Some(options)) } else { Err("--rounds is not 1 to 100000".into()) }
+    Ok(Some(options))
 }
 
 fn main() -> ExitCode {
-    match run(std::env::args_os().skip(1), &mut io::stdout().lock()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("hybrid_handshake: {failure}");
-            ExitCode::from(2)
-        }
-    }
+    program::main("hybrid_handshake", HELP, options, |options| run(options, &mut program::Output))
 }
 
 /// Why there is no table, in one line.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("{0} (--help shows the options)")]
-    Usage(#[from] lexopt::Error),
     #[error("the handshake failed: {0}")]
     Handshake(#[from] Error),
     #[error("{accepted} of {changes} changed messages were accepted at tier {tier}")]
@@ -68,17 +59,14 @@ enum Failure {
     Print(#[from] io::Error),
 }
 
-fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut impl Write) -> Result<(), Failure> {
-    let Some(options) = options(arguments)? else {
-        return Ok(out.write_all(HELP.as_bytes())?);
-    };
+fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure> {
     writeln!(
         out,
         "{:<9} {:<28} {:<9} {:>5} {:>5} {:>6}  {:>8} {:>8} {:>8}  changes refused",
         "tier", "suite", "signature", "hello", "reply", "finish", "hello us", "reply us", "finish us"
     )?;
     for tier in PrivacyTier::ALL {
-        let row = handshakes(tier, &options)?;
+        let row = handshakes(tier, options)?;
         let us = |time: Duration| time.as_secs_f64() * 1e6;
         writeln!(
             out,
@@ -193,14 +181,9 @@ mod tests {
 
     #[test]
     fn options_out_of_range() {
-        let parse = |arguments: &[&str]| options(arguments.iter().map(OsString::from));
+        let parse = |arguments: &[&str]| options(lexopt::Parser::from_args(arguments));
         assert!(parse(&["--rounds", "0"]).is_err() && parse(&["--rounds", "x"]).is_err());
         assert!(parse(&["--nonsense"]).is_err() && parse(&["--help"]).unwrap().is_none());
         assert_eq!(parse(&["--seed", "9"]).unwrap().unwrap().seed, 9);
-        let mut out = Vec::new();
-        run(["--help".into()], &mut out).unwrap();
-        assert_eq!(out, HELP.as_bytes());
-        let failure = run(["--rounds".into(), "0".into()], &mut out).unwrap_err().to_string();
-        assert!(failure.contains("--help") && failure.lines().count() == 1, "{failure}");
     }
 }

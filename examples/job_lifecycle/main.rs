@@ -36,48 +36,32 @@ use std::time::Instant;
 
 use hanzo_examples::arrivals::Arrivals;
 use hanzo_examples::trace::{Request, Trace};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use options::{Command, HELP, Options};
+use hanzo_examples::{page, program, say};
+use options::{HELP, Options};
 
 /// Whatever goes wrong, in words.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
-    let options = match Options::parse(std::env::args_os().skip(1)) {
-        Ok(Command::Run(options)) => options,
-        Ok(Command::Help) => {
-            print!("{HELP}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => return refuse(&error),
-    };
-    let requests = match input(&options) {
-        Ok(requests) => requests,
-        Err(error) => return refuse(&error),
-    };
-    // Before the work, so that a folder that cannot be made costs no time.
-    if let Some(folder) = &options.report
-        && let Err(error) = std::fs::create_dir_all(folder)
-    {
-        return refuse(&format!("cannot write to {}: {error}", folder.display()));
+    // What the run itself says, beside whether it could be done at all.
+    let mut defects = Vec::new();
+    let code =
+        program::main("job_lifecycle", HELP, Options::parse, |options| run(options).map(|found| defects = found));
+    if defects.is_empty() {
+        return code;
     }
-    match play(&options, &requests) {
-        Ok(defects) if defects.is_empty() => ExitCode::SUCCESS,
-        Ok(defects) => {
-            eprintln!("job_lifecycle: {}", defects.join("; "));
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("job_lifecycle: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::complain("job_lifecycle", &defects.join("; "));
+    ExitCode::FAILURE
 }
 
-/// One line, and the exit code of bad input.
-fn refuse(error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("job_lifecycle: {error}");
-    ExitCode::from(2)
+/// Everything; returns what is wrong with the result.
+fn run(options: &Options) -> Result<Vec<String>> {
+    let requests = input(options)?;
+    // Before the work, so that a folder that cannot be made costs no time.
+    if let Some(folder) = &options.report {
+        std::fs::create_dir_all(folder).map_err(|error| format!("cannot write to {}: {error}", folder.display()))?;
+    }
+    play(options, &requests)
 }
 
 /// The requests to play.
@@ -98,25 +82,23 @@ fn input(options: &Options) -> Result<Vec<Request>> {
 /// Plays, prints the table, writes the report; returns what is wrong with the result.
 fn play(options: &Options, requests: &[Request]) -> Result<Vec<String>> {
     let started = Instant::now();
-    let bar = ProgressBar::with_draw_target(Some(requests.len() as u64), ProgressDrawTarget::stderr());
-    bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} requests, {eta} left")?);
+    let bar = program::progress(requests.len() as u64, "requests");
     let simulation = simulation::Simulation::new(options, requests)?;
     let (summary, clocks) = simulation.run(requests, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
     let table = summary.table(&clocks, started.elapsed().as_secs_f64());
-    print!("{table}");
+    program::show(&table);
     if let Some(folder) = &options.report {
         write_report(folder, &summary, &table)?;
-        println!("Report\n  {}\n  {}", folder.join("report.html").display(), folder.join("result.json").display());
+        say!("Report\n  {}\n  {}", folder.join("report.html").display(), folder.join("result.json").display());
     }
     Ok(summary.defects())
 }
 
 fn write_report(folder: &Path, summary: &summary::Summary, table: &str) -> Result<()> {
-    let io = |error: std::io::Error| format!("cannot write the report to {}: {error}", folder.display());
     let mut json = serde_json::to_string_pretty(summary)?;
     json.push('\n');
-    std::fs::write(folder.join("result.json"), json).map_err(io)?;
-    std::fs::write(folder.join("report.html"), report::html(summary, table)).map_err(io)?;
+    page::write(folder, "result.json", &json)?;
+    page::write(folder, "report.html", &report::html(summary, table))?;
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! The command line.
 
-use std::fmt;
 use std::path::PathBuf;
 
+use hanzo_examples::program::number;
 use lexopt::prelude::*;
 
 /// What `--help` prints.
@@ -48,31 +48,6 @@ pub(crate) struct Options {
     pub(crate) report: Option<PathBuf>,
 }
 
-/// What the command line asked for.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Command {
-    /// Run with these options.
-    Run(Options),
-    /// Print [`HELP`].
-    Help,
-}
-
-/// Why the command line was refused, in one line.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct UsageError(String);
-
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl From<lexopt::Error> for UsageError {
-    fn from(error: lexopt::Error) -> Self {
-        Self(error.to_string())
-    }
-}
-
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -93,55 +68,30 @@ impl Options {
     /// Requests to play when no trace limits them.
     pub(crate) const DEFAULT_REQUESTS: usize = 2000;
 
-    /// Parses the arguments after the program's name.
-    pub(crate) fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Command, UsageError> {
+    /// Reads the arguments; `None` asks for help.
+    pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
         let mut options = Self::default();
-        let mut parser = lexopt::Parser::from_args(arguments);
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("trace") => options.trace = Some(parser.value()?.into()),
-                Long("requests") => options.requests = Some(parser.value()?.parse()?),
-                Long("workers") => options.workers = parser.value()?.parse()?,
+                Long("requests") => options.requests = Some(number(&mut parser, "requests", 1..=1_000_000)?),
+                Long("workers") => options.workers = number(&mut parser, "workers", 1..=10_000)?,
                 Long("cheaters") => options.cheaters = parser.value()?.parse()?,
-                Long("tenants") => options.tenants = parser.value()?.parse()?,
-                Long("validators") => options.validators = parser.value()?.parse()?,
-                Long("audit-rate") => options.audit_ppm = ppm(&parser.value()?.string()?)?,
+                Long("tenants") => options.tenants = number(&mut parser, "tenants", 1..=256)?,
+                Long("validators") => options.validators = number(&mut parser, "validators", 1..=2_000)?,
+                Long("audit-rate") => {
+                    options.audit_ppm = (number(&mut parser, "audit-rate", 0.0_f64..=1.0)? * 1e6).round() as u32;
+                }
                 Long("seed") => options.seed = parser.value()?.parse()?,
                 Long("report") => options.report = Some(parser.value()?.into()),
-                Long("help") | Short('h') => return Ok(Command::Help),
-                other => return Err(other.unexpected().into()),
+                Long("help") | Short('h') => return Ok(None),
+                other => return Err(other.unexpected()),
             }
         }
-        options.check().map(Command::Run)
-    }
-
-    fn check(self) -> Result<Self, UsageError> {
-        let limit = |name: &str, value: usize, least: usize, most: usize| {
-            if (least..=most).contains(&value) {
-                Ok(())
-            } else {
-                Err(UsageError(format!("--{name} is {value}, it must be {least} to {most}")))
-            }
-        };
-        if let Some(requests) = self.requests {
-            limit("requests", requests, 1, 1_000_000)?;
+        if options.cheaters > options.workers {
+            return Err(format!("{} cheaters among {} workers", options.cheaters, options.workers).into());
         }
-        limit("workers", self.workers, 1, 10_000)?;
-        limit("tenants", self.tenants, 1, 256)?;
-        limit("validators", usize::from(self.validators), 1, 2_000)?;
-        if self.cheaters > self.workers {
-            return Err(UsageError(format!("{} cheaters among {} workers", self.cheaters, self.workers)));
-        }
-        Ok(self)
-    }
-}
-
-fn ppm(text: &str) -> Result<u32, UsageError> {
-    let rate: f64 = text.parse().map_err(|_| UsageError(format!("--audit-rate is `{text}`, not a number")))?;
-    if (0.0..=1.0).contains(&rate) {
-        Ok((rate * 1e6).round() as u32)
-    } else {
-        Err(UsageError(format!("--audit-rate is {text}, it must be 0 to 1")))
+        Ok(Some(options))
     }
 }
 
@@ -149,13 +99,13 @@ fn ppm(text: &str) -> Result<u32, UsageError> {
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Result<Command, UsageError> {
-        Options::parse(line.split_whitespace().map(Into::into))
+    fn parse(line: &str) -> Result<Option<Options>, lexopt::Error> {
+        Options::parse(lexopt::Parser::from_args(line.split_whitespace()))
     }
 
     #[test]
     fn no_argument_is_the_default() {
-        assert_eq!(parse(""), Ok(Command::Run(Options::default())));
+        assert_eq!(parse("").unwrap(), Some(Options::default()));
     }
 
     #[test]
@@ -172,8 +122,8 @@ mod tests {
             seed: 9,
             report: Some("r".into()),
         };
-        assert_eq!(parse(line), Ok(Command::Run(expected)));
-        assert_eq!(parse("--help"), Ok(Command::Help));
+        assert_eq!(parse(line).unwrap(), Some(expected));
+        assert_eq!(parse("--help").unwrap(), None);
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! The HTML report: one file, drawn charts, nothing fetched.
 
-use std::fmt::Write as _;
-
 use hanzo::hmm::market::Regime;
-use hanzo_examples::chart::{Band, Bar, Line, Lines, Stack, bars, escape};
+use hanzo_examples::chart::{Band, Bar, Line, Lines, Stack, bars};
+use hanzo_examples::page::Page;
 
 use crate::bank::BASE_UNITS_PER_USD;
 use crate::network::LEVELS;
@@ -11,20 +10,17 @@ use crate::summary::Summary;
 
 /// The whole page.
 pub(crate) fn html(summary: &Summary, table: &str) -> String {
-    let mut page = String::from(HEAD);
-    let _ = write!(
-        page,
-        "<h1>One job's whole life, {} times</h1><p>{} requests from {}, seed {}; {} workers of whom {} cheat, {} tenants, {} validators, audit rate {}.</p>",
-        summary.served(),
+    let mut page = Page::new(&format!("One job's whole life, {} times", summary.served())).text(&format!(
+        "{} requests from {}, seed {}; {} workers of whom {} cheat, {} tenants, {} validators, audit rate {}.",
         summary.requests,
-        escape(&summary.input),
+        summary.input,
         summary.seed,
         summary.workers,
         summary.cheaters,
         summary.tenants,
         summary.validators,
         f64::from(summary.audit_rate_ppm) / 1e6
-    );
+    ));
     for (title, text, svg) in [
         (
             "Price and regime",
@@ -48,10 +44,9 @@ pub(crate) fn html(summary: &Summary, table: &str) -> String {
         ),
         ("Money", "Where the base units went, in dollars.", money(summary)),
     ] {
-        let _ = write!(page, "<section><h2>{title}</h2><p>{text}</p>{svg}</section>");
+        page = page.heading(title).text(text).element(&svg);
     }
-    let _ = writeln!(page, "<section><h2>All figures</h2><pre>{}</pre></section></body></html>", escape(table));
-    page
+    page.with_figures(table)
 }
 
 fn minutes(ms: u64) -> f64 {
@@ -138,13 +133,6 @@ fn money(summary: &Summary) -> String {
     };
     bars(&rows.map(bar))
 }
-
-const HEAD: &str = "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width, initial-scale=1'>\
-<title>job_lifecycle</title><style>\
-body{font:15px/1.5 system-ui,sans-serif;max-width:900px;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}\
-h1{font-size:1.5rem;margin-bottom:0}h2{font-size:1.1rem;margin:2rem 0 0}p{margin:.25rem 0 .75rem;color:#555}\
-svg{width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:#444}.grid{stroke:#ddd;stroke-width:1}\
-pre{font-size:12px;line-height:1.45;overflow-x:auto;background:#f6f6f6;padding:1rem}</style></head><body>";
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,5 @@
 //! A key broker behind HTTP on the loopback interface: keys for machines that prove what they are, and the refusals, as a transcript.
 
-use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,6 +7,7 @@ use std::process::ExitCode;
 use hanzo::pqc::attestation::{AttestationError, EvidenceKind};
 use hanzo::pqc::kbs::{KbsError, Policy};
 use hanzo::pqc::{KeyId, PrivacyTier};
+use hanzo_examples::program;
 use lexopt::prelude::*;
 use samples::Samples;
 use scene::{Scene, Told};
@@ -35,9 +35,8 @@ struct Options {
     seed: u64,
 }
 
-fn options(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, lexopt::Error> {
+fn options(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     let mut options = Options { data: std::env::var_os("HANZO_TEST_DATA").map(Into::into), seed: 1 };
-    let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("data") => options.data = Some(parser.value()?.into()),
@@ -50,20 +49,12 @@ fn options(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Optio
 }
 
 fn main() -> ExitCode {
-    match run(std::env::args_os().skip(1), &mut io::stdout().lock()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("key_broker: {failure}");
-            ExitCode::from(2)
-        }
-    }
+    program::main("key_broker", HELP, options, |options| run(options, &mut program::Output))
 }
 
 /// Why there is no transcript, in one line.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("{0} (--help shows the options)")]
-    Usage(#[from] lexopt::Error),
     #[error(transparent)]
     Samples(#[from] samples::Missing),
     #[error("a sample does not verify: {0}")]
@@ -80,10 +71,7 @@ enum Failure {
     Io(#[from] io::Error),
 }
 
-fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut impl Write) -> Result<(), Failure> {
-    let Some(options) = options(arguments)? else {
-        return Ok(out.write_all(HELP.as_bytes())?);
-    };
+fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure> {
     let samples = options.data.as_deref().map(Samples::load).transpose()?;
     software(options.seed, out)?;
     match samples {
@@ -253,7 +241,8 @@ mod tests {
     fn the_transcript_is_the_same_twice_and_ends_well() {
         let once = || {
             let mut out = Vec::new();
-            run(["--seed".into(), "3".into()], &mut out).unwrap();
+            let options = options(lexopt::Parser::from_args(["--seed", "3"])).unwrap().unwrap();
+            run(&options, &mut out).unwrap();
             String::from_utf8(out).unwrap()
         };
         let text = once();
@@ -263,12 +252,11 @@ mod tests {
 
     #[test]
     fn options_that_are_none() {
-        for arguments in [&["--nonsense"][..], &["--seed", "x"], &["--data", "missing"]] {
-            let failure = run(arguments.iter().map(OsString::from), &mut Vec::new()).unwrap_err().to_string();
-            assert_eq!(failure.lines().count(), 1, "{failure}");
-        }
-        let mut out = Vec::new();
-        run(["--help".into()], &mut out).unwrap();
-        assert_eq!(out, HELP.as_bytes());
+        let parse = |arguments: &[&str]| options(lexopt::Parser::from_args(arguments));
+        assert!(parse(&["--nonsense"]).is_err() && parse(&["--seed", "x"]).is_err());
+        let missing = parse(&["--data", "missing"]).unwrap().unwrap();
+        let failure = run(&missing, &mut Vec::new()).unwrap_err().to_string();
+        assert_eq!(failure.lines().count(), 1, "{failure}");
+        assert!(parse(&["--help"]).unwrap().is_none());
     }
 }

@@ -2,14 +2,15 @@
 //!
 //! `cargo run --release --example price_discovery`
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use hanzo::hmm::market::Load;
 use hanzo::hmm::{Config, MarketMaker};
-use hanzo_examples::chart::{Band, Line, Lines, escape};
-use lexopt::ValueExt;
+use hanzo_examples::chart::{Band, Line, Lines};
+use hanzo_examples::page::Page;
+use hanzo_examples::program;
+use lexopt::prelude::*;
 
 const HELP: &str = "\
 usage: price_discovery [--shock J] [--load U] [--seconds N] [--report FILE]
@@ -22,8 +23,6 @@ usage: price_discovery [--shock J] [--load U] [--seconds N] [--report FILE]
 /// Why the example stops.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("{0}; --help lists the options")]
-    Usage(String),
     #[error("{0}: {1}")]
     File(String, std::io::Error),
     #[error("{0}")]
@@ -39,36 +38,21 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match options(std::env::args_os().skip(1)).and_then(|o| o.map_or_else(|| Ok(HELP.to_owned()), |o| play(&o))) {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(failure) => {
-            eprintln!("{}", failure.to_string().replace('\n', " "));
-            ExitCode::from(2)
-        }
-    }
+    program::main("price_discovery", HELP, options, |options| play(options).map(|text| program::show(&text)))
 }
 
 /// `None` where only help was asked for.
-fn options(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, Failure> {
-    let usage = |e: lexopt::Error| Failure::Usage(e.to_string());
-    let mut parser = lexopt::Parser::from_args(arguments);
+fn options(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     let mut o = Options { shock: 1.5, load: 0.95, seconds: 90, report: None };
-    while let Some(argument) = parser.next().map_err(usage)? {
-        use lexopt::Arg::{Long, Short};
+    while let Some(argument) = parser.next()? {
         match argument {
             Long("help") | Short('h') => return Ok(None),
-            Long("shock") => o.shock = parser.value().and_then(|v| v.parse()).map_err(usage)?,
-            Long("load") => o.load = parser.value().and_then(|v| v.parse()).map_err(usage)?,
-            Long("seconds") => o.seconds = parser.value().and_then(|v| v.parse()).map_err(usage)?,
-            Long("report") => o.report = Some(parser.value().map_err(usage)?.into()),
-            other => return Err(usage(other.unexpected())),
+            Long("shock") => o.shock = parser.value()?.parse()?,
+            Long("load") => o.load = parser.value()?.parse()?,
+            Long("seconds") => o.seconds = program::number(&mut parser, "seconds", 1..=86_400)?,
+            Long("report") => o.report = Some(parser.value()?.into()),
+            other => return Err(other.unexpected()),
         }
-    }
-    if !(1..=86_400).contains(&o.seconds) {
-        return Err(Failure::Usage("--seconds must be from 1 to 86,400".into()));
     }
     Ok(Some(o))
 }
@@ -138,15 +122,10 @@ fn page(prices: Vec<Track>, ledger: Vec<Track>, text: &str) -> String {
         }
         .to_svg()
     };
-    format!(
-        "<!doctype html><meta charset='utf-8'><title>A price shock</title><style>body{{font:15px sans-serif;max-width:900px;\
-         margin:2em auto;padding:0 1em}}svg{{width:100%;font:12px sans-serif}}.grid{{stroke:#ddd}}\
-         pre{{background:#f6f6f6;padding:1em;overflow:auto}}</style><h1>A price shock and the recovery</h1>{}\
-         <h2>Where the energy goes</h2>{}<h2>Figures</h2><pre>{}</pre>",
-        chart("price over catalogue price", prices),
-        chart("energy units", ledger),
-        escape(text),
-    )
+    Page::new("A price shock and the recovery")
+        .element(&chart("price over catalogue price", prices))
+        .chart("Where the energy goes", &chart("energy units", ledger))
+        .with_figures(text)
 }
 
 const SHOCKED: usize = 1;
@@ -157,8 +136,8 @@ const TICKS: f64 = 20.0;
 mod tests {
     use super::*;
 
-    fn parse(line: &[&str]) -> Result<Option<Options>, Failure> {
-        options(line.iter().map(OsString::from))
+    fn parse(line: &[&str]) -> Result<Option<Options>, lexopt::Error> {
+        options(lexopt::Parser::from_args(line))
     }
 
     #[test]
@@ -179,8 +158,8 @@ mod tests {
 
     #[test]
     fn bad_input_is_an_error() {
-        assert!(matches!(parse(&["--seconds", "0"]), Err(Failure::Usage(_))));
-        assert!(matches!(parse(&["--shock", "much"]), Err(Failure::Usage(_))));
+        assert!(parse(&["--seconds", "0"]).is_err());
+        assert!(parse(&["--shock", "much"]).is_err());
         let wild = parse(&["--shock", "1e9"]).unwrap().unwrap();
         assert!(matches!(play(&wild), Err(Failure::Market(_))));
         assert!(parse(&["--help"]).unwrap().is_none());

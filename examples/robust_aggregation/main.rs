@@ -8,7 +8,6 @@ mod options;
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -17,7 +16,9 @@ use hanzo::experience::aggregate::{
     Aggregator, Fixed, Krum, MultiKrum, Prior, TrimmedMean, Weighted, WeightedMedian, WeightedTrimmedMean,
     geometric_median,
 };
-use hanzo_examples::chart::{Line, Lines, escape};
+use hanzo_examples::chart::{Line, Lines};
+use hanzo_examples::page::{self, Page};
+use hanzo_examples::{program, say};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -55,38 +56,18 @@ struct Played {
 }
 
 fn main() -> ExitCode {
-    let done = match options::parse(lexopt::Parser::from_env()) {
-        Ok(None) => say(HELP),
-        Ok(Some(options)) => run(&options),
-        Err(error) => Err(format!("{error} (--help shows the options)").into()),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("robust_aggregation: {error}");
-            ExitCode::from(2)
-        }
-    }
-}
-
-/// Prints; a reader who has seen enough is no error.
-fn say(text: &str) -> Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
+    program::main("robust_aggregation", HELP, options::parse, run)
 }
 
 fn run(options: &Options) -> Result<()> {
     let played = play_all(options)?;
     let text = summary(&played, options)?;
+    program::show(&text);
     if let Some(folder) = &options.report {
-        let file = write_report(folder, &played, &text)
-            .map_err(|error| format!("cannot write into {}: {error}", folder.display()))?;
-        say(&format!("{text}\nwrote {}\n", file.display()))
-    } else {
-        say(&text)
+        let file = write_report(folder, &played, &text)?;
+        say!("\nwrote {}", file.display());
     }
+    Ok(())
 }
 
 fn play_all(options: &Options) -> Result<Vec<Played>> {
@@ -234,8 +215,8 @@ fn summary(played: &[Played], options: &Options) -> Result<String> {
     Ok(text)
 }
 
-fn write_report(folder: &Path, played: &[Played], text: &str) -> std::io::Result<PathBuf> {
-    let mut charts = String::new();
+fn write_report(folder: &Path, played: &[Played], text: &str) -> Result<PathBuf, String> {
+    let mut page = Page::new("Robust aggregation");
     for one in played {
         let line = |(index, (name, _)): (usize, &(&str, &str))| {
             // Cut at the top, where only "broken" is left to say.
@@ -252,19 +233,9 @@ fn write_report(folder: &Path, played: &[Played], text: &str) -> std::io::Result
         lines.push(Line { name: "broken".into(), points: level, steps: false, dashed: true });
         let (x_label, y_label) = ("attackers' share of the weight (%)".into(), "error (sd), cut at 6".into());
         let svg = Lines { x_label, y_label, lines, ..Lines::default() }.to_svg();
-        let _ = write!(charts, "<h2>{}</h2>{svg}", escape(one.attack.name()));
+        page = page.chart(one.attack.name(), &svg);
     }
-    let html = format!(
-        "<!doctype html><meta charset='utf-8'><title>Robust aggregation</title><style>body{{font:15px sans-serif;\
-         max-width:960px;margin:2em auto;padding:0 1em}}svg{{width:100%;font:12px sans-serif}}.grid{{stroke:#ddd}}\
-         pre{{background:#f6f6f6;padding:1em;overflow:auto;font-size:12px}}</style><h1>Robust aggregation</h1>{charts}\
-         <h2>Figures</h2><pre>{}</pre></html>",
-        escape(text),
-    );
-    std::fs::create_dir_all(folder)?;
-    let file = folder.join("aggregation.html");
-    std::fs::write(&file, html)?;
-    Ok(file)
+    page::write(folder, "aggregation.html", &page.with_figures(text))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hanzo_examples::program;
 use lexopt::prelude::*;
 
 /// What `--help` prints.
@@ -38,22 +39,13 @@ pub(crate) struct Options {
 ///
 /// # Errors
 /// What is wrong, in one line.
-pub(crate) fn parse(arguments: lexopt::Parser) -> Result<Option<Options>, String> {
-    read(arguments).map_err(|error| error.to_string()).and_then(|options| match options {
-        Some(options) if !(10..=200).contains(&options.submitters) => Err("--submitters must be 10 to 200".into()),
-        Some(options) if !(1..=10_000).contains(&options.dimension) => Err("--dimension must be 1 to 10000".into()),
-        Some(options) if !(1..=1_000).contains(&options.trials) => Err("--trials must be 1 to 1000".into()),
-        other => Ok(other),
-    })
-}
-
-fn read(mut arguments: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
+pub(crate) fn parse(mut arguments: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     let mut options = Options { submitters: 40, dimension: 32, trials: 5, seed: 1, report: None };
     while let Some(argument) = arguments.next()? {
         match argument {
-            Long("submitters") => options.submitters = arguments.value()?.parse()?,
-            Long("dimension") => options.dimension = arguments.value()?.parse()?,
-            Long("trials") => options.trials = arguments.value()?.parse()?,
+            Long("submitters") => options.submitters = program::number(&mut arguments, "submitters", 10..=200)?,
+            Long("dimension") => options.dimension = program::number(&mut arguments, "dimension", 1..=10_000)?,
+            Long("trials") => options.trials = program::number(&mut arguments, "trials", 1..=1_000)?,
             Long("seed") => options.seed = arguments.value()?.parse()?,
             Long("report") => options.report = Some(arguments.value()?.into()),
             Long("help") | Short('h') => return Ok(None),
@@ -72,7 +64,7 @@ mod tests {
         let of = |arguments: &[&str]| parse(lexopt::Parser::from_args(arguments));
         let options = of(&["--submitters", "20", "--seed", "9"]).unwrap().unwrap();
         assert_eq!((options.submitters, options.seed, options.trials), (20, 9, 5));
-        assert_eq!(of(&["--help"]), Ok(None));
+        assert_eq!(of(&["--help"]).unwrap(), None);
         for bad in [&["--submitters", "9"][..], &["--dimension", "0"], &["--trials", "0"], &["--seed", "x"], &["x"]] {
             assert!(of(bad).is_err(), "{bad:?}");
         }

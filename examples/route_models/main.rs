@@ -5,12 +5,12 @@
 mod routers;
 mod table;
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use hanzo::hmm::market::{Run, Scenario, Trial, arena_score, average_improvement, paired_difference};
-use lexopt::ValueExt;
+use hanzo_examples::program;
+use lexopt::prelude::*;
 
 use routers::{Kind, build};
 use table::Outcomes;
@@ -32,9 +32,6 @@ usage: route_models [--data FOLDER] [--scores CSV --prices JSON --questions JSON
 /// Why the example stops.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// The command line.
-    #[error("{0}; --help lists the options")]
-    Usage(String),
     /// A file.
     #[error("{0}: {1}")]
     Input(String, String),
@@ -55,22 +52,11 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match options(std::env::args_os().skip(1)).and_then(|o| o.map_or_else(|| Ok(HELP.to_owned()), |o| report(&o))) {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(failure) => {
-            eprintln!("{}", failure.to_string().replace('\n', " "));
-            ExitCode::from(2)
-        }
-    }
+    program::main("route_models", HELP, options, |options| report(options).map(|text| program::show(&text)))
 }
 
 /// `None` where only help was asked for.
-fn options(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, Failure> {
-    let usage = |e: lexopt::Error| Failure::Usage(e.to_string());
-    let mut parser = lexopt::Parser::from_args(arguments);
+fn options(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     let mut data = std::env::var_os("HANZO_TEST_DATA")
         .filter(|root| !root.is_empty())
         .map(|root| PathBuf::from(root).join("market"));
@@ -84,32 +70,28 @@ fn options(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Optio
         aiq: true,
         curves: None,
     };
-    while let Some(argument) = parser.next().map_err(usage)? {
-        use lexopt::Arg::{Long, Short};
+    while let Some(argument) = parser.next()? {
         match argument {
             Long("help") | Short('h') => return Ok(None),
-            Long("data") => data = Some(parser.value().map_err(usage)?.into()),
-            Long("scores") => named[0] = Some(parser.value().map_err(usage)?.into()),
-            Long("prices") => named[1] = Some(parser.value().map_err(usage)?.into()),
-            Long("questions") => named[2] = Some(parser.value().map_err(usage)?.into()),
-            Long("seeds") => o.seeds = parser.value().and_then(|v| v.parse()).map_err(usage)?,
-            Long("buckets") => o.buckets = parser.value().and_then(|v| v.parse()).map_err(usage)?,
+            Long("data") => data = Some(parser.value()?.into()),
+            Long("scores") => named[0] = Some(parser.value()?.into()),
+            Long("prices") => named[1] = Some(parser.value()?.into()),
+            Long("questions") => named[2] = Some(parser.value()?.into()),
+            Long("seeds") => o.seeds = program::number(&mut parser, "seeds", 1..=1_000)?,
+            Long("buckets") => o.buckets = parser.value()?.parse()?,
             Long("tune") => o.tune = true,
             Long("no-aiq") => o.aiq = false,
-            Long("curves") => o.curves = Some(parser.value().map_err(usage)?.into()),
+            Long("curves") => o.curves = Some(parser.value()?.into()),
             Long("scenarios") => {
-                let list = parser.value().and_then(|v| v.string()).map_err(usage)?;
+                let list = parser.value()?.string()?;
                 o.scenarios = list
                     .split(',')
                     .map(|name| Scenario::ALL.into_iter().find(|s| s.name() == name))
                     .collect::<Option<_>>()
-                    .ok_or_else(|| Failure::Usage(format!("unknown scenario in `{list}`")))?;
+                    .ok_or_else(|| format!("unknown scenario in `{list}`"))?;
             }
-            other => return Err(usage(other.unexpected())),
+            other => return Err(other.unexpected()),
         }
-    }
-    if o.seeds == 0 || o.seeds > 1_000 {
-        return Err(Failure::Usage("--seeds must be from 1 to 1,000".into()));
     }
     const NAMES: [&str; 3] =
         ["llmrouter_9models_scores.csv", "llmrouter_9models_prices.json", "llmrouter_questions.jsonl.gz"];
@@ -119,9 +101,7 @@ fn options(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Optio
             let mut files = Vec::new();
             for (given, name) in named.into_iter().zip(NAMES) {
                 let found = given.or_else(|| data.as_ref().map(|folder| folder.join(name)));
-                files.push(
-                    found.ok_or_else(|| Failure::Usage("--scores, --prices and --questions go together".into()))?,
-                );
+                files.push(found.ok_or("--scores, --prices and --questions go together")?);
             }
             files.try_into().ok()
         }
@@ -294,8 +274,8 @@ fn aiq_table(o: &Options, outcomes: &Outcomes, bias: usize) -> Result<String, Fa
 mod tests {
     use super::*;
 
-    fn parse(line: &[&str]) -> Result<Option<Options>, Failure> {
-        options(line.iter().map(OsString::from))
+    fn parse(line: &[&str]) -> Result<Option<Options>, lexopt::Error> {
+        options(lexopt::Parser::from_args(line))
     }
 
     #[test]
@@ -318,9 +298,9 @@ mod tests {
 
     #[test]
     fn bad_input_is_an_error_with_its_place() {
-        assert!(matches!(parse(&["--seeds", "0"]), Err(Failure::Usage(_))));
-        assert!(matches!(parse(&["--scenarios", "cold,storm"]), Err(Failure::Usage(_))));
-        assert!(matches!(parse(&["--what"]), Err(Failure::Usage(_))));
+        assert!(parse(&["--seeds", "0"]).is_err());
+        assert!(parse(&["--scenarios", "cold,storm"]).is_err());
+        assert!(parse(&["--what"]).is_err());
         assert!(parse(&["--help"]).unwrap().is_none());
         let o = parse(&["--data", "no such folder"]).unwrap().unwrap();
         assert!(matches!(report(&o), Err(Failure::Input(..))));

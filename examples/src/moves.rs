@@ -17,19 +17,22 @@ const MOVES: u32 = 6;
 const HELD_OUT: u32 = 48;
 
 /// The questions, their rewards, and what is noted along the way.
-pub(crate) struct World {
+#[derive(Debug)]
+pub struct World {
     /// The epoch in which rewards lie, from 0.
     poison: Option<u32>,
     epoch: u32,
     clock: u64,
     /// Size of the library after each step.
-    pub(crate) sizes: Vec<usize>,
+    pub sizes: Vec<usize>,
     /// What happened, in order.
-    pub(crate) events: Vec<Event>,
+    pub events: Vec<Event>,
 }
 
 impl World {
-    pub(crate) fn new(poison: Option<u32>) -> Self {
+    /// A world in which rewards lie in this epoch, counted from 0, if in any.
+    #[must_use]
+    pub fn new(poison: Option<u32>) -> Self {
         // Log entries carry times; these are the same in every run.
         Self { poison, epoch: 0, clock: 1_760_702_400, sizes: Vec::new(), events: Vec::new() }
     }
@@ -112,10 +115,13 @@ impl<L: Llm> Environment<L> for World {
 }
 
 /// A model that follows lessons, tries moves by chance where there are none, and now and then writes a wrong list.
-pub(crate) struct Brain(ChaCha20Rng);
+#[derive(Debug)]
+pub struct Brain(ChaCha20Rng);
 
 impl Brain {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// One that draws from this seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self(ChaCha20Rng::seed_from_u64(seed))
     }
 
@@ -125,7 +131,7 @@ impl Brain {
     }
 
     /// The reply to a prompt, as a server sees it.
-    pub(crate) fn reply(&mut self, system: &str, user: &str, temperature: f64) -> String {
+    pub fn reply(&mut self, system: &str, user: &str, temperature: f64) -> String {
         match system.split(' ').nth(1) {
             Some("choose") => self.choose(user, temperature),
             Some("review") => summarize(user),
@@ -206,7 +212,8 @@ fn extract(user: &str) -> String {
 }
 
 /// Sums of reports.
-pub(crate) fn total(reports: &[Report]) -> Report {
+#[must_use]
+pub fn total(reports: &[Report]) -> Report {
     let mut sum = Report::default();
     for report in reports {
         sum.calls += report.calls;

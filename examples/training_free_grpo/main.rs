@@ -6,11 +6,9 @@
 
 mod client;
 mod options;
-mod world;
 
 use std::error::Error;
 use std::fmt::{Display, Write as _};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,11 +18,13 @@ use hanzo::experience::grpo::{
     TrainingReport, Verdict, train,
 };
 use hanzo::experience::{Library, LibraryConfig};
-use hanzo_examples::chart::{Line, Lines, escape};
+use hanzo_examples::chart::{Line, Lines};
+use hanzo_examples::moves::{Brain, World, total};
+use hanzo_examples::page::{self, Page};
+use hanzo_examples::{program, say};
 
 use client::{ChatClient, ChatError};
 use options::{HELP, Options};
-use world::{Brain, World, total};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -40,26 +40,7 @@ struct Trained {
 }
 
 fn main() -> ExitCode {
-    let done = match options::parse(lexopt::Parser::from_env()) {
-        Ok(None) => say(HELP),
-        Ok(Some(options)) => run(&options),
-        Err(error) => Err(format!("{error} (--help shows the options)").into()),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("training_free_grpo: {error}");
-            ExitCode::from(2)
-        }
-    }
-}
-
-/// Prints; a reader who has seen enough is no error.
-fn say(text: &str) -> Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
+    program::main("training_free_grpo", HELP, options::parse, run)
 }
 
 fn run(options: &Options) -> Result<()> {
@@ -71,13 +52,12 @@ fn run(options: &Options) -> Result<()> {
         }
     };
     let text = summary(&trained, options)?;
+    program::show(&text);
     if let Some(folder) = &options.report {
-        let file = write_report(folder, &trained, &text)
-            .map_err(|error| format!("cannot write into {}: {error}", folder.display()))?;
-        say(&format!("{text}\nwrote {}\n", file.display()))
-    } else {
-        say(&text)
+        let file = write_report(folder, &trained, &text)?;
+        say!("\nwrote {}", file.display());
     }
+    Ok(())
 }
 
 /// A client that asks up to three times more, after a pause, where that may help.
@@ -162,7 +142,7 @@ fn summary(trained: &Trained, options: &Options) -> Result<String> {
     Ok(text)
 }
 
-fn write_report(folder: &Path, trained: &Trained, text: &str) -> std::io::Result<PathBuf> {
+fn write_report(folder: &Path, trained: &Trained, text: &str) -> Result<PathBuf, String> {
     let line = |name: &str, points, dashed| Line { name: name.into(), points, steps: false, dashed };
     let scores = &trained.report.scores;
     let score = |ppm: u32| f64::from(ppm) / 1e4;
@@ -180,24 +160,15 @@ fn write_report(folder: &Path, trained: &Trained, text: &str) -> std::io::Result
         chart("epoch", "right answers (%)", vec![line("held out", held_out, false), line("kept", kept, true)]);
     let sizes = trained.world.sizes.iter().enumerate().map(|(x, size)| (x as f64, *size as f64)).collect();
     let sizes = Line { steps: true, ..line("lessons", sizes, false) };
-    let html = format!(
-        "<!doctype html><meta charset='utf-8'><title>Training-Free GRPO</title><style>body{{font:15px sans-serif;\
-         max-width:900px;margin:2em auto;padding:0 1em}}svg{{width:100%;font:12px sans-serif}}.grid{{stroke:#ddd}}\
-         pre{{background:#f6f6f6;padding:1em;overflow:auto}}</style><h1>Training-Free GRPO</h1>\
-         <h2>Right answers to questions held out</h2>{learning}<h2>Lessons after each step</h2>{}\
-         <h2>Figures</h2><pre>{}</pre></html>",
-        chart("step (a batch learned, or a score)", "lessons", vec![sizes]),
-        escape(text),
-    );
-    std::fs::create_dir_all(folder)?;
-    let file = folder.join("training.html");
-    std::fs::write(&file, html)?;
-    Ok(file)
+    let page = Page::new("Training-Free GRPO")
+        .chart("Right answers to questions held out", &learning)
+        .chart("Lessons after each step", &chart("step (a batch learned, or a score)", "lessons", vec![sizes]));
+    page::write(folder, "training.html", &page.with_figures(text))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader, Read};
+    use std::io::{BufRead, BufReader, Read, Write as _};
     use std::net::{Ipv4Addr, TcpListener};
 
     use super::*;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hanzo_examples::program;
 use lexopt::prelude::*;
 
 /// What `--help` prints.
@@ -45,17 +46,7 @@ pub(crate) struct Options {
 ///
 /// # Errors
 /// What is wrong, in one line.
-pub(crate) fn parse(arguments: lexopt::Parser) -> Result<Option<Options>, String> {
-    read(arguments).map_err(|error| error.to_string()).and_then(|options| match options {
-        Some(options) if !(1..=50).contains(&options.epochs) => Err("--epochs must be 1 to 50".into()),
-        Some(options) if !(1..=1_000).contains(&options.questions) => Err("--questions must be 1 to 1000".into()),
-        Some(options) if options.batch == 0 => Err("--batch must be at least 1".into()),
-        Some(options) if !(1..=1_000).contains(&options.capacity) => Err("--capacity must be 1 to 1000".into()),
-        other => Ok(other),
-    })
-}
-
-fn read(mut arguments: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
+pub(crate) fn parse(mut arguments: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     let mut options = Options {
         epochs: 5,
         questions: 24,
@@ -70,10 +61,10 @@ fn read(mut arguments: lexopt::Parser) -> Result<Option<Options>, lexopt::Error>
     };
     while let Some(argument) = arguments.next()? {
         match argument {
-            Long("epochs") => options.epochs = arguments.value()?.parse()?,
-            Long("questions") => options.questions = arguments.value()?.parse()?,
-            Long("batch") => options.batch = arguments.value()?.parse()?,
-            Long("capacity") => options.capacity = arguments.value()?.parse()?,
+            Long("epochs") => options.epochs = program::number(&mut arguments, "epochs", 1..=50)?,
+            Long("questions") => options.questions = program::number(&mut arguments, "questions", 1..=1_000)?,
+            Long("batch") => options.batch = program::number(&mut arguments, "batch", 1..=1_000)?,
+            Long("capacity") => options.capacity = program::number(&mut arguments, "capacity", 1..=1_000)?,
             Long("poison") => options.poison = arguments.value()?.parse()?,
             Long("seed") => options.seed = arguments.value()?.parse()?,
             Long("calls") => options.calls = arguments.value()?.parse()?,
@@ -96,7 +87,7 @@ mod tests {
         let of = |arguments: &[&str]| parse(lexopt::Parser::from_args(arguments));
         let options = of(&["--epochs", "2", "--server", "http://localhost:1/v1"]).unwrap().unwrap();
         assert_eq!((options.epochs, options.server.as_deref()), (2, Some("http://localhost:1/v1")));
-        assert_eq!(of(&["--help"]), Ok(None));
+        assert_eq!(of(&["--help"]).unwrap(), None);
         for bad in [&["--epochs", "0"][..], &["--questions", "0"], &["--batch", "0"], &["--capacity", "0"], &["x"]] {
             assert!(of(bad).is_err(), "{bad:?}");
         }
