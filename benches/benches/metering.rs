@@ -489,11 +489,12 @@ fn journal(c: &mut Criterion) {
     let before = open().store().bytes().len();
     let ledger = apply(open());
     let bytes = ledger.store().bytes()[before..].to_vec();
-    group.bench_function("blake3/of=the same bytes", |b| b.iter(|| blake3::hash(black_box(&bytes))));
+    group
+        .bench_function("apply/batch=64 impl=blake3-of-the-same-bytes", |b| b.iter(|| blake3::hash(black_box(&bytes))));
     let commit = bytes.len() / (transfers.len() / 64);
     let chain =
         |hash: [u8; 32], commit: &[u8]| *blake3::Hasher::new().update(&hash).update(commit).finalize().as_bytes();
-    group.bench_function("blake3/of=the same commits in a chain", |b| {
+    group.bench_function("apply/batch=64 impl=blake3-of-the-same-commits", |b| {
         b.iter(|| black_box(&bytes).chunks(commit).fold([0; 32], chain));
     });
     group.bench_function("replay/batch=64", |b| {

@@ -181,7 +181,7 @@ fn compare(c: &mut Criterion) {
         let (want, got) = (Observation::Logits(a), Observation::Logits(b));
         group.throughput(Throughput::Elements(tokens as u64));
         let id = |op: &str| format!("op={op} vocabulary={vocabulary} tokens={tokens}");
-        group.bench_function(id("two-log-sum-exp"), |bench| {
+        group.bench_function(id("kl impl=two-log-sum-exps"), |bench| {
             bench.iter(|| a.rows().chain(b.rows()).map(log_sum_exp).sum::<f64>());
         });
         group.bench_function(id("kl"), |bench| bench.iter(|| Kl::new().compare(black_box(&want), black_box(&got))));

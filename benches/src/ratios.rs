@@ -2,7 +2,8 @@
 //!
 //! A benchmark's id is words parted by `/` and spaces. The word `impl=NAME` says whose work was timed: no such word, or a name that starts with `hanzo`, is
 //! ours. A peer stands beside each of ours whose words include all of its own, so that `ledger/transfer/accounts=10 impl=std` stands beside
-//! `ledger/transfer/accounts=10` and beside `ledger/transfer/ids=sequenced accounts=10`.
+//! `ledger/transfer/accounts=10` and beside `ledger/transfer/ids=sequenced accounts=10`. Where a benchmark says how many elements it works on, or a line
+//! how many operations, the time is that of one.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -51,6 +52,27 @@ impl Timing {
             None => self.id.clone(),
         }
     }
+}
+
+/// A line that [`lines`] reads: who did what, with the words of its shape parted by commas, and in how many seconds.
+#[must_use]
+pub fn line(peer: &str, op: &str, case: &str, seconds: f64) -> String {
+    serde_json::json!({ "peer": peer, "op": op, "case": case, "seconds": seconds }).to_string() + "\n"
+}
+
+/// Ids of peers that stand beside none of ours, so that nobody sees what was timed.
+#[must_use]
+pub fn strays(timings: &[Timing]) -> Vec<String> {
+    let beside = |peer: &Timing| timings.iter().any(|ours| ours.ours() && peer.words.is_subset(&ours.words));
+    let alone = timings.iter().filter(|timing| !timing.ours() && !beside(timing));
+    alone.map(|timing| format!("{} impl={}", timing.id, timing.by.as_deref().unwrap_or_default())).collect()
+}
+
+/// The ids of what `cargo bench -- --list` prints, each with a time of one second: enough to see what stands beside what.
+#[must_use]
+pub fn listed(text: &str) -> Vec<Timing> {
+    let ids = text.lines().filter_map(|line| line.strip_suffix(": benchmark"));
+    ids.filter_map(|id| Timing::new(id, 1.0)).collect()
 }
 
 /// One of ours beside one peer.
@@ -104,7 +126,8 @@ pub fn criterion(folder: &Path) -> io::Result<Vec<Timing>> {
             let read = |name: &str| -> io::Result<Value> { Ok(serde_json::from_slice(&fs::read(path.join(name))?)?) };
             let (about, estimates) = (read("benchmark.json")?, read("estimates.json")?);
             let nanoseconds = estimates["median"]["point_estimate"].as_f64().unwrap_or(f64::NAN);
-            timings.extend(Timing::new(about["full_id"].as_str().unwrap_or_default(), nanoseconds * 1e-9));
+            let elements = about["throughput"]["Elements"].as_f64().unwrap_or(1.0);
+            timings.extend(Timing::new(about["full_id"].as_str().unwrap_or_default(), nanoseconds * 1e-9 / elements));
         } else {
             timings.extend(criterion(&path)?);
         }
@@ -112,8 +135,9 @@ pub fn criterion(folder: &Path) -> io::Result<Vec<Timing>> {
     Ok(timings)
 }
 
-/// Lines `{"peer": NAME, "op": OP, "case": WORDS, "seconds": S}`, as the peers' scripts print them; the words of a case are parted by commas. A line without a time
-/// (`null`) says that something could not run, and is left out.
+/// Lines `{"peer": NAME, "op": OP, "case": WORDS, "seconds": S}`, as the peers' scripts print them; the words of a case are parted by commas, `4096x1024` is
+/// `rows=4096 cols=1024`, and with `"ops": N` the seconds are those of N operations. A line without a time (`null`, or a `"value"` in its place) says
+/// something else, and is left out.
 ///
 /// # Errors
 ///
@@ -123,11 +147,24 @@ pub fn lines(text: &str) -> Result<Vec<Timing>, usize> {
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let value: Value = serde_json::from_str(line).map_err(|_| number + 1)?;
         let word = |key: &str| value[key].as_str().ok_or(number + 1);
-        let case = word("case")?.replace([',', '/'], " ");
-        let id = format!("{}/{case} impl={}", word("op")?, word("peer")?.replace(['/', ' '], "-"));
-        timings.extend(value["seconds"].as_f64().and_then(|seconds| Timing::new(&id, seconds)));
+        let (op, case) = (word("op")?, word("case")?.replace([',', '/'], " "));
+        let case: Vec<String> = case.split(' ').map(shape).collect();
+        let op = RENAMED.iter().find(|(theirs, _)| *theirs == op).map_or(op, |(_, ours)| ours);
+        let id = format!("{op}/{} impl={}", case.join(" "), word("peer")?.replace(['/', ' '], "-"));
+        let operations = value["ops"].as_f64().unwrap_or(1.0);
+        timings.extend(value["seconds"].as_f64().and_then(|seconds| Timing::new(&id, seconds / operations)));
     }
     Ok(timings)
+}
+
+/// What scripts call otherwise than the benchmarks do.
+const RENAMED: [(&str, &str); 3] =
+    [("apply", "materialize"), ("unpack_matvec", "matvec/bitdelta::matvec"), ("dense_gemv", "matvec/bitdelta::matvec")];
+
+/// `4096x1024` as the ids of the benchmarks have it; other words as they are.
+fn shape(word: &str) -> String {
+    let sides = word.split_once('x').and_then(|(rows, cols)| Some((rows.parse().ok()?, cols.parse().ok()?)));
+    sides.map_or_else(|| word.to_owned(), |(rows, cols): (u64, u64)| format!("rows={rows} cols={cols}"))
 }
 
 /// The table as Markdown, each ratio with a bar on a logarithmic scale of two steps per doubling.
@@ -183,6 +220,49 @@ mod tests {
     }
 
     #[test]
+    fn peers_beside_nobody_are_named() {
+        let list = "kem/n=3: benchmark\nkem/n=3 impl=ml-kem: benchmark\nkem/n=4 impl=ml-kem: benchmark\n\n2 tests, 0 benchmarks\n";
+        let all = listed(list);
+        assert_eq!((all.len(), pairs(&all).len()), (3, 1));
+        assert_eq!(strays(&all), ["kem/n=4 impl=ml-kem"]);
+    }
+
+    #[test]
+    fn times_are_those_of_one_operation() {
+        let text = "{\"peer\": \"std\", \"op\": \"transfer\", \"case\": \"accounts=10\", \"seconds\": 3.0, \"ops\": 1000}\n\
+                    {\"peer\": \"numpy\", \"op\": \"apply\", \"case\": \"64x32\", \"seconds\": 0.5}\n\
+                    {\"peer\": \"std\", \"op\": \"accepts\", \"case\": \"forged\", \"value\": true}\n";
+        let mut all = lines(text).expect("three lines");
+        all.extend([
+            timing("ledger/transfer/accounts=10", 0.001),
+            timing("materialize/rows=64 cols=32 granularity=row", 0.25),
+        ]);
+        let brief: Vec<_> = pairs(&all).iter().map(|r| (r.peer.clone(), r.speedup())).collect();
+        assert_eq!(brief, [("std".to_owned(), 3.0), ("numpy".to_owned(), 2.0)]);
+    }
+
+    #[test]
+    fn criterion_s_files_are_read() {
+        let folder = std::env::temp_dir().join(format!("hanzo-ratios-{}", std::process::id()));
+        let put = |id: &str, throughput: &str, median: f64| {
+            let new = folder.join(id.replace(['/', ' '], "_")).join("new");
+            fs::create_dir_all(&new).expect("a folder");
+            let about = format!("{{\"full_id\": \"{id}\", \"throughput\": {throughput}}}");
+            fs::write(new.join("benchmark.json"), about).expect("a file");
+            let estimates = format!("{{\"median\": {{\"point_estimate\": {median}}}}}");
+            fs::write(new.join("estimates.json"), estimates).expect("a file");
+        };
+        put("a/n=1", "{\"Elements\": 10}", 500.0);
+        put("a/n=1 impl=b", "{\"Elements\": 10}", 1_000.0);
+        put("c/n=1", "null", 7.0);
+        let found = criterion(&folder).map(|timings| pairs(&timings));
+        fs::remove_dir_all(&folder).expect("a folder");
+        let found = found.expect("three results");
+        assert_eq!(found.len(), 1);
+        assert!((found[0].ours - 50e-9).abs() < 1e-15 && (found[0].speedup() - 2.0).abs() < 1e-9, "{found:?}");
+    }
+
+    #[test]
     fn times_that_are_none_are_left_out() {
         for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert_eq!(Timing::new("a", seconds), None);
@@ -195,9 +275,8 @@ mod tests {
 
     #[test]
     fn lines_of_scripts_pair_with_ours() {
-        let text = "{\"peer\": \"hmmlearn\", \"op\": \"viterbi\", \"case\": \"S=4,M=16\", \"seconds\": 0.03}\n\
-                    {\"peer\": \"hanzo\", \"op\": \"viterbi\", \"case\": \"S=4,M=16\", \"seconds\": 0.002}";
-        let found = pairs(&lines(text).expect("two lines"));
+        let text = line("hmmlearn", "viterbi", "S=4,M=16", 0.03) + &line("hanzo", "viterbi", "S=4,M=16", 0.002);
+        let found = pairs(&lines(&text).expect("two lines"));
         assert_eq!(found.len(), 1);
         assert!((found[0].speedup() - 15.0).abs() < 1e-9);
         assert!(
