@@ -211,13 +211,13 @@ impl DistillReport {
         self.best_step
     }
 
-    /// Held-out loss at the start.
+    /// Held-out loss at the start, in the measure of the caller's `held_out_loss`.
     #[must_use]
     pub fn held_out_before(&self) -> f64 {
         self.held_out_before
     }
 
-    /// Held-out loss of what was kept.
+    /// Held-out loss of what was kept, in the same measure; never above that at the start.
     #[must_use]
     pub fn held_out(&self) -> f64 {
         self.held_out

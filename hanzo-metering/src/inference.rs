@@ -174,7 +174,7 @@ impl InferenceCredits {
         Ok(self.ledger.apply(now, &Transfer::new(id, account, SPENT, u128::from(queries)))?.status)
     }
 
-    /// What an account can still spend.
+    /// How many queries an account can still spend; 0 for one that was never credited.
     pub fn balance(&self, account: AccountId) -> u128 {
         self.ledger.balance_of(account).map_or(0, |b| b.available())
     }

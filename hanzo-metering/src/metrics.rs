@@ -118,7 +118,7 @@ impl Metrics {
         }
     }
 
-    /// Notes how long a job waited before it ran.
+    /// Notes how long a job waited before it ran, in nanoseconds; exported in seconds.
     pub fn queue_wait(&mut self, nanos: u64) {
         self.queue_wait.observe(nanos as f64 / 1e9);
     }

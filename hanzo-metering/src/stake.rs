@@ -193,13 +193,13 @@ impl Stakes {
         Ok(release)
     }
 
-    /// What could be withdrawn now.
+    /// What has matured by `now`, in base units; 0 for an account without stake. O(entries that have matured).
     pub fn withdrawable(&self, now: Timestamp, account: AccountId) -> u128 {
         let matured = |s: &Stake| s.unbonding.iter().take_while(|&&(r, _)| r <= now).map(|&(_, a)| a).sum();
         self.accounts.get(&account).map_or(0, matured)
     }
 
-    /// Takes out what has matured and returns it.
+    /// Takes out what has matured by `now` and returns it, in base units; the caller moves it.
     pub fn withdraw(&mut self, now: Timestamp, account: AccountId) -> u128 {
         let amount = self.withdrawable(now, account);
         if amount > 0 {

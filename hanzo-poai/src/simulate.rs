@@ -50,7 +50,7 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// The share.
+    /// `hits / trials`, 0 to 1; 0 without trials.
     pub fn rate(&self) -> f64 {
         self.hits as f64 / self.trials.max(1) as f64
     }

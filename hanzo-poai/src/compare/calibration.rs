@@ -106,7 +106,7 @@ impl Curve {
         Ok(Self { honest: ordered(honest)?, cheating: ordered(cheating)? })
     }
 
-    /// The rates at a threshold.
+    /// The rates of scores above a threshold, each 0 to 1; O(log n) in the scores of either side.
     pub fn at(&self, threshold: f64) -> CurvePoint {
         let above = |scores: &[f64]| (scores.len() - scores.partition_point(|score| *score <= threshold)) as u64;
         CurvePoint {
