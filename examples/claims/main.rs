@@ -6,6 +6,7 @@
 mod bitdelta;
 mod experience;
 mod hmm;
+mod learning;
 mod metering;
 mod options;
 mod page;
@@ -13,10 +14,12 @@ mod poai;
 mod pqc;
 mod row;
 mod snow;
+mod tracks;
 
 use std::error::Error;
 use std::process::ExitCode;
 
+use hanzo_examples::{program, say};
 use options::{HELP, Options};
 use row::{Group, Setting};
 
@@ -24,21 +27,7 @@ use row::{Group, Setting};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
-    let done = match options::parse(lexopt::Parser::from_env()) {
-        Ok(None) => {
-            print!("{HELP}");
-            Ok(())
-        }
-        Ok(Some(options)) => run(&options),
-        Err(error) => Err(format!("{error} (--help shows the options)").into()),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("claims: {}", error.to_string().replace('\n', " "));
-            ExitCode::from(2)
-        }
-    }
+    program::main("claims", HELP, options::parse, run)
 }
 
 fn run(options: &Options) -> Result<()> {
@@ -49,10 +38,10 @@ fn run(options: &Options) -> Result<()> {
         std::fs::metadata(folder).map_err(written)?;
     }
     let groups = groups(Setting { quick: options.quick, seed: options.seed })?;
-    print!("{}", page::text(&groups));
+    program::show(&page::text(&groups));
     if let Some(file) = &options.html {
         std::fs::write(file, page::html(&groups)).map_err(written)?;
-        println!("\nwrote {}", file.display());
+        say!("\nwrote {}", file.display());
     }
     Ok(())
 }
@@ -60,13 +49,15 @@ fn run(options: &Options) -> Result<()> {
 /// Every claim, by the crate that answers it.
 fn groups(setting: Setting) -> Result<Vec<Group>> {
     Ok(vec![
-        Group { name: "hanzo-snow", rows: snow::rows(setting)? },
+        Group { name: "hanzo-snow: agreement by sampling", rows: snow::rows(setting)? },
+        Group { name: "hanzo-snow: certified at once, settled later", rows: tracks::rows(setting)? },
         Group { name: "hanzo-pqc", rows: pqc::rows(setting)? },
         Group { name: "hanzo-hmm", rows: hmm::rows(setting)? },
         Group { name: "hanzo-bitdelta", rows: bitdelta::rows(setting)? },
         Group { name: "hanzo-metering", rows: metering::rows(setting)? },
         Group { name: "hanzo-poai", rows: poai::rows(setting)? },
-        Group { name: "hanzo-experience", rows: experience::rows(setting)? },
+        Group { name: "hanzo-experience: the ledger", rows: experience::rows(setting)? },
+        Group { name: "hanzo-experience: learning and sharing", rows: learning::rows(setting)? },
     ])
 }
 

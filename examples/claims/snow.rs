@@ -33,7 +33,6 @@ pub(crate) fn rows(setting: Setting) -> Result<Vec<Row>> {
         depth(setting)?,
         a_third_down(setting)?,
         a_fifth()?,
-        fast_path()?,
     ])
 }
 
@@ -294,36 +293,4 @@ fn a_fifth() -> Result<Row> {
         [at_most(tenth, -9.0), equal(f64::from(proven), 1.0)],
         Verdict::Under("less than a fifth of the stake is faulty, where a proof is known (arXiv:2404.14250)".into()),
     ))
-}
-
-/// The least that any certificate of two thirds takes: the author's round trip to them.
-fn fast_path() -> Result<Row> {
-    const NODES: usize = 100;
-    let quorum = Quorum::of(NonZeroU64::new(NODES as u64).ok_or("no nodes")?).stake() as usize;
-    let trips = round_trips();
-    let mut floors: Vec<u64> = (0..NODES)
-        .map(|author| {
-            let from = &trips[author % trips.len()];
-            // Its own answer takes no time.
-            let mut answers: Vec<u64> =
-                (0..NODES).map(|node| if node == author { 0 } else { from[node % from.len()] }).collect();
-            answers.sort_unstable();
-            answers[quorum - 1]
-        })
-        .collect();
-    floors.sort_unstable();
-    let (median, p99) = (floors[NODES / 2] as f64, floors[NODES * 99 / 100] as f64);
-    Ok(Row::new(
-        "003 table 7, 4.2",
-        "fast path over 10 regions: match latency P50 87 ms, P99 198 ms, by acknowledgment of two thirds of 100 validators",
-        format!(
-            "round trip from an author to a quorum of {quorum} of 100 over ten regions (round trips a guess): median \
-             {median:.0} ms, 99th percentile {p99:.0} ms"
-        ),
-        Verdict::Corrected(format!(
-            "no certificate is there before the round trip to {quorum} validators: {median:.0} ms and {p99:.0} ms over \
-             these regions, before any queue; 87 ms needs validators of two or three near regions"
-        )),
-    )
-    .when([at_most(median, 87.0), at_most(p99, 198.0)], Verdict::Under("a quorum is that near".into())))
 }
