@@ -1,7 +1,7 @@
 //! The peer table of hanzo-hmm in one run.
 //!
 //! ```sh
-//! cargo run --release -p hanzo-benches --bin hmm_peers -- [PEERS.py VENV] [--cases PREFIX ...] [--threads] [--large]
+//! cargo run --release -p hanzo-benches --bin hmm_peers -- [PEERS.py VENV] [--lines FILE] [--cases PREFIX ...] [--threads] [--large]
 //! ```
 //!
 //! For each shape it times ours, then the peers, then ours again, and prints the smaller times and their ratios.
@@ -12,7 +12,7 @@
 //!
 //! `em1` is a fit of one iteration, `em_next` an iteration of a longer fit, which finds its memory warm.
 //!
-//! `--threads` times a sequence of ten million steps on one and on two threads. `--large` trains 64 states on ten million steps instead and prints the time and the peak memory.
+//! `--lines` writes the same times, ours too, to a file that `ratios --peers` reads. `--threads` times a sequence of ten million steps on one and on two threads. `--large` trains 64 states on ten million steps instead and prints the time and the peak memory.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -21,6 +21,7 @@ use std::process::Command;
 use bio::stats::hmm as bio_hmm;
 use hanzo_benches::bio_model::{BioModel, distribution, rows};
 use hanzo_benches::fma_peak::multiply_adds_per_nanosecond;
+use hanzo_benches::ratios::line;
 use hanzo_hmm::{
     BaumWelch, Categorical, Emission, GaussianDiag, GaussianFull, Hmm, Initial, Memory, Observations, Path, Poisson,
     Posterior, Rows, Transitions, Workspace,
@@ -46,8 +47,10 @@ type Column = [Option<f64>; 5];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (mut paths, mut prefixes, mut large, mut threads, mut in_cases) = (Vec::new(), Vec::new(), false, false, false);
-    for argument in std::env::args().skip(1) {
+    let (mut arguments, mut lines) = (std::env::args().skip(1), None);
+    while let Some(argument) = arguments.next() {
         match argument.as_str() {
+            "--lines" => lines = Some(arguments.next().ok_or("--lines needs a file")?),
             "--large" => large = true,
             "--threads" => threads = true,
             "--cases" => in_cases = true,
@@ -62,16 +65,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(1)
         .build()?
-        .install(|| alone(&paths, &prefixes, large))
+        .install(|| alone(&paths, &prefixes, large, lines.as_deref()))
         .map_err(Into::into)
 }
 
-fn alone(paths: &[String], prefixes: &[String], large: bool) -> Result<(), String> {
-    let result = if large { train_large() } else { table(paths, prefixes) };
+fn alone(paths: &[String], prefixes: &[String], large: bool, lines: Option<&str>) -> Result<(), String> {
+    let result = if large { train_large() } else { table(paths, prefixes, lines) };
     result.map_err(|error| error.to_string())
 }
 
-fn table(paths: &[String], prefixes: &[String]) -> Result<(), Box<dyn Error>> {
+fn table(paths: &[String], prefixes: &[String], lines: Option<&str>) -> Result<(), Box<dyn Error>> {
     let script = match paths {
         [] => None,
         [script, venv] => Some((script.as_str(), venv.as_str())),
@@ -83,23 +86,27 @@ fn table(paths: &[String], prefixes: &[String]) -> Result<(), Box<dyn Error>> {
         "{:<34} {:<10} {:>8} {:>8} {:>6} | {:>8} {:>6} | {:>8} {:>6} | {:>8} {:>6}",
         "case", "op", "ours", "ns/step", "peak", "scaling", "ratio", "log", "ratio", "bio", "ratio"
     );
+    let mut written = String::new();
     for (family, s, m, t) in CASES {
         let name = format!("{family},S={s},{}={m},T={t}", if family == "categorical" { "M" } else { "D" });
         if prefixes.is_empty() || prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())) {
-            case(&name, (family, s, m, t), script, peak)?;
+            written += &case(&name, (family, s, m, t), script, peak)?;
         }
     }
     filter();
+    if let Some(file) = lines {
+        std::fs::write(file, written)?;
+    }
     Ok(())
 }
 
-/// One shape: ours, the peers, ours again.
+/// One shape: ours, the peers, ours again. Prints the table's rows and returns the lines.
 fn case(
     name: &str,
     (family, s, m, t): (&str, usize, usize, usize),
     script: Option<(&str, &str)>,
     peak: f64,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<String, Box<dyn Error>> {
     let rng = &mut Random::seed_from_u64(1);
     let (initial, moves) = (distribution(rng, s), rows(rng, s, s));
     let chain = (Initial::Free(initial.clone()), Transitions::new(moves.clone())?);
@@ -160,7 +167,9 @@ fn case(
             column(bio[op]),
         );
     }
-    Ok(())
+    let columns = [("hanzo", ours.map(Some)), ("hmmlearn-scaling", scaling), ("hmmlearn-log", log), ("bio", bio)];
+    let times = columns.iter().flat_map(|(who, times)| OPERATIONS.iter().zip(times).map(move |time| (who, time)));
+    Ok(times.filter_map(|(who, (what, time))| Some(line(who, what, name, (*time)?))).collect())
 }
 
 /// Times ours before and after `peers`.

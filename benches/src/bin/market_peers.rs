@@ -1,12 +1,12 @@
 //! The peer table of the market maker in one run.
 //!
 //! ```sh
-//! HANZO_TEST_DATA=DATA cargo run --release -p hanzo-benches --bin market_peers -- [PEERS.py FOLDER]
+//! HANZO_TEST_DATA=DATA cargo run --release -p hanzo-benches --bin market_peers -- [PEERS.py FOLDER] [--lines FILE]
 //! ```
 //!
 //! `DATA/market/efe_cases.json` holds the models whose free energies are computed. `PEERS.py` is a script that is called as
 //! `python3 PEERS.py FOLDER` and prints one JSON object a line, `{"peer": .., "op": "efe_all_policies|pick_..", "case": .., "seconds": ..}`;
-//! without it our times stand alone. Ours are the smallest means of several batches of one thread, taken before and after the peers.
+//! without it our times stand alone. `--lines` writes all times to a file that `ratios --peers` reads. Ours are the smallest means of several batches of one thread, taken before and after the peers.
 //! Decisions have filters, explanations and learned outcomes; a peer's pick has no more than the pick.
 
 use std::error::Error;
@@ -14,6 +14,7 @@ use std::hint::black_box;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use hanzo_benches::ratios::line;
 use hanzo_hmm::market::{
     Classes, EfeWorkspace, Gain, GenerativeModel, Likelihood, Mid, ModelSpec, Outcome, Policies, QuoteDetails,
     QuoteRequest, Regime, RouteOptions, RoutingDecision,
@@ -25,7 +26,14 @@ use serde_json::Value;
 type Row = (&'static str, String, f64);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (mut arguments, mut lines) = (Vec::new(), None);
+    let mut given = std::env::args().skip(1);
+    while let Some(argument) = given.next() {
+        match argument.as_str() {
+            "--lines" => lines = Some(given.next().ok_or("--lines needs a file")?),
+            _ => arguments.push(argument),
+        }
+    }
     let mut ours = measure()?;
     let mut peers: Vec<(String, String, String, f64)> = Vec::new();
     if let [script, folder, ..] = arguments.as_slice() {
@@ -52,6 +60,16 @@ fn main() -> Result<(), Box<dyn Error>> {
             })
             .collect();
         println!("{:<46}{:>12.3}  {}", format!("{op} {case}"), 1e6 * seconds, beside.join(", "));
+    }
+    if let Some(file) = lines {
+        // A pick is a peer of its own.
+        let pick = |peer: &str, op: &str, case: &str, seconds| match op.strip_prefix("pick_") {
+            Some(how) => line(&format!("{peer} {how}"), "pick", case, seconds),
+            None => line(peer, op, case, seconds),
+        };
+        let ours = ours.iter().map(|(op, case, seconds)| line("hanzo", op.trim_end_matches('_'), case, *seconds));
+        let theirs = peers.iter().map(|(peer, op, case, seconds)| pick(peer, op, case, *seconds));
+        std::fs::write(file, ours.chain(theirs).collect::<String>())?;
     }
     Ok(())
 }
