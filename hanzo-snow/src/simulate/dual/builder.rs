@@ -270,7 +270,7 @@ impl DualSimulationBuilder {
 
 impl Fault {
     /// The node it befalls, where it is one.
-    pub(super) const fn node(&self) -> Option<usize> {
+    pub(in crate::simulate) const fn node(&self) -> Option<usize> {
         match self {
             Self::Crash(node) | Self::Restart(node) | Self::RestartEmpty(node) => Some(*node),
             Self::Slow(node, _) | Self::ClockJump(node, _) => Some(*node),

@@ -1,4 +1,5 @@
 //! Several paths, sampled paths, labels, delayed smoothing, learning in parts and learning online.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use hanzo_hmm::{
     BaumWelch, Categorical, CategoricalPrior, Error, Expectations, GaussianDiag, Hmm, Initial, Kernel, Labelled,
@@ -9,7 +10,10 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
-use crate::support::data::{difference, flat, floats, load, matrix, number, relative, usizes};
+#[path = "support/data.rs"]
+mod data;
+
+use data::{difference, flat, floats, load, matrix, number, relative, usizes};
 
 type Random = Xoshiro256PlusPlus;
 

@@ -1,4 +1,5 @@
 //! Snapshots: a restored market goes on as the other would have, and no damaged bytes are taken.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use hanzo_hmm::market::{Load, ModelSpec, Outcome, QuoteRequest, RouteOptions, SplitMix64, Status};
 use hanzo_hmm::{Config, Error, MarketMaker, RoutingRequest};

@@ -1,4 +1,5 @@
 //! Published and shared test vectors. `SOURCE.md` beside the data says where each file comes from.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use hanzo_hmm::{
     BaumWelch, Categorical, Emission, GaussianDiag, Hmm, Initial, Kernel, Observations, Path, Posterior, Rows,
@@ -6,8 +7,13 @@ use hanzo_hmm::{
 };
 use serde_json::Value;
 
-use crate::support::data::{difference, flat, floats, load, matrix, number, relative, usizes};
-use crate::support::reference::{check_reference, parameters, split};
+#[path = "support/data.rs"]
+mod data;
+#[path = "support/reference.rs"]
+mod reference;
+
+use data::{difference, flat, floats, load, matrix, number, relative, usizes};
+use reference::{check_reference, parameters, split};
 
 fn categorical(parameters: &Value) -> Hmm<Categorical> {
     Hmm::new(

@@ -1,4 +1,5 @@
 //! Expected free energy against an independent dense formula, term by term.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::PathBuf;
 

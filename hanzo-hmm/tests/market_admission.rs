@@ -1,4 +1,5 @@
 //! Budgets behind [`Admission`]: never overspent, whatever the order, and never leaked.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::cell::Cell;
 use std::collections::HashMap;

@@ -1,4 +1,6 @@
 //! Serialised models come back bit for bit, and bad ones are refused.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![cfg(feature = "serde")]
 
 use hanzo_hmm::{
     BaumWelch, Categorical, Emission, Expectations, FilterState, GaussianDiag, GaussianFull, GaussianMixture,

@@ -1,4 +1,5 @@
 //! Instruction sets and numbers of threads: the portable twin agrees with the fast kernels, and threads change no bit.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[cfg(feature = "rayon")]
 use hanzo_hmm::Rows;

@@ -1,4 +1,5 @@
 //! Bad input and hostile callers: typed errors, state untouched, never a panic.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,5 @@
 //! The market layer against exact vectors, and the pinned bytes of its wire format.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::cmp::Ordering;
 use std::io::Read;

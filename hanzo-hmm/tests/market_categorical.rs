@@ -1,4 +1,5 @@
 //! The categorical likelihood, calibration, and the parts a builder takes, through the market maker.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use hanzo_hmm::market::{
     Classes, ConstantProduct, Integrator, LabelledOutcome, Likelihood, Load, ModelSpec, Outcome, PoolCurve,

@@ -1,4 +1,5 @@
 //! Emission families against reference results, published maxima and their own laws.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use hanzo_hmm::{
     BaumWelch, Categorical, Emission, Error, GaussianDiag, GaussianFull, GaussianMixture, GaussianSpherical,
@@ -8,8 +9,13 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use serde_json::Value;
 
-use crate::support::data::{difference, flat, floats, load, matrix, number, relative, usizes};
-use crate::support::reference::{check_reference, split};
+#[path = "support/data.rs"]
+mod data;
+#[path = "support/reference.rs"]
+mod reference;
+
+use data::{difference, flat, floats, load, matrix, number, relative, usizes};
+use reference::{check_reference, split};
 
 fn tables(value: &Value) -> Vec<Vec<Vec<f64>>> {
     value.as_array().unwrap().iter().map(matrix).collect()

@@ -1,4 +1,6 @@
 //! The baseline routers and the evaluation protocol against an independent implementation.
+#![cfg(feature = "evaluate")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::io::Read;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
 //! Laws of the market layer.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use hanzo_hmm::market::{
     BayesianLinear, ConstantProduct, Curve, Efe, Integrator, Load, ModelSpec, Node, NodeSelector, Outcome, Performance,

@@ -1,4 +1,5 @@
 //! The associative scan gives what the ordinary recursions give, for every number of threads.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::num::NonZeroUsize;
 

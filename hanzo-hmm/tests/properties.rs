@@ -1,4 +1,5 @@
 //! Laws that hold for every model, checked by enumeration of all paths and against the log kernel.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use hanzo_hmm::{
     BaumWelch, Categorical, CategoricalPrior, Error, GaussianDiag, Hmm, Initial, Kernel, Posterior, Rows, Transitions,

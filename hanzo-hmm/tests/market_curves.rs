@@ -1,4 +1,5 @@
 //! The weighted-product and YieldSpace curves: published figures, exact bounds, and the laws of a curve.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
 //! The router on a table of real outcomes: 6,108 requests, nine models, learning only from the model it chose.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::io::Read;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
 //! Prices and regimes under the load of real request traces (Azure LLM inference 2023, Mooncake conversations).
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::io::Read;
 use std::path::PathBuf;

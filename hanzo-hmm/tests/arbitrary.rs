@@ -1,4 +1,5 @@
 //! Arbitrary parameters and observations through every operation: a number or a typed error, never NaN, never a panic.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use hanzo_hmm::{
     BaumWelch, Categorical, Emission, GaussianDiag, GaussianFull, GaussianMixture, GaussianSpherical, GaussianTied,

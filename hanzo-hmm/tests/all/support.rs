@@ -1,4 +1,0 @@
-//! What several of the tests share.
-
-pub(crate) mod data;
-pub(crate) mod reference;
