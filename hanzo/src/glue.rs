@@ -6,6 +6,8 @@
 mod bonds;
 #[cfg(all(feature = "bitdelta", feature = "hmm"))]
 mod habit;
+#[cfg(all(feature = "bitdelta", feature = "experience"))]
+mod prior;
 #[cfg(all(feature = "pqc", feature = "poai"))]
 mod quote;
 #[cfg(all(feature = "poai", feature = "metering"))]
@@ -19,6 +21,9 @@ pub use bonds::{BondError, Bonds, account_of_name};
 #[cfg(all(feature = "bitdelta", feature = "hmm"))]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "bitdelta", feature = "hmm"))))]
 pub use habit::{HabitError, HabitShape, TenantHabits};
+#[cfg(all(feature = "bitdelta", feature = "experience"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "bitdelta", feature = "experience"))))]
+pub use prior::{PriorError, prior_of, push_prior};
 #[cfg(all(feature = "pqc", feature = "poai"))]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "pqc", feature = "poai"))))]
 pub use quote::EvidenceQuotes;
