@@ -11,7 +11,8 @@ use crate::wide::{mul_add_div, mul_div};
 use crate::{AccountId, BillingError, Invoice, RuntimeKind, Tariff, TeeKind, Timestamp, TransferId, UnitError};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
-use row::{Charge, Row};
+use alloc::vec::Vec;
+use row::{Charge, Field, Period, Row};
 use std::io::Write;
 
 /// What an export says beside the invoices.
@@ -132,24 +133,27 @@ pub fn write_focus<W: Write>(
 ) -> Result<(), BillingError> {
     let mut csv = csv::Writer::from_writer(out);
     let mut costs = Costs { rate: config.rate, carry: 0 };
-    csv.write_record(columns::header(version, config.token_columns)).map_err(|_| BillingError::Write)?;
-    let mut write = |row: &Row<'_>| {
-        for name in columns::header(version, config.token_columns) {
-            csv.write_field(row.field(name).as_bytes()).map_err(|_| BillingError::Write)?;
+    let columns: Vec<&str> = columns::header(version, config.token_columns).collect();
+    csv.write_record(&columns).map_err(|_| BillingError::Write)?;
+    let fields: Vec<Field> = columns.into_iter().map(Row::field).collect();
+    let mut period = None;
+    let mut write = |deployment: &[u8; 32], charge: Charge<'_>, amount: i128| {
+        let deployment = config.deployments.get(deployment).ok_or(BillingError::UnknownDeployment)?;
+        let period = Period::of(&mut period, charge)?;
+        let row = Row::new(config, deployment, charge, period, costs.of(amount)?)?;
+        for field in &fields {
+            csv.write_field(field(&row).as_bytes()).map_err(|_| BillingError::Write)?;
         }
         csv.write_record(None::<&[u8]>).map_err(|_| BillingError::Write)
     };
     for invoice in invoices {
-        let deployment = config.deployments.get(&invoice.deployment).ok_or(BillingError::UnknownDeployment)?;
         for line in &invoice.lines {
-            let charge = Charge::Line { invoice, line };
-            write(&Row::new(config, deployment, charge, costs.of(line.amount)?)?)?;
+            write(&invoice.deployment, Charge::Line { invoice, line }, line.amount)?;
         }
     }
     for credit in credits {
-        let deployment = config.deployments.get(&credit.deployment).ok_or(BillingError::UnknownDeployment)?;
         let amount = i128::try_from(credit.amount).map_err(|_| UnitError::Overflow)?;
-        write(&Row::new(config, deployment, Charge::Credit(credit), costs.of(-amount)?)?)?;
+        write(&credit.deployment, Charge::Credit(credit), -amount)?;
     }
     csv.flush().map_err(|_| BillingError::Write)
 }

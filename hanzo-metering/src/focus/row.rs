@@ -1,12 +1,12 @@
 use super::{FocusConfig, FocusCredit, FocusDeployment};
 use crate::wide::mul_div;
-use crate::{Basis, BillingError, Invoice, Line, LineKind, RuntimeKind, TeeKind, Timestamp, UnitError};
+use crate::{AccountId, Basis, BillingError, Invoice, Line, LineKind, RuntimeKind, TeeKind, Timestamp, UnitError};
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
+use jiff::ToSpan;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use jiff::{ToSpan, Unit};
 
 /// What a row charges for.
 #[derive(Clone, Copy)]
@@ -20,11 +20,51 @@ pub(super) struct Row<'a> {
     config: &'a FocusConfig,
     deployment: &'a FocusDeployment,
     charge: Charge<'a>,
+    account: String,
+    resource: String,
     cost: String,
     /// CU-hours and their price; a credit has neither.
     quantity: Option<(String, String)>,
-    period: [String; 2],
+    period: &'a Period,
+}
+
+/// The value of a column in a row; empty is null.
+pub(super) type Field = for<'r> fn(&'r Row<'r>) -> Cow<'r, str>;
+
+/// The time of a charge, and the month that its begin lies in.
+pub(super) struct Period {
+    of: (Timestamp, Timestamp),
+    begin: String,
+    end: String,
     month: [String; 2],
+}
+
+impl Period {
+    fn new(from: Timestamp, to: Timestamp) -> Result<Self, BillingError> {
+        let begin = second(from)?;
+        let month = begin.date().first_of_month();
+        let next = month.checked_add(1.month()).map_err(|_| UnitError::Overflow)?;
+        Ok(Self {
+            of: (from, to),
+            begin: utc(begin),
+            end: utc(second(to)?),
+            month: [utc(month.at(0, 0, 0, 0)), utc(next.at(0, 0, 0, 0))],
+        })
+    }
+
+    /// The period of a charge, which is often that of the charge before.
+    pub(super) fn of<'a>(last: &'a mut Option<Self>, charge: Charge<'_>) -> Result<&'a Self, BillingError> {
+        let of = match charge {
+            Charge::Line { line, .. } => match line.kind {
+                LineKind::Usage(w) => (w.from, w.to),
+                LineKind::Correction(c) => (c.from, c.to),
+            },
+            Charge::Credit(c) => (c.from, c.to),
+        };
+        let known = last.take().filter(|period| period.of == of);
+        let period = known.map_or_else(|| Self::new(of.0, of.1), Ok)?;
+        Ok(last.insert(period))
+    }
 }
 
 impl<'a> Row<'a> {
@@ -32,15 +72,9 @@ impl<'a> Row<'a> {
         config: &'a FocusConfig,
         deployment: &'a FocusDeployment,
         charge: Charge<'a>,
+        period: &'a Period,
         cost: i128,
     ) -> Result<Self, BillingError> {
-        let (from, to) = match charge {
-            Charge::Line { line, .. } => match line.kind {
-                LineKind::Usage(w) => (w.from, w.to),
-                LineKind::Correction(c) => (c.from, c.to),
-            },
-            Charge::Credit(c) => (c.from, c.to),
-        };
         let quantity = match charge {
             Charge::Line { line, .. } => {
                 let FocusDeployment { tariff, runtime, tee, .. } = deployment;
@@ -53,99 +87,98 @@ impl<'a> Row<'a> {
             }
             Charge::Credit(_) => None,
         };
-        let begin = second(from)?;
-        let month = begin.date().first_of_month();
-        let next = month.checked_add(1.month()).map_err(|_| UnitError::Overflow)?;
+        let (account, resource) = match charge {
+            Charge::Line { invoice, .. } => (invoice.account, &invoice.deployment),
+            Charge::Credit(c) => (c.account, &c.deployment),
+        };
         Ok(Self {
             config,
             deployment,
             charge,
+            account: hex("acct-", &account.get().to_be_bytes()),
+            resource: hex("dep-", resource),
             cost: decimal(cost),
             quantity,
-            period: [utc(begin), utc(second(to)?)],
-            month: [utc(month.at(0, 0, 0, 0)), utc(next.at(0, 0, 0, 0))],
+            period,
         })
     }
 
-    /// The value of a column; empty is null.
-    pub(super) fn field(&self, column: &str) -> Cow<'_, str> {
-        let config = self.config;
-        let usage = self.quantity.is_some();
-        let only = |shown: bool, text: &'static str| Cow::from(if shown { text } else { "" });
-        let quantity = || self.quantity.as_ref().map_or("", |q| &q.0).into();
-        let price = || self.quantity.as_ref().map_or("", |q| &q.1).into();
-        let named = self.deployment.namespace.as_ref();
+    /// How a column is read.
+    pub(super) fn field(column: &str) -> Field {
         match column {
             "BilledCost" | "ContractedCost" | "EffectiveCost" | "ListCost" | "PricingCurrencyEffectiveCost" => {
-                self.cost.as_str().into()
+                |row| row.cost.as_str().into()
             }
-            "BillingAccountId" => self.account_id().into(),
-            "BillingAccountName" => match config.accounts.get(&self.account()) {
+            "BillingAccountId" => |row| row.account.as_str().into(),
+            "BillingAccountName" => |row| match row.config.accounts.get(&row.account()) {
                 Some(name) => text(name),
-                None => self.account_id().into(),
+                None => row.account.as_str().into(),
             },
-            "BillingAccountType" => "Wallet".into(),
-            "BillingCurrency" | "PricingCurrency" => config.currency.code().into(),
-            "BillingPeriodStart" => self.month[0].as_str().into(),
-            "BillingPeriodEnd" => self.month[1].as_str().into(),
-            "ChargePeriodStart" => self.period[0].as_str().into(),
-            "ChargePeriodEnd" => self.period[1].as_str().into(),
-            "ChargeCategory" | "ChargeType" => if usage { "Usage" } else { "Credit" }.into(),
-            "ChargeClass" => only(self.is_correction(), "Correction"),
-            "ChargeDescription" => self.description(),
-            "ChargeFrequency" => if usage { "Usage-Based" } else { "One-Time" }.into(),
-            "ConsumedQuantity" | "PricingQuantity" => quantity(),
-            "ConsumedUnit" | "PricingUnit" => only(usage, "CU-Hours"),
+            "BillingAccountType" => |_| "Wallet".into(),
+            "BillingCurrency" | "PricingCurrency" => |row| row.config.currency.code().into(),
+            "BillingPeriodStart" => |row| row.period.month[0].as_str().into(),
+            "BillingPeriodEnd" => |row| row.period.month[1].as_str().into(),
+            "ChargePeriodStart" => |row| row.period.begin.as_str().into(),
+            "ChargePeriodEnd" => |row| row.period.end.as_str().into(),
+            "ChargeCategory" | "ChargeType" => |row| if row.is_usage() { "Usage" } else { "Credit" }.into(),
+            "ChargeClass" => |row| only(row.is_correction(), "Correction"),
+            "ChargeDescription" => |row| row.description(),
+            "ChargeFrequency" => |row| if row.is_usage() { "Usage-Based" } else { "One-Time" }.into(),
+            "ConsumedQuantity" | "PricingQuantity" => {
+                |row| row.quantity.as_ref().map_or("", |quantity| &quantity.0).into()
+            }
+            "ConsumedUnit" | "PricingUnit" => |row| only(row.is_usage(), "CU-Hours"),
             "ContractedUnitPrice"
             | "ListUnitPrice"
             | "PricingCurrencyContractedUnitPrice"
-            | "PricingCurrencyListUnitPrice" => price(),
-            "InvoiceId" => format!("inv-{:032x}", self.invoice()).into(),
+            | "PricingCurrencyListUnitPrice" => |row| row.quantity.as_ref().map_or("", |quantity| &quantity.1).into(),
+            "InvoiceId" => |row| hex("inv-", &row.invoice().to_be_bytes()).into(),
             "InvoiceIssuerName" | "InvoiceIssuer" | "ProviderName" | "Provider" | "PublisherName" | "Publisher" => {
-                text(&config.provider)
+                |row| text(&row.config.provider)
             }
-            "PricingCategory" => only(usage, "Standard"),
-            "ResourceId" | "ResourceID" => self.resource().into(),
-            "ResourceName" => self.deployment.name.as_deref().map_or("".into(), |name| ascii(text(name))),
-            "ResourceType" => "Deployment".into(),
-            "ServiceCategory" => "Compute".into(),
-            "ServiceName" => text(&config.service),
-            "ServiceSubcategory" => "Containers".into(),
-            "SkuId" => only(usage, runtime(self.deployment.runtime)),
-            "SkuMeter" => only(usage, "Compute Units"),
-            "SkuPriceDetails" => only(usage, "{}"),
-            "SkuPriceId" if usage => {
-                format!("{}-{}", runtime(self.deployment.runtime), tee(self.deployment.tee)).into()
+            "PricingCategory" => |row| only(row.is_usage(), "Standard"),
+            "ResourceId" | "ResourceID" => |row| row.resource.as_str().into(),
+            "ResourceName" => |row| row.deployment.name.as_deref().map_or("".into(), |name| ascii(text(name))),
+            "ResourceType" => |_| "Deployment".into(),
+            "ServiceCategory" => |_| "Compute".into(),
+            "ServiceName" => |row| text(&row.config.service),
+            "ServiceSubcategory" => |_| "Containers".into(),
+            "SkuId" => |row| only(row.is_usage(), runtime(row.deployment.runtime)),
+            "SkuMeter" => |row| only(row.is_usage(), "Compute Units"),
+            "SkuPriceDetails" => |row| only(row.is_usage(), "{}"),
+            "SkuPriceId" => |row| match row.quantity {
+                Some(_) => [runtime(row.deployment.runtime), "-", tee(row.deployment.tee)].concat().into(),
+                None => "".into(),
+            },
+            "SubAccountId" | "SubAccountName" => {
+                |row| row.deployment.namespace.as_deref().map_or("".into(), |name| ["ns-", name].concat().into())
             }
-            "SubAccountId" | "SubAccountName" => named.map_or("".into(), |name| format!("ns-{name}").into()),
-            "SubAccountType" => only(named.is_some(), "Namespace"),
-            "Tags" => {
-                let (runtime, tee) = (runtime(self.deployment.runtime), tee(self.deployment.tee));
-                format!("{{\"runtime\":\"{runtime}\",\"tee\":\"{tee}\"}}").into()
-            }
-            "x_AmountBaseUnits" => match self.charge {
-                Charge::Line { line, .. } => line.amount.to_string(),
-                Charge::Credit(c) => format!("-{}", c.amount),
-            }
-            .into(),
-            "x_Asset" => self.deployment.tariff.asset().to_string().into(),
-            "x_FromHeight" => self.heights().map_or("".into(), |h| h.0.to_string().into()),
-            "x_ToHeight" => self.heights().map_or("".into(), |h| h.1.to_string().into()),
-            "x_Basis" => only(usage, basis(self.deployment.tariff.basis())),
+            "SubAccountType" => |row| only(row.deployment.namespace.is_some(), "Namespace"),
+            "Tags" => |row| {
+                let (runtime, tee) = (runtime(row.deployment.runtime), tee(row.deployment.tee));
+                ["{\"runtime\":\"", runtime, "\",\"tee\":\"", tee, "\"}"].concat().into()
+            },
+            "x_AmountBaseUnits" => |row| {
+                match row.charge {
+                    Charge::Line { line, .. } => line.amount.to_string(),
+                    Charge::Credit(c) => format!("-{}", c.amount),
+                }
+                .into()
+            },
+            "x_Asset" => |row| row.deployment.tariff.asset().to_string().into(),
+            "x_FromHeight" => |row| row.heights().map_or("".into(), |h| h.0.to_string().into()),
+            "x_ToHeight" => |row| row.heights().map_or("".into(), |h| h.1.to_string().into()),
+            "x_Basis" => |row| only(row.is_usage(), basis(row.deployment.tariff.basis())),
             // Availability zones, regions, commitments, reservations: there are none.
-            _ => "".into(),
+            _ => |_| "".into(),
         }
     }
 
-    fn account(&self) -> crate::AccountId {
+    fn account(&self) -> AccountId {
         match self.charge {
             Charge::Line { invoice, .. } => invoice.account,
             Charge::Credit(c) => c.account,
         }
-    }
-
-    fn account_id(&self) -> String {
-        format!("acct-{:032x}", self.account().get())
     }
 
     fn invoice(&self) -> u128 {
@@ -155,23 +188,15 @@ impl<'a> Row<'a> {
         }
     }
 
-    fn resource(&self) -> String {
-        let deployment = match self.charge {
-            Charge::Line { invoice, .. } => &invoice.deployment,
-            Charge::Credit(c) => &c.deployment,
-        };
-        let mut id = String::from("dep-");
-        for byte in deployment {
-            id.push_str(&format!("{byte:02x}"));
-        }
-        id
-    }
-
     fn heights(&self) -> Option<(u64, u64)> {
         match self.charge {
             Charge::Line { invoice, .. } => Some((invoice.from_height, invoice.to_height)),
             Charge::Credit(_) => None,
         }
+    }
+
+    const fn is_usage(&self) -> bool {
+        self.quantity.is_some()
     }
 
     const fn is_correction(&self) -> bool {
@@ -194,14 +219,31 @@ impl<'a> Row<'a> {
 fn decimal(nano: i128) -> String {
     let magnitude = nano.unsigned_abs();
     let sign = if nano < 0 { "-" } else { "" };
-    format!("{sign}{}.{:09}", magnitude / NANO, magnitude % NANO)
+    // Numbers of 64 bits are written, and divided, much faster.
+    match u64::try_from(magnitude) {
+        Ok(magnitude) => format!("{sign}{}.{:09}", magnitude / NANO, magnitude % NANO),
+        Err(_) => format!("{sign}{}.{:09}", magnitude / u128::from(NANO), magnitude % u128::from(NANO)),
+    }
+}
+
+/// Bytes in hex behind a prefix.
+fn hex(prefix: &str, bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(prefix.len() + 2 * bytes.len());
+    out.push_str(prefix);
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    out.extend(digits.filter_map(|digit| char::from_digit(digit.into(), 16)));
+    out
+}
+
+fn only<'r>(shown: bool, text: &'static str) -> Cow<'r, str> {
+    if shown { text } else { "" }.into()
 }
 
 /// The second a time lies in, in UTC.
 fn second(at: Timestamp) -> Result<DateTime, UnitError> {
-    let at = jiff::Timestamp::from_nanosecond(at.as_nanos().into()).map_err(|_| UnitError::Overflow)?;
-    let floor = jiff::TimestampRound::new().smallest(Unit::Second).mode(jiff::RoundMode::Floor);
-    Ok(TimeZone::UTC.to_datetime(at.round(floor).map_err(|_| UnitError::Overflow)?))
+    let seconds = i64::try_from(at.as_nanos() / NANO).map_err(|_| UnitError::Overflow)?;
+    let at = jiff::Timestamp::from_second(seconds).map_err(|_| UnitError::Overflow)?;
+    Ok(TimeZone::UTC.to_datetime(at))
 }
 
 fn utc(time: DateTime) -> String {
@@ -249,4 +291,4 @@ const fn basis(basis: Basis) -> &'static str {
     }
 }
 
-const NANO: u128 = 1_000_000_000;
+const NANO: u64 = 1_000_000_000;

@@ -134,8 +134,10 @@ impl Key {
 /// Values by (time, source, id), in chunks of at most [`CHUNK`]: what comes in order is appended, what is late moves one chunk.
 #[derive(Debug, Clone)]
 pub(super) struct Series<V> {
-    /// None is empty.
-    chunks: VecDeque<Vec<Point<V>>>,
+    /// All but the last chunk; none is empty.
+    full: VecDeque<Vec<Point<V>>>,
+    /// The last chunk, at hand because most values go there; empty in an empty series alone.
+    tail: Vec<Point<V>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -149,70 +151,66 @@ const CHUNK: usize = 256;
 
 impl<V: Copy> Series<V> {
     pub(super) const fn new() -> Self {
-        Self { chunks: VecDeque::new() }
+        Self { full: VecDeque::new(), tail: Vec::new() }
     }
 
     /// Inserts the value of a reading that was just kept.
     pub(super) fn insert(&mut self, readings: &Readings, place: u32, at: Timestamp, value: V) {
         let point = Point { at: at.as_nanos(), place, value };
-        if let Some(chunk) = self.chunks.back_mut()
-            && chunk.len() < CHUNK
-            && chunk.last().is_some_and(|last| last.at < point.at)
-        {
-            chunk.push(point);
+        if self.tail.last().is_none_or(|last| last.at < point.at) {
+            if self.tail.len() >= CHUNK {
+                self.full.push_back(core::mem::take(&mut self.tail));
+            }
+            self.tail.push(point);
             return;
         }
         let key = |place: u32| readings.places[place as usize].key.parts();
         let precedes =
             |other: &Point<V>| other.at < point.at || other.at == point.at && key(other.place) < key(point.place);
-        let at = self.chunks.partition_point(|chunk| chunk.last().is_some_and(precedes));
-        let Some(chunk) = self.chunks.get_mut(at) else {
-            // After everything: the last chunk may have room, if the time is that of its last value.
-            match self.chunks.back_mut().filter(|chunk| chunk.len() < CHUNK) {
-                Some(chunk) => chunk.push(point),
-                None => self.chunks.push_back([point].into()),
-            }
-            return;
-        };
+        let at = self.full.partition_point(|chunk| chunk.last().is_some_and(precedes));
+        let chunk = self.full.get_mut(at).unwrap_or(&mut self.tail);
         let within = chunk.partition_point(precedes);
         chunk.insert(within, point);
         if chunk.len() > CHUNK {
-            let half = chunk.split_off(CHUNK / 2);
-            self.chunks.insert(at + 1, half);
+            let after = chunk.split_off(CHUNK / 2);
+            if at < self.full.len() {
+                self.full.insert(at + 1, after);
+            } else {
+                self.full.push_back(core::mem::replace(&mut self.tail, after));
+            }
         }
     }
 
     /// The last value before `from`, and those from then on.
     pub(super) fn split_at(&self, from: u64) -> (Option<&Point<V>>, impl Iterator<Item = &Point<V>>) {
-        let at = self.chunks.partition_point(|chunk| chunk.last().is_some_and(|last| last.at < from));
-        let (before, after) = match self.chunks.get(at) {
-            Some(chunk) => chunk.split_at(chunk.partition_point(|point| point.at < from)),
-            None => Default::default(),
-        };
-        let earlier = || self.chunks.get(at.checked_sub(1)?)?.last();
-        let rest = self.chunks.range(self.chunks.len().min(at + 1)..);
-        (before.last().or_else(earlier), after.iter().chain(rest.flatten()))
+        let at = self.full.partition_point(|chunk| chunk.last().is_some_and(|last| last.at < from));
+        let chunk = self.full.get(at).unwrap_or(&self.tail);
+        let (before, after) = chunk.split_at(chunk.partition_point(|point| point.at < from));
+        let earlier = || self.full.get(at.checked_sub(1)?)?.last();
+        let rest = self.full.range(self.full.len().min(at + 1)..).flatten();
+        let tail: &[_] = if at < self.full.len() { &self.tail } else { &[] };
+        (before.last().or_else(earlier), after.iter().chain(rest).chain(tail))
     }
 
     /// Drops what lies before `from` but the last, calling `each` with the places.
     pub(super) fn forget_before(&mut self, from: u64, mut each: impl FnMut(u32)) {
-        let starts_before = |chunk: &Vec<Point<V>>| chunk.first().is_some_and(|point| point.at < from);
-        while self.chunks.get(1).is_some_and(starts_before) {
-            for point in self.chunks.pop_front().into_iter().flatten() {
+        while !self.full.is_empty()
+            && self.full.get(1).unwrap_or(&self.tail).first().is_some_and(|point| point.at < from)
+        {
+            for point in self.full.pop_front().into_iter().flatten() {
                 each(point.place);
             }
         }
-        if let Some(chunk) = self.chunks.front_mut() {
-            let before = chunk.partition_point(|point| point.at < from);
-            for point in chunk.drain(..before.saturating_sub(1)) {
-                each(point.place);
-            }
+        let chunk = self.full.front_mut().unwrap_or(&mut self.tail);
+        let before = chunk.partition_point(|point| point.at < from);
+        for point in chunk.drain(..before.saturating_sub(1)) {
+            each(point.place);
         }
     }
 
     /// The earliest time there is a value for.
     pub(super) fn first(&self) -> Option<Timestamp> {
-        Some(Timestamp::from_nanos(self.chunks.front()?.first()?.at))
+        Some(Timestamp::from_nanos(self.full.front().unwrap_or(&self.tail).first()?.at))
     }
 }
 
@@ -265,7 +263,8 @@ mod tests {
                 let after: Vec<usize> = after.map(|point| point.value).collect();
                 let expected: Vec<usize> = map.range((from, 0)..).map(|(_, n)| *n).collect();
                 prop_assert_eq!(after, expected);
-                prop_assert!(series.chunks.iter().all(|chunk| !chunk.is_empty() && chunk.len() <= CHUNK));
+                let chunks = series.full.iter().chain([&series.tail]);
+                prop_assert!(map.is_empty() || chunks.clone().all(|chunk| (1..=CHUNK).contains(&chunk.len())));
                 Ok(())
             };
             check(&series, &map)?;
