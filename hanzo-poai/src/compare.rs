@@ -4,6 +4,7 @@
 mod calibration;
 mod default;
 mod element_wise;
+mod exponential;
 mod fingerprint;
 mod gumbel;
 mod half;

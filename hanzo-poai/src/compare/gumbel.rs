@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::logits::all_finite;
+use super::logits::{all_finite, any_above};
 use crate::error::{Error, Result};
 use crate::hash::{Seed, Tag};
 use crate::job_spec::{JobSpec, TokenSampler};
@@ -173,9 +173,8 @@ fn largest(logits: &[f32], k: usize) -> Result<Vec<(u32, f32)>> {
     let mut kept: Vec<(u32, f32)> = Vec::with_capacity(2 * k + BLOCK);
     let mut threshold = f32::NEG_INFINITY;
     for (block, first) in logits.chunks(BLOCK).zip((0u32..).step_by(BLOCK)) {
-        check_finite(block)?;
-        // Without an early end, so that it becomes vectors.
-        if kept.len() >= k && !block.iter().fold(false, |above, logit| above | (*logit > threshold)) {
+        let above = any_above(block, threshold).ok_or(Error::NonFinite)?;
+        if kept.len() >= k && !above {
             continue;
         }
         // Equal to the threshold loses to a lower token, which is in already.

@@ -1,12 +1,14 @@
 //! Kullback-Leibler divergence of token distributions.
 
-use super::logits::{all_finite, largest_of};
+use super::exponential::exp_not_positive;
+use super::logits::largest_finite;
 use super::{Comparator, Observation, Score};
 use crate::error::{Error, Result};
 
 /// `KL(reference || claimed)` of the softmax of each row of logits, in nats; the score is the mean over the
 /// tokens. Against [`Observation::TopK`] the tokens that are not listed are one lumped bucket, which gives a
-/// lower bound. Two passes over each row, `O(V)` a token; sums run in order, in f64.
+/// lower bound. Two passes over each row, `O(V)` a token; sums run in eight lanes and then a fixed tree, in f64, with the
+/// same bits on every processor.
 ///
 /// ```
 /// use hanzo_poai::{Comparator, Kl, Logits, Observation};
@@ -80,21 +82,32 @@ impl Comparator for Kl {
 /// KL of two rows, with one exponential for each of their elements.
 fn row(reference: &[f32], claimed: &[f32]) -> Result<f64> {
     let (top_p, top_q) = (largest(reference)?, largest(claimed)?);
-    let (mut sum_p, mut sum_q, mut cross) = (0.0f64, 0.0f64, 0.0f64);
-    for (a, b) in reference.iter().zip(claimed) {
-        let (a, b) = (f64::from(*a) - top_p, f64::from(*b) - top_q);
-        let p = libm::exp(a);
-        sum_p += p;
-        sum_q += libm::exp(b);
-        cross += p * (a - b);
+    let (mut sum_p, mut sum_q, mut cross) = (Sum::default(), Sum::default(), Sum::default());
+    let (mut p, mut q) = (Block::default(), Block::default());
+    for (reference, claimed) in reference.chunks(BLOCK).zip(claimed.chunks(BLOCK)) {
+        p.fill(reference, top_p);
+        q.fill(claimed, top_q);
+        sum_p.add(&p.exponentials);
+        sum_q.add(&q.exponentials);
+        let mut products = [0.0; BLOCK];
+        for (at, product) in products.iter_mut().enumerate() {
+            *product = p.exponentials[at] * (p.shifted[at] - q.shifted[at]);
+        }
+        cross.add(&products);
     }
+    let [sum_p, sum_q, cross] = [sum_p, sum_q, cross].map(Sum::total);
     // Never negative but for rounding.
     Ok((cross / sum_p - libm::log(sum_p) + libm::log(sum_q)).max(0.0))
 }
 
 fn lumped(reference: &[f32], listed: &[(u32, f32)]) -> Result<f64> {
     let top = largest(reference)?;
-    let total: f64 = reference.iter().map(|a| libm::exp(f64::from(*a) - top)).sum();
+    let (mut sum, mut block) = (Sum::default(), Block::default());
+    for part in reference.chunks(BLOCK) {
+        block.fill(part, top);
+        sum.add(&block.exponentials);
+    }
+    let total = sum.total();
     let ln_total = libm::log(total);
     let (mut kl, mut rest_p, mut rest_q) = (0.0f64, 1.0f64, 1.0f64);
     for (token, ln_q) in listed {
@@ -118,9 +131,54 @@ fn lumped(reference: &[f32], listed: &[(u32, f32)]) -> Result<f64> {
 
 /// The largest element of a row without NaN or infinity.
 fn largest(row: &[f32]) -> Result<f64> {
-    if all_finite(row) { Ok(largest_of(row).into()) } else { Err(Error::NonFinite) }
+    largest_finite(row).map(f64::from).ok_or(Error::NonFinite)
 }
 
+/// Some logits less the largest of their row, and the exponentials of that; 0 behind the last.
+struct Block {
+    shifted: [f64; BLOCK],
+    exponentials: [f64; BLOCK],
+}
+
+impl Default for Block {
+    fn default() -> Self {
+        Self { shifted: [0.0; BLOCK], exponentials: [0.0; BLOCK] }
+    }
+}
+
+impl Block {
+    /// Takes at most `BLOCK` logits. A loop without branches, which becomes vectors.
+    fn fill(&mut self, logits: &[f32], top: f64) {
+        if logits.len() < BLOCK {
+            *self = Self::default();
+        }
+        for ((shifted, exponential), logit) in self.shifted.iter_mut().zip(&mut self.exponentials).zip(logits) {
+            *shifted = f64::from(*logit) - top;
+            *exponential = exp_not_positive(*shifted);
+        }
+    }
+}
+
+/// A sum in eight lanes.
+#[derive(Default)]
+struct Sum([f64; 8]);
+
+impl Sum {
+    fn add(&mut self, terms: &[f64; BLOCK]) {
+        for group in terms.as_chunks::<8>().0 {
+            self.0.iter_mut().zip(group).for_each(|(sum, term)| *sum += term);
+        }
+    }
+
+    /// Halves, quarters, pairs.
+    fn total(self) -> f64 {
+        let [a, b, c, d, e, f, g, h] = self.0;
+        ((a + e) + (c + g)) + ((b + f) + (d + h))
+    }
+}
+
+/// Logits taken at once.
+const BLOCK: usize = 64;
 /// Log-probabilities travel as f32; below this a remainder is rounding.
 const SLACK: f64 = 1e-6;
 

@@ -129,21 +129,36 @@ impl TopK {
     }
 }
 
-/// Whether all values are finite. On the bits and without an early end, so that it becomes vectors.
-pub(super) fn all_finite(row: &[f32]) -> bool {
-    const EXPONENT: u32 = 0x7f80_0000;
-    !row.iter().fold(false, |bad, x| bad | (x.to_bits() & EXPONENT == EXPONENT))
-}
-
-/// The largest value of a row without NaN, -0 counting as +0; minus infinity for an empty row. On keys that order like
-/// the floats.
-pub(super) fn largest_of(row: &[f32]) -> f32 {
+/// The largest value of a row, -0 counting as +0, or none where a value is not finite; minus infinity for an empty row.
+/// On keys that order like the floats, and in one pass without an early end, so that it becomes vectors.
+pub(super) fn largest_finite(row: &[f32]) -> Option<f32> {
     let key = |x: &f32| {
         let bits = (x + 0.0).to_bits() as i32;
         bits ^ ((bits >> 31) as u32 >> 1) as i32
     };
-    let top = row.iter().fold(i32::MIN, |top, x| top.max(key(x)));
-    if top == i32::MIN { f32::NEG_INFINITY } else { f32::from_bits((top ^ ((top >> 31) as u32 >> 1) as i32) as u32) }
+    let (bad, top) = row.iter().fold((false, i32::MIN), |(bad, top), x| (bad | is_bad(x), top.max(key(x))));
+    let largest = if top == i32::MIN {
+        f32::NEG_INFINITY
+    } else {
+        f32::from_bits((top ^ ((top >> 31) as u32 >> 1) as i32) as u32)
+    };
+    (!bad).then_some(largest)
+}
+
+fn is_bad(x: &f32) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    x.to_bits() & EXPONENT == EXPONENT
+}
+
+/// Whether all values are finite. On the bits and without an early end, so that it becomes vectors.
+pub(super) fn all_finite(row: &[f32]) -> bool {
+    !row.iter().fold(false, |bad, x| bad | is_bad(x))
+}
+
+/// Whether all values are finite, and if they are, whether one is above the threshold.
+pub(super) fn any_above(row: &[f32], threshold: f32) -> Option<bool> {
+    let (bad, above) = row.iter().fold((false, false), |(bad, above), x| (bad | is_bad(x), above | (*x > threshold)));
+    (!bad).then_some(above)
 }
 
 #[cfg(test)]
@@ -152,21 +167,24 @@ mod tests {
 
     #[test]
     fn whole_rows_agree_with_one_value_at_a_time() {
-        assert_eq!(largest_of(&[]), f32::NEG_INFINITY);
+        assert_eq!(largest_finite(&[]), Some(f32::NEG_INFINITY));
         for row in [[-3.0f32, -1.5, -2.0], [-0.0, 0.0, -1.0], [f32::MAX, 1.0, f32::MIN], [1e-40, -1e-40, 0.0]] {
-            assert_eq!(largest_of(&row), row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+            let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            assert_eq!(largest_finite(&row), Some(largest));
+            assert_eq!(any_above(&row, largest), Some(false));
+            assert_eq!(any_above(&row, largest.next_down()), Some(true));
             assert!(all_finite(&row));
         }
-        assert_eq!(largest_of(&[f32::NEG_INFINITY, -1.0]), -1.0);
-        assert_eq!(largest_of(&[-0.0; 40]).to_bits(), 0);
+        assert_eq!(largest_finite(&[-0.0; 40]).map(f32::to_bits), Some(0));
         for len in 1..70 {
             for at in 0..len {
                 let mut row: Vec<f32> = (0..len as u16).map(|n| -f32::from(n) - 1.0).collect();
                 row[at] = -0.5;
-                assert!(largest_of(&row) == -0.5 && all_finite(&row));
+                assert!(largest_finite(&row) == Some(-0.5) && all_finite(&row));
                 for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                     row[at] = bad;
                     assert!(!all_finite(&row), "{bad} at {at} of {len}");
+                    assert_eq!((largest_finite(&row), any_above(&row, 0.0)), (None, None));
                 }
             }
         }
