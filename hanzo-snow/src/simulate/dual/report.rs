@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::evidence::{Evidence, EvidenceKind};
 
-/// What a [`DualSimulation`] has seen. Times are nanoseconds since the transaction was given to its author.
+/// What a [`DualSimulation`](super::DualSimulation) has seen. Times are nanoseconds since the transaction was given to its author.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DualReport {
