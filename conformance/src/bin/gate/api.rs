@@ -33,30 +33,20 @@ pub(crate) fn check() -> Result<(), String> {
     let docs = format!("{}/doc", text(&metadata, "target_directory")?);
     let myself = std::env::current_exe().map_err(|e| e.to_string())?;
     let every = every_feature()?;
+    // All in one call, the selection and features of the step that writes the documentation, so that what that has built is used again.
+    let output = Command::new("cargo")
+        .args(["doc", "--locked", "--quiet", "--no-deps", "--lib", "--workspace", "--exclude", "hanzo-benches", &every])
+        .env(STAND_IN, std::env::var_os("RUSTDOC").unwrap_or_else(|| "rustdoc".into()))
+        .env("RUSTDOC", &myself)
+        .env("RUSTDOCFLAGS", "-Zunstable-options --output-format json")
+        .output()
+        .map_err(|e| e.to_string())?;
+    if !output.status.success() {
+        return Err(format!("rustdoc: {}", String::from_utf8_lossy(&output.stderr)));
+    }
     for package in published()? {
         let name = text(&package, "name")?;
         let features = own_features(&every, name);
-        let output = Command::new("cargo")
-            .args([
-                "rustdoc",
-                "--locked",
-                "--quiet",
-                "--lib",
-                "-p",
-                name,
-                &features,
-                "--",
-                "-Zunstable-options",
-                "--output-format",
-                "json",
-            ])
-            .env(STAND_IN, std::env::var_os("RUSTDOC").unwrap_or_else(|| "rustdoc".into()))
-            .env("RUSTDOC", &myself)
-            .output()
-            .map_err(|e| e.to_string())?;
-        if !output.status.success() {
-            return Err(format!("{name}: rustdoc: {}", String::from_utf8_lossy(&output.stderr)));
-        }
         let file = format!("{docs}/{}.json", name.replace('-', "_"));
         let json = std::fs::read(&file).map_err(|e| format!("{file}: {e}"))?;
         let json: Value = serde_json::from_slice(&json).map_err(|e| format!("{file}: {e}"))?;
