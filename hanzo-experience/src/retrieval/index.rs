@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use super::kernel::{LANES, dot, dots};
 use super::{Hit, Search};
 use crate::{Error, ExperienceId, Result};
 
@@ -22,7 +23,7 @@ pub trait Index {
 /// Exact nearest neighbours by cosine, over unit vectors of one encoder.
 ///
 /// Rows are checked and scaled once. A dot product sums 16 lanes and then a fixed tree, so that the same rows give the
-/// same bits in any order of insertion. A search costs O(n d).
+/// same bits in any order of insertion and on any processor. A search costs O(n d).
 ///
 /// ```
 /// use hanzo_experience::{ExperienceId, Search, VectorIndex};
@@ -108,8 +109,11 @@ impl VectorIndex {
                 }
             }
         };
-        for (place, row) in self.rows.chunks_exact(query.len()).enumerate() {
-            offer(dot(query, row), place);
+        let mut scores = [0.0; TOGETHER];
+        for (block, rows) in self.rows.chunks(TOGETHER * query.len()).enumerate() {
+            let scores = &mut scores[..rows.len() / query.len()];
+            dots(query, rows, scores);
+            scores.iter().enumerate().for_each(|(at, score)| offer(*score, block * TOGETHER + at));
         }
         kept.sort_unstable_by(nearer);
         kept.truncate(count);
@@ -226,24 +230,8 @@ impl PartialEq for VectorIndex {
     }
 }
 
-/// Dot product of rows whose length is a multiple of the lanes: 16 running sums, then a fixed tree.
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0_f32; LANES];
-    let (a, _) = a.as_chunks::<LANES>();
-    let (b, _) = b.as_chunks::<LANES>();
-    for (a, b) in a.iter().zip(b) {
-        // By index: this is the form that the compiler keeps in vector registers.
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    // A fixed tree: halves, quarters, pairs.
-    let eight: [f32; 8] = core::array::from_fn(|lane| sums[lane] + sums[lane + 8]);
-    let four: [f32; 4] = core::array::from_fn(|lane| eight[lane] + eight[lane + 4]);
-    (four[0] + four[2]) + (four[1] + four[3])
-}
-
-const LANES: usize = 16;
+/// Rows whose scores are computed before they are looked at.
+const TOGETHER: usize = 64;
 const MAX_DIMENSION: usize = 65_536;
 
 #[cfg(test)]

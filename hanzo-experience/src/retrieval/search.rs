@@ -1,4 +1,4 @@
-use crate::retrieval::index::dot;
+use crate::retrieval::dot;
 use crate::{Error, ExperienceId, Result};
 
 /// What to look for.
