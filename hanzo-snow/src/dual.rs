@@ -84,6 +84,8 @@ pub struct DualTrack<A> {
     /// Height of the step that waited when that was last looked at.
     waits: Option<u64>,
     ask_next: u32,
+    /// Who has given the last settled checkpoint, until it is asked for the next.
+    served_by: Option<NodeId>,
     stuck: bool,
     outputs: VecDeque<DualOutput>,
 }
@@ -152,6 +154,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
             check_at: now,
             waits: None,
             ask_next: 0,
+            served_by: None,
             stuck: false,
             outputs: VecDeque::new(),
         };
@@ -187,6 +190,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
                     return Err(MessageError::WrongEpoch { expected: committee.epoch(), found: epoch }.into());
                 }
                 let unknown = MessageError::UnknownValidator { position: u32::MAX };
+                let name = from;
                 let from = committee.position(&from).ok_or(unknown)?;
                 match message {
                     DualMessage::Fast(message) => {
@@ -201,7 +205,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
                             self.fast.want(id, from);
                         }
                     }
-                    DualMessage::Settled(record) => self.take_settled(record),
+                    DualMessage::Settled(record) => self.take_settled(record, name),
                     DualMessage::Settlement(_) | DualMessage::GetSettled { .. } => {}
                 }
             }
@@ -282,6 +286,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
                 break;
             }
         }
+        self.ask_for_more();
     }
 
     fn token(&mut self, owner: Owner, records: Vec<Record<Hash>>, outputs: Vec<DualOutput>) {

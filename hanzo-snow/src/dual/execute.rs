@@ -8,7 +8,7 @@ use super::messages::{DualMessage, DualOutput, Settled};
 use super::payload::{Close, CloseReport, MAX_REPORTED, Payload};
 use super::{DualTrack, Owner, Step};
 use crate::checkpoint::Hash;
-use crate::committee::{Committee, Sign, VerifyAll};
+use crate::committee::{Committee, NodeId, Sign, VerifyAll};
 use crate::fastpath::{FastInput, FastPath, Tx};
 use crate::settlement::Root;
 use crate::store::{EntryKind, Record};
@@ -78,15 +78,26 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
         }
         let n = committee.len() as u32;
         self.ask_next = (self.ask_next + 1) % n;
-        let epoch = committee.epoch();
         if let Some(&to) = committee.node(self.ask_next).filter(|to| **to != self.config.own) {
-            let message = DualMessage::GetSettled { sequence: self.ledger.sequence() };
-            self.outputs.push_back(DualOutput::Send { to, epoch, message });
+            self.send_get_settled(to);
         }
     }
 
+    /// Asks who has given a settled checkpoint for the next, if that cannot be carried out either: a node that is behind by many catches up by
+    /// one a round trip, faster than new ones are settled.
+    pub(super) fn ask_for_more(&mut self) {
+        if let Some(to) = self.served_by.take().filter(|_| matches!(self.steps.front(), Some(Step::Block(..)))) {
+            self.send_get_settled(to);
+        }
+    }
+
+    fn send_get_settled(&mut self, to: NodeId) {
+        let (epoch, sequence) = (self.ledger.committee().epoch(), self.ledger.sequence());
+        self.outputs.push_back(DualOutput::Send { to, epoch, message: DualMessage::GetSettled { sequence } });
+    }
+
     /// Takes a settled checkpoint from a peer, if it is the one to be carried out next.
-    pub(super) fn take_settled(&mut self, record: SettledRecord) {
+    pub(super) fn take_settled(&mut self, record: SettledRecord, from: NodeId) {
         let Some(Step::Block(id, block)) = self.steps.front().cloned() else { return };
         let Ok(payload) = Payload::decode(&block.payload, self.ledger.committee()) else { return };
         let committed = match (&payload.checkpoint, &payload.close) {
@@ -97,6 +108,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
         if !self.ledger.check(&record, &committed) {
             return;
         }
+        self.served_by = Some(from);
         self.steps.pop_front();
         self.executed = Root { id, height: block.height };
         if let Some(bytes) = payload.order {

@@ -173,6 +173,21 @@ fn a_node_without_its_store_follows_and_does_not_vote() -> Result<(), Error> {
     Ok(())
 }
 
+/// Longer away than the others keep certificates, under a load that makes checkpoints all the time: it has to take them settled, and faster
+/// than they are made.
+#[test]
+fn a_node_that_was_away_for_long_catches_up_under_load() -> Result<(), Error> {
+    let builder = network(&[1; 4]).submit_every(0, 50 * MS, 1_400, 32);
+    let builder = builder.fault(5 * SECOND, Fault::Crash(1)).fault(45 * SECOND, Fault::Restart(1));
+    let mut network = builder.build()?;
+    network.run_until(45 * SECOND)?;
+    let missed = network.node(0).expect("it is up").replica().committed().height - network.executed_everywhere();
+    network.run_until(60 * SECOND)?;
+    let left = network.node(0).expect("it is up").replica().committed().height - network.executed_everywhere();
+    assert!(missed > 50 && left < 10, "{missed} blocks behind, {left} after 15 s");
+    Ok(())
+}
+
 #[test]
 fn validators_change_at_the_end_of_an_epoch() -> Result<(), Error> {
     // Node 4 joins, node 1 leaves, node 2 gets more.
