@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hanzo_snow::analysis::{Answers, LumpedChain, LumpedRuns};
-use hanzo_snow::simulate::{Latency, Network, Strategy};
+use hanzo_snow::simulate::{FlatNetwork, Latency, Network, Strategy};
 use hanzo_snow::{
     BlockRef, Decision, Params, Snowman, StakeHeap, StakeTable, Tree, ValidatorSampler, ValidatorSet, Variant, VoteBag,
 };
@@ -144,27 +144,52 @@ fn network(c: &mut Criterion) {
     group.finish();
 }
 
-/// Ten thousand nodes over links, a fifth of them silent, three heights with rivals at the first.
+/// Ten thousand nodes that decide between two colours, from an even split; elements are votes.
+fn network_binary(c: &mut Criterion) {
+    const NODES: u64 = 10_000;
+    let params = Params::fast();
+    let mut group = c.benchmark_group("snow::network_binary");
+    group.sample_size(10);
+    for (name, variant) in [("snowflake", Variant::Snowflake), ("snowball", Variant::Snowball)] {
+        let colours = (0..NODES).map(|node| (node % 2) as u8);
+        let network = FlatNetwork::new(params, variant, colours, 1).expect("valid");
+        let polls = network.clone().run_to_finality(10_000).polls;
+        group.throughput(Throughput::Elements(polls * u64::from(params.k())));
+        group.bench_function(format!("to_finality/n={NODES} {name}"), |b| {
+            b.iter_batched(|| network.clone(), |mut network| network.run_to_finality(10_000), BatchSize::LargeInput);
+        });
+    }
+    group.finish();
+}
+
+/// Ten thousand nodes over links, a fifth of them Byzantine, three heights with rivals at the first.
 fn network_over_links(c: &mut Criterion) {
     const MS: u64 = 1_000_000;
     let live = Params::builder().alpha_preference(11).conditions([(13, 20)]).build().expect("valid");
-    let builder = Network::builder(vec![1_000; 10_000]).params(live).byzantine(8_000..10_000, Strategy::Silent);
+    let latency = Latency::Uniform { min: 10 * MS, max: 60 * MS };
+    let mut group = c.benchmark_group("snow::network_over_links");
+    group.sample_size(10);
+    for (name, strategy) in [("silent", Strategy::Silent), ("minority", Strategy::VoteMinority)] {
+        let network = blocks_to_decide(live, strategy);
+        group.bench_function(format!("to_finality/n=10000 {name}=2000 heights=3"), |b| {
+            b.iter_batched(
+                || network.clone(),
+                |mut network| network.run_over(&latency, 60_000 * MS),
+                BatchSize::LargeInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+fn blocks_to_decide(params: Params, strategy: Strategy) -> Network {
+    let builder = Network::builder(vec![1_000; 10_000]).params(params).byzantine(8_000..10_000, strategy);
     let mut network = builder.seed(1).build().expect("valid");
     let block = |id: u8, parent: u8, height| BlockRef { id: [id; 32], parent: [parent; 32], height };
     network.propose_split(&[block(1, 0, 1), block(2, 0, 1)], |node| usize::from(node % 4 == 0)).expect("new blocks");
     network.propose(&[block(3, 1, 2)]).expect("a new block");
     network.propose(&[block(4, 3, 3)]).expect("a new block");
-    let latency = Latency::Uniform { min: 10 * MS, max: 60 * MS };
-    let mut group = c.benchmark_group("snow::network_over_links");
-    group.sample_size(10);
-    group.bench_function("to_finality/n=10000 silent=2000 heights=3", |b| {
-        b.iter_batched(
-            || network.clone(),
-            |mut network| network.run_over(&latency, 60_000 * MS),
-            BatchSize::LargeInput,
-        );
-    });
-    group.finish();
+    network
 }
 
 /// Whole networks by their classes, from an even split.
@@ -179,5 +204,5 @@ fn lumped(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, snowman, tree_poll, sample_stake, network, network_over_links, lumped);
+criterion_group!(benches, snowman, tree_poll, sample_stake, network, network_binary, network_over_links, lumped);
 criterion_main!(benches);

@@ -5,7 +5,6 @@ use std::num::NonZeroU64;
 
 use hanzo::snow::analysis::Report;
 use hanzo::snow::{BlockRef, Params, Quorum, Snowman, Variant, VoteBag};
-use hanzo_examples::regions::round_trips;
 use hanzo_snow::simulate::{Byzantine, Latency, Network, Simulation};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
@@ -37,7 +36,7 @@ pub(crate) fn rows(setting: Setting) -> Result<Vec<Row>> {
 }
 
 fn regions(nodes: usize) -> Latency {
-    Latency::regions(nodes, &round_trips(), 100)
+    Latency::ten_regions(nodes)
 }
 
 /// Blocks a second through one chain: added, polled once and accepted; beside inserts into a hash map.

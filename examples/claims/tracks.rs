@@ -3,8 +3,7 @@
 use std::num::NonZeroU64;
 
 use hanzo::snow::Quorum;
-use hanzo_examples::regions::round_trips;
-use hanzo_snow::simulate::{DualSimulation, DualSimulationBuilder, Fault, Latency};
+use hanzo_snow::simulate::{DualSimulation, DualSimulationBuilder, Fault, Latency, REGIONS_RTT_MS};
 
 use crate::Result;
 use crate::row::{Row, Setting, Verdict, at_least, at_most, equal, grouped};
@@ -71,7 +70,7 @@ impl Scene {
     }
 
     fn regions(&self) -> Latency {
-        Latency::regions(self.nodes, &round_trips(), 100)
+        Latency::ten_regions(self.nodes)
     }
 
     fn network(&self, latency: Latency) -> DualSimulationBuilder {
@@ -127,10 +126,9 @@ impl Scene {
 /// Median and 99th percentile over all authors of the least that a certificate can take: the round trip to a quorum.
 fn floor(nodes: usize) -> Result<[f64; 2]> {
     let quorum = Quorum::of(NonZeroU64::new(nodes as u64).ok_or("no nodes")?).stake() as usize;
-    let trips = round_trips();
     let mut floors: Vec<u64> = (0..nodes)
         .map(|author| {
-            let from = &trips[author % trips.len()];
+            let from = REGIONS_RTT_MS[author % REGIONS_RTT_MS.len()];
             // Its own answer takes no time.
             let mut answers: Vec<u64> =
                 (0..nodes).map(|node| if node == author { 0 } else { from[node % from.len()] }).collect();

@@ -5,33 +5,23 @@ mod options;
 use std::error::Error;
 use std::process::ExitCode;
 
-use hanzo::snow::analysis::{AnalysisError, Answers, LumpedChain, LumpedRuns, Report};
+use hanzo::snow::analysis::{AnalysisError, Answers, LumpedChain, LumpedRuns, Report, decentralization};
+use hanzo_examples::program;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 
 use options::{HELP, Options};
 
 fn main() -> ExitCode {
-    let done = match options::parse(lexopt::Parser::from_env()) {
-        Ok(None) => {
-            print!("{HELP}");
-            Ok(())
-        }
-        Ok(Some(options)) => run(&options).map(|text| print!("{text}")),
-        Err(error) => Err(format!("{error} (--help shows the options)").into()),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("snow_calculator: {error}");
-            ExitCode::from(2)
-        }
-    }
+    program::main("snow_calculator", HELP, options::parse, |options| run(options).map(|text| program::show(&text)))
 }
 
 fn run(options: &Options) -> Result<String, Box<dyn Error>> {
     let Options { params, nodes, faulty, ones, .. } = options;
     let report = Report::new(params, *nodes, *faulty, options.polls)?;
+    if !options.stakes.is_empty() {
+        return Ok(format!("{report}\n\n{}", shares(&options.stakes)));
+    }
     let mut text = format!("{report}\n\nwhole networks in lock-step, {ones} honest nodes start on the other choice\n");
     for (answers, name) in [(Answers::Silent, "silent"), (Answers::Minority, "voting for the minority")] {
         let chain = LumpedChain::new(params, *nodes, *faulty, answers)?;
@@ -68,6 +58,19 @@ fn run(options: &Options) -> Result<String, Box<dyn Error>> {
     Ok(text)
 }
 
+/// Who holds how much: each stake is a node of an owner of its own.
+fn shares(stakes: &[u64]) -> String {
+    let of = decentralization(stakes.iter().enumerate().map(|(owner, stake)| (owner, (), *stake)));
+    let owners = |threshold| of.nakamoto(threshold).map_or("no".into(), |owners: u64| owners.to_string());
+    format!(
+        "stake of {} nodes, the largest {} bps\n  {} of them hold a third and can stop a settlement by quorum, {} hold more than half\n",
+        of.nodes,
+        of.largest_bps.unwrap_or(0),
+        owners(3_334),
+        owners(5_001)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +81,8 @@ mod tests {
         let small = ["--k", "3", "--alpha", "2", "--condition", "2,2", "--nodes", "6", "--faulty", "1", "--ones", "2"];
         let text = run(&parse(&[&small[..], &["--runs", "50"]].concat())).unwrap();
         assert!(text.contains("disagreement 0.460424175"), "{text}");
+        let text = run(&parse(&["--stakes", "400,300,200,100"])).unwrap();
+        assert!(text.contains("the largest 4000 bps\n  1 of them hold a third"), "{text}");
         let text = run(&parse(&["--runs", "5", "--preset", "fast"])).unwrap();
         assert!(text.contains("0 of 5 runs disagree") && !text.contains("exactly"), "{text}");
         assert_eq!(text, run(&parse(&["--runs", "5", "--preset", "fast"])).unwrap());

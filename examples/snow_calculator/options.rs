@@ -15,7 +15,8 @@ Options:
   --alpha N           votes that move the preference
   --condition A,B     A votes in each of B successive polls decide; may be given up to 8 times, A ascending
   --nodes N           nodes of equal stake [default: 1000]
-  --faulty N          faulty ones [default: a tenth]
+  --stakes A,B,..     stakes of the nodes instead: polls draw units of stake; closed forms, and who can stop or split it
+  --faulty N          faulty ones, or with --stakes faulty stake [default: a tenth]
   --ones N            honest nodes that start on the other choice [default: half of them]
   --polls N           polls of each node that the bound of a network counts [default: 1000000]
   --runs N            networks to draw [default: 1000]
@@ -29,8 +30,10 @@ Options:
 pub(crate) struct Options {
     /// The setting.
     pub(crate) params: Params,
-    /// Nodes in all.
+    /// Nodes in all, or units of stake.
     pub(crate) nodes: u64,
+    /// The stake of each node, if they differ.
+    pub(crate) stakes: Vec<u64>,
     /// Faulty ones.
     pub(crate) faulty: u64,
     /// Honest nodes on the other side.
@@ -52,6 +55,7 @@ struct Given {
     alpha: Option<u16>,
     conditions: Vec<(u16, u32)>,
     nodes: Option<u64>,
+    stakes: Vec<u64>,
     faulty: Option<u64>,
     ones: Option<u64>,
     polls: Option<u64>,
@@ -67,13 +71,19 @@ struct Given {
 /// One line that says what is wrong.
 pub(crate) fn parse(arguments: lexopt::Parser) -> Result<Option<Options>, String> {
     let Some(given) = read(arguments).map_err(|error| error.to_string())? else { return Ok(None) };
-    let nodes = given.nodes.unwrap_or(1_000);
+    let stakes = given.stakes;
+    let nodes = match (given.nodes, &stakes[..]) {
+        (nodes, []) => nodes.unwrap_or(1_000),
+        (Some(_), _) => return Err("either --nodes or --stakes".into()),
+        (None, stakes) => stakes.iter().try_fold(0_u64, |sum, stake| sum.checked_add(*stake)).unwrap_or(u64::MAX),
+    };
     let base = match given.preset.as_deref() {
         None | Some("avalanche") => Params::AVALANCHE,
         Some("fast") => Params::fast(),
         Some("error-driven") => Params::error_driven(),
         Some("small") => {
-            let n = u16::try_from(nodes).unwrap_or(u16::MAX);
+            let n = if stakes.is_empty() { nodes } else { stakes.len() as u64 };
+            let n = u16::try_from(n).unwrap_or(u16::MAX);
             Params::for_small_set(n).map_err(|error| error.to_string())?
         }
         Some(other) => return Err(format!("no preset is called {other:?}")),
@@ -96,11 +106,12 @@ pub(crate) fn parse(arguments: lexopt::Parser) -> Result<Option<Options>, String
     }
     let most = 1 << 40;
     if nodes > most {
-        return Err(format!("--nodes must be at most {most}"));
+        return Err(format!("at most {most} nodes or units of stake"));
     }
     Ok(Some(Options {
         params,
         nodes,
+        stakes,
         faulty,
         ones,
         polls: given.polls.unwrap_or(1_000_000),
@@ -123,6 +134,11 @@ fn read(mut arguments: lexopt::Parser) -> Result<Option<Given>, lexopt::Error> {
                 given.conditions.push(pair.ok_or_else(|| format!("--condition {text:?} is not A,B"))?);
             }
             Long("nodes") => given.nodes = Some(arguments.value()?.parse()?),
+            Long("stakes") => {
+                for stake in arguments.value()?.string()?.split(',') {
+                    given.stakes.push(stake.trim().parse().map_err(|_| format!("no stake: {stake:?}"))?);
+                }
+            }
             Long("faulty") => given.faulty = Some(arguments.value()?.parse()?),
             Long("ones") => given.ones = Some(arguments.value()?.parse()?),
             Long("polls") => given.polls = Some(arguments.value()?.parse()?),
@@ -158,6 +174,9 @@ mod tests {
             &["--nodes", "20"],
             &["--nodes", "0"],
             &["--faulty", "1000"],
+            &["--stakes", "5,x"],
+            &["--stakes", "0,0"],
+            &["--stakes", "5,600", "--nodes", "2"],
             &["--ones", "901"],
             &["--preset", "best"],
             &["--preset", "small"],

@@ -12,8 +12,9 @@ use std::process::ExitCode;
 
 use hanzo::snow::Params;
 use hanzo::snow::analysis::Report;
-use hanzo_examples::chart::{Bar, Line, Lines, bars, escape};
-use hanzo_examples::regions::round_trips;
+use hanzo_examples::chart::{Bar, Line, Lines, bars};
+use hanzo_examples::page::{self, Page};
+use hanzo_examples::{program, say};
 use hanzo_snow::simulate::{Faults, Latency, Simulation};
 
 use options::{HELP, Options};
@@ -51,28 +52,14 @@ struct Played {
 }
 
 fn main() -> ExitCode {
-    let done = match options::parse(lexopt::Parser::from_env()) {
-        Ok(None) => {
-            print!("{HELP}");
-            Ok(())
-        }
-        Ok(Some(options)) => run(&options),
-        Err(error) => Err(format!("{error} (--help shows the options)").into()),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("snow_simulation: {error}");
-            ExitCode::from(2)
-        }
-    }
+    program::main("snow_simulation", HELP, options::parse, run)
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let played = play_all(options)?;
-    print!("{}", summary(&played, options));
+    program::show(&summary(&played, options));
     if let Some(folder) = &options.report {
-        println!("\nwrote {}", write_report(folder, &played, options)?.display());
+        say!("\nwrote {}", write_report(folder, &played, options)?.display());
     }
     Ok(())
 }
@@ -83,7 +70,7 @@ fn play_all(options: &Options) -> Result<Vec<Played>, Box<dyn Error>> {
     [
         topology("3 nodes, LAN", 3, lan.clone(), "2.1 s", "10 to 15 ms in series, a quarter with 4 polls at once"),
         topology("10 nodes, LAN", 10, lan, "3.8 s", "10 to 15 ms in series, a quarter with 4 polls at once"),
-        topology("50 nodes, 10 regions", 50, Latency::regions(50, &round_trips(), 100), "8.2 s", "about 1.0 s"),
+        topology("50 nodes, 10 regions", 50, Latency::ten_regions(50), "8.2 s", "about 1.0 s"),
     ]
     .into_iter()
     .map(|topology| play(topology, options))
@@ -175,7 +162,7 @@ fn summary(played: &[Played], options: &Options) -> String {
     text
 }
 
-fn write_report(folder: &Path, played: &[Played], options: &Options) -> std::io::Result<PathBuf> {
+fn write_report(folder: &Path, played: &[Played], options: &Options) -> Result<PathBuf, String> {
     // How much of the acceptances is done by when; at most 200 points a line.
     let line = |net: &Played| {
         let count = net.finality.len();
@@ -197,21 +184,11 @@ fn write_report(folder: &Path, played: &[Played], options: &Options) -> std::io:
             text: format!("{}, source: {}", net.time(50), net.claimed),
         })
         .collect();
-    let html = format!(
-        "<!doctype html><meta charset='utf-8'><title>Snowman networks</title><style>body{{font:15px sans-serif;\
-         max-width:900px;margin:2em auto;padding:0 1em}}svg{{width:100%;font:12px sans-serif}}.grid{{stroke:#ddd}}\
-         pre{{background:#f6f6f6;padding:1em;overflow:auto}}</style><h1>Snowman networks</h1>\
-         <h2>Finality on a LAN</h2>{}<h2>Finality over regions</h2>{}<h2>Median finality</h2>{}\
-         <h2>Figures</h2><pre>{}</pre>",
-        chart(small.into_iter().map(line).collect()),
-        chart(large.into_iter().map(line).collect()),
-        bars(&medians),
-        escape(&summary(played, options)),
-    );
-    std::fs::create_dir_all(folder)?;
-    let file = folder.join("snow.html");
-    std::fs::write(&file, html)?;
-    Ok(file)
+    let page = Page::new("Snowman networks")
+        .chart("Finality on a LAN", &chart(small.into_iter().map(line).collect()))
+        .chart("Finality over regions", &chart(large.into_iter().map(line).collect()))
+        .chart("Median finality", &bars(&medians));
+    page::write(folder, "snow.html", &page.with_figures(&summary(played, options)))
 }
 
 #[cfg(test)]

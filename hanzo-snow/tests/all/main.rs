@@ -13,6 +13,8 @@ mod lumped;
 mod properties;
 mod sampler;
 #[cfg(feature = "simulate")]
+mod scenarios;
+#[cfg(feature = "simulate")]
 mod simulate;
 #[cfg(feature = "simulate")]
 mod simulation;

@@ -1,0 +1,63 @@
+//! A hundred validators of both tracks: when matches are certified and settled, beside what was expected, and with a third of them down.
+//!
+//! `cargo test --release -p hanzo-snow --features simulate --test all scenarios:: -- --ignored --nocapture --test-threads 1`
+
+use hanzo_snow::simulate::{DualReport, DualSimulationBuilder, Fault, Scenario};
+
+const MS: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MS;
+const MATCHES: u64 = 100;
+
+/// Runs until everything must have settled, and checks that it has.
+fn run(builder: DualSimulationBuilder, name: &str) -> DualReport {
+    let mut network = builder.submit_every(1, 10 * MS, MATCHES, 256).build().unwrap();
+    network.run_until(6 * SECOND).unwrap();
+    let report = network.report().clone();
+    let ms = |time: Option<u64>| time.unwrap() / MS;
+    println!(
+        "{name}: formed p50 {} p90 {} max {}, certified p50 {} max {}, settled p50 {} max {} ms",
+        ms(report.formed_quantile(500)),
+        ms(report.formed_quantile(900)),
+        ms(report.formed_quantile(1_000)),
+        ms(report.certified_quantile(500)),
+        ms(report.certified_quantile(1_000)),
+        ms(report.settlement_quantile(500)),
+        ms(report.settlement_quantile(1_000)),
+    );
+    assert_eq!((network.certified_unsettled(), report.refused), (0, 0), "{name}");
+    assert_eq!(report.settled, report.submitted, "{name}");
+    report
+}
+
+/// Half as much to half as much again.
+fn near(name: &str, found: Option<u64>, expected: u64) {
+    let (found, expected) = (found.unwrap(), expected * MS);
+    assert!(found >= expected / 2 && found <= expected * 3 / 2, "{name}: {found} ns against {expected}");
+}
+
+#[test]
+#[ignore = "slow: a hundred validators, minutes and gigabytes; --release"]
+fn a_hundred_validators_over_ten_regions_meet_their_expectations() {
+    let report = run(Scenario::Aci100.dual(), "aci_100");
+    near("certificate p50", report.formed_quantile(500), 170);
+    near("certificate p90", report.formed_quantile(900), 270);
+    near("certified p50", report.certified_quantile(500), 400);
+    near("certified max", report.certified_quantile(1_000), 600);
+}
+
+#[test]
+#[ignore = "slow: a hundred validators, minutes and gigabytes; --release"]
+fn a_hundred_validators_in_one_region_certify_within_the_published_figures() {
+    let report = run(Scenario::Aci100Near.dual(), "aci_100_near");
+    assert!(report.formed_quantile(990).unwrap() < 87 * MS);
+    assert!(report.certified_quantile(990).unwrap() < 198 * MS);
+}
+
+#[test]
+#[ignore = "slow: a hundred validators, minutes and gigabytes; --release"]
+fn a_hundred_validators_settle_with_thirty_three_down() {
+    let builder = (0..33).fold(Scenario::Aci100.dual(), |builder, i| builder.fault(0, Fault::Crash(3 * i)));
+    let report = run(builder, "33 of 100 down");
+    assert_eq!(report.submitted, MATCHES - MATCHES * 33 / 100, "those given to nodes that are down are not counted");
+    near("certificate p50", report.formed_quantile(500), 270);
+}
