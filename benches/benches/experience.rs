@@ -4,10 +4,12 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
+use hanzo_experience::aggregate::{Aggregator, Fixed, Prior, Weighted, WeightedMedian};
 use hanzo_experience::crdt::{Record, SignedVote, Vote};
+use hanzo_experience::grpo::{Aliases, parse_operations};
 use hanzo_experience::merkle::{Hash, Log, StateTree, leaf_hash, verify_consistency, verify_inclusion, verify_multi};
 use hanzo_experience::{
-    Content, Draft, ExperienceId, Library, LibraryConfig, Mode, Operation, Search, Stamp, Text, VectorIndex,
+    Account, Content, Draft, ExperienceId, Library, LibraryConfig, Mode, Operation, Search, Stamp, Text, VectorIndex,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -205,6 +207,15 @@ fn content(c: &mut Criterion) {
             out.len()
         });
     });
+    // The same object, which serde_json writes as it is.
+    let plain: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
+    group.bench_function(BenchmarkId::new("write impl=serde_json-value", format!("bytes={}", bytes.len())), |b| {
+        b.iter(|| {
+            out.clear();
+            serde_json::to_writer(&mut out, black_box(&plain)).expect("a vector takes all");
+            out.len()
+        });
+    });
     group.bench_function(BenchmarkId::new("read", format!("bytes={}", bytes.len())), |b| {
         b.iter(|| Content::from_canonical(black_box(&bytes)));
     });
@@ -215,6 +226,19 @@ fn content(c: &mut Criterion) {
         b.iter(|| leaf_hash(black_box(&bytes)));
     });
     group.finish();
+}
+
+/// Row-major matrix times vector.
+#[allow(unsafe_code, reason = "the peer takes pointers")]
+fn matrix_vector(matrix: &[f32], x: &[f32], y: &mut [f32]) {
+    let (rows, columns) = (y.len(), x.len());
+    assert_eq!(matrix.len(), rows * columns);
+    let (tall, wide, threads) = (rows as isize, columns as isize, gemm::Parallelism::None);
+    // SAFETY: the lengths are those of a product of rows x columns and columns x 1, written to rows x 1.
+    unsafe {
+        let (y, a, x) = (y.as_mut_ptr(), matrix.as_ptr(), x.as_ptr());
+        gemm::gemm(rows, 1, columns, y, tall, 1, false, a, 1, wide, x, wide, 1, 0.0, 1.0, false, false, false, threads);
+    }
 }
 
 fn top_k(c: &mut Criterion) {
@@ -233,6 +257,12 @@ fn top_k(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("impl=hanzo", format!("n={n} d={d}")), |b| {
             b.iter(|| index.search(black_box(&query), &search));
         });
+        // The scores alone, by a product of a matrix and a vector.
+        let matrix: Vec<f32> = (0..n * d).map(|at| (at % 1_013) as f32 / 1_013.0 - 0.5).collect();
+        let mut scores = vec![0.0_f32; n];
+        group.bench_function(BenchmarkId::new("impl=gemm", format!("n={n} d={d}")), |b| {
+            b.iter(|| matrix_vector(black_box(&matrix), black_box(&query), &mut scores));
+        });
         // The time to read the rows once.
         let rows: Vec<u64> = vec![1; n * d / 2];
         group.bench_function(BenchmarkId::new("impl=memory-read", format!("n={n} d={d}")), |b| {
@@ -240,6 +270,53 @@ fn top_k(c: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// 100 submitters of different weights; beside a selection of the middle of as many `f64`, in columns that are ready.
+fn weighted_median(c: &mut Criterion) {
+    let mut group = c.benchmark_group("aggregate::weighted_median");
+    let (n, d) = (100_usize, 100_000_usize);
+    group.sample_size(10);
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    let rows: Vec<Prior> = (0..n)
+        .map(|_| Prior::dense(7, (0..d).map(|_| Fixed::from_raw(rng.random())).collect()).expect("a prior"))
+        .collect();
+    let names: Vec<Account> = (0..n).map(|who| format!("node-{who:03}").parse().expect("an account")).collect();
+    let weights: Vec<u128> = (0..n).map(|_| rng.random_range(1..1_000_000)).collect();
+    let submissions = |wide: u32| -> Vec<Weighted<'_>> {
+        let parts = names.iter().zip(&rows).zip(&weights);
+        parts.map(|((submitter, prior), weight)| Weighted { submitter, prior, weight: weight << wide }).collect()
+    };
+    for (bits, wide) in [(64, 0), (128, 60)] {
+        let submissions = submissions(wide);
+        group.bench_function(BenchmarkId::new(format!("impl=hanzo weights={bits}"), format!("n={n} d={d}")), |b| {
+            b.iter(|| WeightedMedian::default().aggregate(black_box(&submissions)));
+        });
+    }
+    let columns: Vec<f64> = (0..n * d).map(|_| rng.random()).collect();
+    let mut column = vec![0.0; n];
+    group.bench_function(BenchmarkId::new("impl=f64-select", format!("n={n} d={d}")), |b| {
+        b.iter(|| {
+            let mut middle = |values: &[f64]| {
+                column.copy_from_slice(values);
+                *column.select_nth_unstable_by(n / 2, f64::total_cmp).1
+            };
+            black_box(&columns).chunks_exact(n).map(&mut middle).sum::<f64>()
+        });
+    });
+    group.finish();
+}
+
+/// A reply of three operations, behind a page of reasons.
+fn parse(c: &mut Criterion) {
+    let list = r#"[{"option": "add", "experience": "When counting, try small cases first."},
+        {"option": "modify", "modified_from": "G1", "experience": "When stuck, draw a picture and label it."},
+        {"option": "merge", "merged_from": ["G0", "G2"], "experience": "When done, test the extremes."}]"#;
+    let reply = format!("{}\n```json\n{list}\n```", "The better attempts checked each step. ".repeat(50));
+    let aliases = Aliases::from_ids((0..100).map(|byte| ExperienceId::from_bytes([byte; 32])));
+    c.bench_function(&format!("grpo::parse/bytes={}", reply.len()), |b| {
+        b.iter(|| parse_operations(black_box(&reply), &aliases));
+    });
 }
 
 fn apply(c: &mut Criterion) {
@@ -262,5 +339,17 @@ fn apply(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, build, append_root, prove_and_verify, multiproof, join, content, top_k, apply);
+criterion_group!(
+    benches,
+    build,
+    append_root,
+    prove_and_verify,
+    multiproof,
+    join,
+    content,
+    top_k,
+    weighted_median,
+    parse,
+    apply,
+);
 criterion_main!(benches);

@@ -1,107 +1,40 @@
 //! hanzo-metering beside a plain double-entry ledger on `std::collections::HashMap`, and its exact arithmetic.
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
+#[path = "metering/std_ledger.rs"]
+mod std_ledger;
+
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use governor::RateLimiter;
 use governor::clock::FakeRelativeClock;
 use hanzo_metering::{
-    AccountFlag, AccountId, Carry, Cluster, Demand, FeeAccrual, FeeSchedule, Gcra, IdMode, Journaled, Ledger,
-    MemoryStore, Meter, MeterConfig, NewAccount, NodeId, NodeSpec, PlanRules, Quanta, QueuedJob, Reading, Resources,
-    Role, RuntimeKind, Selection, SlidingWindow, Tariff, TeeKind, Timestamp, Transfer, TransferId, TransferKind, Value,
+    AccountFlag, AccountId, Carry, Cluster, Demand, FeeAccrual, FeeSchedule, GasSchedule, Gcra, IdMode, Journaled,
+    Ledger, MemoryStore, Meter, MeterConfig, NewAccount, NodeId, NodeSpec, PlanRules, Quanta, QueuedJob, Reading,
+    Resources, Role, RuntimeKind, Selection, SlidingWindow, Tariff, TeeKind, Timestamp, Transfer, TransferId,
+    TransferKind, Value,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use rust_decimal::{Decimal, RoundingStrategy};
 use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::time::Duration;
+use std_ledger::{StdAccount, StdLedger};
 
 const ACCOUNTS: u64 = 10_000;
 const N: usize = 65_536;
 const NOW: Timestamp = Timestamp::from_nanos(1);
 
-/// What a careful developer writes first: maps by id, limit check, idempotent ids, two phases, expiry, a journal.
-#[derive(Clone, Default)]
-struct StdLedger {
-    accounts: HashMap<u128, StdAccount>,
-    transfers: HashMap<u128, (Transfer, bool)>,
-    expiry: BTreeMap<(u64, u128), ()>,
-    journal: Vec<Transfer>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct StdAccount {
-    debits_pending: u128,
-    debits_posted: u128,
-    credits_pending: u128,
-    credits_posted: u128,
-    limited: bool,
-}
-
-impl StdLedger {
-    fn reserve(&mut self, debit: u128, credit: u128, amount: u128, pending: bool) -> Option<()> {
-        let (d, c) = (self.accounts.get(&debit)?, self.accounts.get(&credit)?);
-        let sum = d.debits_pending.checked_add(d.debits_posted)?.checked_add(amount)?;
-        c.credits_pending.checked_add(c.credits_posted)?.checked_add(amount)?;
-        if debit == credit || amount == 0 || (d.limited && sum > d.credits_posted) {
-            return None;
-        }
-        let d = self.accounts.get_mut(&debit)?;
-        *(if pending { &mut d.debits_pending } else { &mut d.debits_posted }) += amount;
-        let c = self.accounts.get_mut(&credit)?;
-        *(if pending { &mut c.credits_pending } else { &mut c.credits_posted }) += amount;
-        Some(())
-    }
-
-    fn release(&mut self, pending: u128, post: bool) -> Option<()> {
-        let (t, open) = self.transfers.get_mut(&pending)?;
-        let TransferKind::Pending { debit, credit, amount, timeout_ns, .. } = t.kind else { return None };
-        if !std::mem::take(open) {
-            return None;
-        }
-        self.expiry.remove(&(NOW.as_nanos() + timeout_ns, pending));
-        let d = self.accounts.get_mut(&debit.get())?;
-        d.debits_pending -= amount;
-        d.debits_posted += if post { amount } else { 0 };
-        let c = self.accounts.get_mut(&credit.get())?;
-        c.credits_pending -= amount;
-        c.credits_posted += if post { amount } else { 0 };
-        Some(())
-    }
-
-    fn apply(&mut self, t: &Transfer) -> Option<()> {
-        let id = t.id.get();
-        if let Some((old, _)) = self.transfers.get(&id) {
-            return (old == t).then_some(());
-        }
-        let mut open = false;
-        match t.kind {
-            TransferKind::Transfer { debit, credit, amount, .. } => {
-                self.reserve(debit.get(), credit.get(), amount, false)?;
-            }
-            TransferKind::Pending { debit, credit, amount, timeout_ns, .. } => {
-                self.reserve(debit.get(), credit.get(), amount, true)?;
-                self.expiry.insert((NOW.as_nanos() + timeout_ns, id), ());
-                open = true;
-            }
-            TransferKind::Post { pending, .. } => self.release(pending.get(), true)?,
-            TransferKind::Void { pending } => self.release(pending.get(), false)?,
-        }
-        self.transfers.insert(id, (*t, open));
-        self.journal.push(*t);
-        Some(())
-    }
-}
-
-fn funding() -> impl Iterator<Item = Transfer> {
-    (0..u128::from(ACCOUNTS))
+fn funding(accounts: u64) -> impl Iterator<Item = Transfer> {
+    (0..u128::from(accounts))
         .map(|i| Transfer::new(TransferId::new((1 << 100) + i), AccountId::new(1), AccountId::new(1_000 + i), 1 << 60))
 }
 
-fn ours(mode: IdMode) -> Ledger {
+fn ours(mode: IdMode, accounts: u64) -> Ledger {
     let mut ledger = Ledger::with_ids(mode, 7);
     ledger.open(NOW, NewAccount::new(AccountId::new(1), 1)).unwrap();
-    for t in funding() {
+    for t in funding(accounts) {
         let TransferKind::Transfer { credit, .. } = t.kind else { continue };
         let flag = AccountFlag::DebitsLeCredits;
         ledger.open(NOW, NewAccount { flag, ..NewAccount::new(credit, 1) }).unwrap();
@@ -129,10 +62,10 @@ fn sequenced(transfers: &[Transfer]) -> Vec<Transfer> {
     transfers.iter().map(renamed).collect()
 }
 
-fn plain() -> StdLedger {
+fn plain(accounts: u64) -> StdLedger {
     let mut ledger = StdLedger::default();
     ledger.accounts.insert(1, StdAccount::default());
-    for t in funding() {
+    for t in funding(accounts) {
         let TransferKind::Transfer { credit, .. } = t.kind else { continue };
         ledger.accounts.insert(credit.get(), StdAccount { limited: true, ..StdAccount::default() });
         ledger.apply(&t).unwrap();
@@ -140,15 +73,15 @@ fn plain() -> StdLedger {
     ledger
 }
 
-fn pair(rng: &mut SmallRng) -> (AccountId, AccountId) {
-    let a = rng.random_range(0..ACCOUNTS);
-    let b = (a + rng.random_range(1..ACCOUNTS)) % ACCOUNTS;
+fn pair(rng: &mut SmallRng, accounts: u64) -> (AccountId, AccountId) {
+    let a = rng.random_range(0..accounts);
+    let b = (a + rng.random_range(1..accounts)) % accounts;
     (AccountId::new(1_000 + u128::from(a)), AccountId::new(1_000 + u128::from(b)))
 }
 
-fn singles(rng: &mut SmallRng) -> Vec<Transfer> {
+fn singles(rng: &mut SmallRng, accounts: u64) -> Vec<Transfer> {
     let one = |_| {
-        let (debit, credit) = pair(rng);
+        let (debit, credit) = pair(rng, accounts);
         Transfer::new(TransferId::new(rng.random()), debit, credit, rng.random_range(1..1_000))
     };
     (0..N).map(one).collect()
@@ -160,7 +93,7 @@ fn two_phase(rng: &mut SmallRng) -> Vec<Transfer> {
     for _ in 0..N / 8_192 {
         let block: Vec<Transfer> = (0..4_096)
             .map(|_| {
-                let (debit, credit) = pair(rng);
+                let (debit, credit) = pair(rng, ACCOUNTS);
                 Transfer::pending(TransferId::new(rng.random()), debit, credit, 100, 1_000_000)
             })
             .collect();
@@ -177,8 +110,9 @@ fn ledger(c: &mut Criterion) {
     let mut rng = SmallRng::seed_from_u64(7);
     let mut group = c.benchmark_group("metering::ledger");
     group.sample_size(10).throughput(Throughput::Elements(N as u64));
-    let (singles, two_phase) = (singles(&mut rng), two_phase(&mut rng));
-    let (sequenced_ours, ours, plain) = (ours(IdMode::Sequenced), ours(IdMode::Any), plain());
+    let (singles, two_phase) = (singles(&mut rng, ACCOUNTS), two_phase(&mut rng));
+    let (sequenced_ours, ours) = (ours(IdMode::Sequenced, ACCOUNTS), ours(IdMode::Any, ACCOUNTS));
+    let plain = plain(ACCOUNTS);
     for (op, transfers) in [("transfer", &singles), ("two_phase", &two_phase)] {
         let renamed = sequenced(transfers);
         group.bench_function(format!("{op}/ids=sequenced accounts={ACCOUNTS}"), |b| {
@@ -233,6 +167,88 @@ fn ledger(c: &mut Criterion) {
     group.finish();
 }
 
+/// Escrows that all run out, in the order of their deadlines, which is not that of their locks.
+fn expire(c: &mut Criterion) {
+    let mut rng = SmallRng::seed_from_u64(8);
+    let mut group = c.benchmark_group("metering::ledger");
+    group.sample_size(10).throughput(Throughput::Elements(N as u64));
+    let pendings: Vec<Transfer> = (0..N)
+        .map(|_| {
+            let (debit, credit) = pair(&mut rng, ACCOUNTS);
+            Transfer::pending(TransferId::new(rng.random()), debit, credit, 100, rng.random_range(1..1_000_000))
+        })
+        .collect();
+    let end = Timestamp::from_nanos(10_000_000);
+    let renamed = sequenced(&pendings);
+    for (mode, name, pendings) in [(IdMode::Sequenced, "ids=sequenced ", &renamed), (IdMode::Any, "", &pendings)] {
+        let before = ours(mode, ACCOUNTS);
+        group.bench_function(format!("expire/{name}accounts={ACCOUNTS}"), |b| {
+            let run = |mut l: Ledger| {
+                for t in pendings {
+                    l.apply(NOW, t).unwrap();
+                }
+                l.advance(end).unwrap();
+                l
+            };
+            b.iter_batched(|| before.clone(), run, BatchSize::LargeInput);
+        });
+    }
+    let before = plain(ACCOUNTS);
+    group.bench_function(format!("expire/accounts={ACCOUNTS} impl=std"), |b| {
+        let run = |mut l: StdLedger| {
+            for t in &pendings {
+                l.apply(t).unwrap();
+            }
+            l.advance(end);
+            l
+        };
+        b.iter_batched(|| before.clone(), run, BatchSize::LargeInput);
+    });
+    group.finish();
+}
+
+/// A million accounts, which no cache holds; the ledgers grow as the bench goes on.
+fn large(c: &mut Criterion) {
+    const MANY: u64 = 1_000_000;
+    let mut rng = SmallRng::seed_from_u64(10);
+    let mut group = c.benchmark_group("metering::ledger");
+    group.sample_size(10).throughput(Throughput::Elements(N as u64));
+    let mut next = 0;
+    for (mode, name) in [(IdMode::Sequenced, "ids=sequenced "), (IdMode::Any, "")] {
+        let mut ledger = ours(mode, MANY);
+        group.bench_function(format!("transfer/{name}accounts={MANY}"), |b| {
+            let fresh = || {
+                let mut transfers = singles(&mut rng, MANY);
+                if mode == IdMode::Sequenced {
+                    for t in &mut transfers {
+                        next += 1;
+                        t.id = TransferId::sequenced(2, next);
+                    }
+                }
+                transfers
+            };
+            b.iter_batched(
+                fresh,
+                |transfers| {
+                    for t in &transfers {
+                        ledger.apply(NOW, t).unwrap();
+                    }
+                },
+                BatchSize::LargeInput,
+            );
+        });
+    }
+    let mut ledger = plain(MANY);
+    group.bench_function(format!("transfer/accounts={MANY} impl=std"), |b| {
+        b.iter_batched(
+            || singles(&mut rng, MANY),
+            |transfers| transfers.iter().for_each(|t| ledger.apply(t).unwrap()),
+            BatchSize::LargeInput,
+        );
+    });
+    group.finish();
+}
+
 fn arithmetic(c: &mut Criterion) {
     let mut rng = SmallRng::seed_from_u64(9);
     let mut group = c.benchmark_group("metering::arithmetic");
@@ -249,6 +265,11 @@ fn arithmetic(c: &mut Criterion) {
             });
         });
     }
+    let decimals: Vec<Decimal> = (0..1_024).map(|_| Decimal::new(i64::from(rng.random::<u32>()), 6)).collect();
+    let (runtime, price) = (Decimal::new(11_000, 4), Decimal::new(1_250_000, 9));
+    group.bench_function("price/impl=rust_decimal", |b| {
+        b.iter(|| black_box(&decimals).iter().map(|q| (q * runtime * price).floor()).sum::<Decimal>());
+    });
     let amounts: Vec<u128> = (0..1_024).map(|_| u128::from(rng.random::<u64>())).collect();
     let roles = [Role::Worker, Role::Validator, Role::Verifier, Role::LiquidityProvider];
     let recipients: Vec<_> = roles.into_iter().zip((10..).map(AccountId::new)).collect();
@@ -260,6 +281,26 @@ fn arithmetic(c: &mut Criterion) {
     group.bench_function("split/rule=stateless shares=5", |b| {
         let fees = FeeSchedule::aci();
         b.iter(|| black_box(&amounts).iter().map(|&a| fees.split(a)[0]).sum::<u128>());
+    });
+    // Rounded to the ninth decimal, what is left to the last: no carry.
+    let shares = [8_000, 800, 500, 400].map(|bps| Decimal::new(bps, 4));
+    let tokens: Vec<Decimal> = amounts.iter().map(|a| Decimal::from_i128_with_scale((a >> 8) as i128, 9)).collect();
+    group.bench_function("split/rule=rounded shares=5 impl=rust_decimal", |b| {
+        b.iter(|| {
+            let split = |amount: &Decimal| {
+                let parts = shares.map(|share| (amount * share).round_dp_with_strategy(9, RoundingStrategy::ToZero));
+                (amount - parts.iter().sum::<Decimal>(), parts)
+            };
+            black_box(&tokens).iter().map(|amount| black_box(split(amount)).0).sum::<Decimal>()
+        });
+    });
+    let gas = GasSchedule::MATMUL;
+    group.throughput(Throughput::Elements(1_000));
+    group.bench_function("gas/op=matmul charge", |b| {
+        b.iter(|| {
+            let charge = |n: u64| gas.matmul(n, 256, 256).and_then(|gas| gas.charge(7)).unwrap();
+            (1..=1_000).map(|n| charge(black_box(n))).sum::<u128>()
+        });
     });
     group.finish();
 }
@@ -468,7 +509,7 @@ fn scheduler(c: &mut Criterion) {
 fn journal(c: &mut Criterion) {
     let mut rng = SmallRng::seed_from_u64(14);
     let mut group = c.benchmark_group("metering::journal");
-    let transfers = &singles(&mut rng)[..16_384];
+    let transfers = &singles(&mut rng, ACCOUNTS)[..16_384];
     group.sample_size(10).throughput(Throughput::Elements(transfers.len() as u64));
     let open = || {
         let mut ledger = Journaled::new(Ledger::with_hash_seed(7), MemoryStore::default());
@@ -504,5 +545,5 @@ fn journal(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, ledger, arithmetic, meter, quota, scheduler, journal);
+criterion_group!(benches, ledger, expire, large, arithmetic, meter, quota, scheduler, journal);
 criterion_main!(benches);

@@ -1,11 +1,11 @@
-//! The generic cell rate algorithm of `hanzo-metering` beside `governor`, the crate that the field uses.
+//! The generic cell rate algorithm of `hanzo-metering` beside `governor`, the crate that the field uses; and memory.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use governor::clock::{Clock as _, FakeRelativeClock};
 use governor::{Quota, RateLimiter};
-use hanzo_metering::{Gcra, QuotaError, Timestamp};
+use hanzo_metering::{AccountId, Gcra, IdMode, Ledger, NewAccount, QuotaError, Timestamp, Transfer, TransferId};
 
 /// Cells of one key, with gaps that stand for quiet hours, steady use and bursts, from a small generator.
 fn requests(seed: u64, count: usize, mean_gap_ns: u64) -> impl Iterator<Item = (u64, u32)> {
@@ -80,4 +80,32 @@ fn a_burst_of_the_limit_grants_nearly_twice_the_limit_in_the_first_hour() {
         clock.advance(Duration::from_secs(1));
     }
     assert_eq!(granted, [199, 199]);
+}
+
+/// What a ledger of 100,000 transfers takes of memory: its records and the index of their ids, with what vectors and tables keep free.
+#[test]
+fn transfers_take_little_memory() {
+    const N: u64 = 100_000;
+    let now = Timestamp::from_nanos(1);
+    for (mode, most) in [(IdMode::Sequenced, 160), (IdMode::Any, 200)] {
+        let mut ledger = Ledger::with_ids(mode, 7);
+        let accounts: Vec<AccountId> = (1..=1_000).map(AccountId::new).collect();
+        for id in &accounts {
+            ledger.open(now, NewAccount::new(*id, 1)).expect("a new account");
+        }
+        let info = allocation_counter::measure(|| {
+            for n in 1..=N {
+                let id = match mode {
+                    IdMode::Sequenced => TransferId::sequenced(1, n),
+                    IdMode::Any => TransferId::new(u128::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) + 1),
+                };
+                let [debit, credit] = [n % 1_000, (n * 7 + 1) % 1_000].map(|at| accounts[at as usize]);
+                let credit = if credit == debit { accounts[(n as usize + 1) % 1_000] } else { credit };
+                ledger.apply(now, &Transfer::new(id, debit, credit, 5)).expect("two accounts without limits");
+            }
+        });
+        let each = info.bytes_current as u64 / N;
+        println!("{mode:?}: {each} bytes a transfer, {most} at most");
+        assert!(each <= most && each >= 90, "{mode:?}: {each} bytes a transfer");
+    }
 }
