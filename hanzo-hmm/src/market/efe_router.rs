@@ -1,10 +1,11 @@
 //! The market maker's way of choosing, as a [`Router`].
 
 use super::baseline::{Choice, Context, Feedback, Router, best};
+use super::beliefs::Beliefs;
 use super::free_energy::binary_entropy;
 use super::likelihood::{Circumstances, Health, QualityModel};
 use super::linear::check_features;
-use super::regime::{Regime, RegimeFilter, RegimeModel};
+use super::regime::{RegimeFilter, RegimeModel};
 
 /// Routes by expected free energy with the quality model of [`MarketMaker`](crate::MarketMaker), and nothing else of it: no filters, latencies or tenants.
 ///
@@ -114,7 +115,7 @@ impl EfeRouter {
         if stale {
             let mut base = self.priors.clone();
             base.resize(arms, 0.5);
-            self.quality = QualityModel::new(dim, self.bias.unwrap_or(0)..dim, base).ok();
+            self.quality = QualityModel::new(dim, self.bias.unwrap_or(0)..dim, self.posterior().len(), base).ok();
             self.health = vec![Health::new(); arms];
         }
     }
@@ -125,8 +126,8 @@ impl EfeRouter {
         &features[..features.len().saturating_sub(observed)]
     }
 
-    fn posterior(&self) -> [f64; Regime::COUNT] {
-        self.filter.map_or([1.0, 0.0, 0.0, 0.0], |f| *f.posterior())
+    fn posterior(&self) -> Beliefs {
+        self.filter.as_ref().map_or_else(|| Beliefs::filled(1, 1.0), |f| f.beliefs().clone())
     }
 }
 
