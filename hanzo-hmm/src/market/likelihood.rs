@@ -346,9 +346,10 @@ impl Refit {
         own.iter_mut().for_each(|own| own.restart(&prior));
         let (mut x, mut z) = (vec![0.0; model.dim], Vec::new());
         let mut later = vec![0.0; own.len()];
-        for past in model.memory.iter().rev() {
-            past.absorb(&model, model.forgetting.powf(later[past.model]), &mut x, &mut z, &mut own);
-            later[past.model] += past.weight;
+        model.memory.iter().for_each(|past| later[past.model] += past.weight);
+        for past in &model.memory {
+            later[past.model] -= past.weight;
+            past.absorb(&model, model.forgetting.powf(later[past.model].max(0.0)), &mut x, &mut z, &mut own);
         }
         own.iter_mut().for_each(BayesianLinear::refresh);
         Refitted { fit, own, remembered: model.remembered }
