@@ -147,8 +147,12 @@ impl MarketMakerBuilder {
     /// Those of [`build`](Self::build), and `BadSnapshot` for bytes that are damaged, of another version or of other models.
     pub fn restore(self, bytes: &[u8]) -> Result<MarketMaker> {
         let market = self.build()?;
-        market.load(bytes)?;
-        Ok(market)
+        match market.load(bytes) {
+            Ok(()) => Ok(market),
+            Err(error @ Error::BadSnapshot { .. }) => Err(error),
+            // Values that no part takes from anyone.
+            Err(_) => Err(Error::BadSnapshot { what: "value" }),
+        }
     }
 
     /// Checks everything and builds the market maker.

@@ -95,7 +95,7 @@ impl DecisionLog {
     ) -> Result<()> {
         self.first = r.u64()?;
         let n = r.count(8)?;
-        if n > self.capacity || self.first.checked_add(n as u64).is_none() {
+        if n > self.capacity || self.first > MOST_FORGOTTEN {
             return bad("decisions");
         }
         self.kept.clear();
@@ -113,6 +113,9 @@ impl DecisionLog {
             let class = r.index(classes)?;
             let (limit_ms, usd, made_at) = (r.amount()?, r.amount()?, r.u64()?);
             let (reserved, number) = (r.flag()?, r.u64()?);
+            if number != 0 && !reserved {
+                return bad("reservation");
+            }
             let reservation = reserved.then_some(number);
             let decision = OpenDecision { tenant, model, features, class, regime, limit_ms, usd, made_at, reservation };
             self.kept.push_back(Some(decision));
@@ -124,6 +127,9 @@ impl DecisionLog {
         usize::try_from(id.checked_sub(self.first)?).ok()
     }
 }
+
+/// So that numbers of decisions never end.
+const MOST_FORGOTTEN: u64 = u64::MAX / 2;
 
 #[cfg(test)]
 mod tests {

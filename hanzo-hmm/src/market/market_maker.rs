@@ -305,7 +305,7 @@ impl MarketMaker {
             regime,
         };
         let quote = counter.pool.quote(request.units, &mid, &details, now)?;
-        counter.quotes += 1;
+        counter.quotes = number.checked_add(1).ok_or(Error::Overflow)?;
         Ok(quote)
     }
 

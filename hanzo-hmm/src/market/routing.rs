@@ -408,7 +408,12 @@ impl Routing {
         self.learner.load(r)?;
         let mut transitions = vec![0.0; regimes * regimes];
         r.f64s(&mut transitions)?;
-        self.regimes = Arc::new(self.regimes.with_transitions(&transitions).or_else(|_| bad("transitions"))?);
+        let Ok(model) = self.regimes.with_transitions(&transitions) else { return bad("transitions") };
+        // Rows that had to be repaired are not those of a snapshot.
+        if model.hmm().transitions().probabilities() != transitions {
+            return bad("transitions");
+        }
+        self.regimes = Arc::new(model);
         self.service.iter_mut().try_for_each(|s| s.load(r))?;
         self.market = RegimeFilter::load(r, regimes)?;
         self.clock = r.u64()?;
