@@ -94,7 +94,7 @@ fn one_pass_over_real_outcomes_beats_the_cheapest_model() {
         assert!((cheapest - 0.5221).abs() < 5e-5);
         mean += utility / ORDERS as f64;
     }
-    assert!(mean > 0.535, "{mean}");
+    assert!(mean > 0.55, "{mean}");
 }
 
 const ORDERS: u64 = 6;

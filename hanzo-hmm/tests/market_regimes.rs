@@ -129,3 +129,28 @@ fn an_adapter_for_fewer_regimes_does_no_harm() {
     table.adjust("tenant", &[0.25, 0.75], 0, &mut habit);
     assert!((habit[0] - 0.25).abs() < 1e-6);
 }
+
+/// Where nobody observes anything, outcomes do not make up regimes; once somebody does, they count.
+#[test]
+fn outcomes_alone_tell_no_regimes_apart() {
+    for likelihood in [Likelihood::Linear, Likelihood::Categorical(Classes::Given(1))] {
+        let m = market(4, likelihood);
+        let mut rng = SplitMix64::new(1);
+        let mut tell = |observations: &[f64]| {
+            let d = ask(&m, observations);
+            m.record_outcome(d.id, &Outcome::success(rng.unit(), 300, d.estimated_cost_usd)).unwrap();
+            d.regime_posterior
+        };
+        for _ in 0..200 {
+            for q in tell(&[]) {
+                assert!((q - 0.25).abs() < 1e-12);
+            }
+        }
+        assert_eq!(m.regime().1, [0.25; 4]);
+        for t in 0..40 {
+            tell(if t % 20 < 10 { &CALM } else { &CRISIS });
+        }
+        let after = tell(&[]);
+        assert!(after.iter().any(|q| (q - 0.25).abs() > 0.1), "{after:?}");
+    }
+}

@@ -184,7 +184,11 @@ impl Router for EfeRouter {
         }
         let mut z = std::mem::take(&mut self.features);
         quality.represent(&text, &regime, &mut z);
-        let evidence = quality.judge(u, &z, feedback.score, &regime, healthy);
+        let mut evidence = quality.judge(u, &z, feedback.score, &regime, healthy);
+        let observed = self.filter.as_ref().is_some_and(RegimeFilter::observed);
+        if !observed {
+            evidence.regime = regime;
+        }
         let learned = quality.learn(u, &text, feedback.score, &evidence, 1.0, &mut z);
         self.features = z;
         if learned.is_err() {
@@ -193,7 +197,7 @@ impl Router for EfeRouter {
         if self.settings.health {
             self.health[u].move_to(evidence.healthy, 1.0);
         }
-        if let (Some(model), Some(filter)) = (&self.regimes, &mut self.filter) {
+        if let (Some(model), Some(filter), true) = (&self.regimes, &mut self.filter, observed) {
             let _ = model.weigh(filter, &evidence.by_regime);
         }
     }

@@ -101,6 +101,7 @@ pub struct RegimeFilter {
     regime: Regime,
     outlier: bool,
     started: bool,
+    observed: bool,
 }
 
 impl RegimeFilter {
@@ -119,6 +120,12 @@ impl RegimeFilter {
         self.outlier
     }
 
+    /// Whether any observation that was no outlier has told the regimes apart. Before that they are names for nothing: outcomes alone would confirm whatever
+    /// difference between them was learned by chance, so the market maker does not take outcomes for evidence of the regime until then.
+    pub fn observed(&self) -> bool {
+        self.observed
+    }
+
     pub(crate) fn beliefs(&self) -> &Beliefs {
         &self.posterior
     }
@@ -128,6 +135,7 @@ impl RegimeFilter {
         w.u64(self.regime.index() as u64);
         w.u64(u64::from(self.outlier));
         w.u64(u64::from(self.started));
+        w.u64(u64::from(self.observed));
     }
 
     /// Reads the filter of a model of so many regimes.
@@ -135,7 +143,7 @@ impl RegimeFilter {
         let mut posterior = Beliefs::filled(regimes, 0.0);
         r.distribution(&mut posterior)?;
         let regime = Regime::of(regimes, r.index(regimes)?).ok_or(Error::BadSnapshot { what: "regime" })?;
-        Ok(Self { posterior, regime, outlier: r.flag()?, started: r.flag()? })
+        Ok(Self { posterior, regime, outlier: r.flag()?, started: r.flag()?, observed: r.flag()? })
     }
 }
 
@@ -286,6 +294,7 @@ impl RegimeModel {
             regime: self.at(0),
             outlier: false,
             started: false,
+            observed: false,
         };
         self.report(&mut filter);
         filter
@@ -322,6 +331,7 @@ impl RegimeModel {
         }
         filter.started = true;
         filter.outlier = outlier;
+        filter.observed |= !outlier && !observation.is_empty();
         self.settle(filter, next);
         Ok(())
     }

@@ -304,7 +304,11 @@ impl Routing {
         let healthy = self.service[model].health.probability();
         let judged = Judged { outcome, limit_ms: decision.limit_ms, usd: decision.usd, healthy, late };
         let prepared = &mut self.scratch.prepared;
-        if let Some(evidence) = self.learner.judge(model, &kind, &judged, prepared) {
+        if let Some(mut evidence) = self.learner.judge(model, &kind, &judged, prepared) {
+            let observed = self.tenants[decision.tenant].filter.observed();
+            if !observed {
+                evidence.regime.clone_from(&decision.regime);
+            }
             let weight = grant(&self.shares[model], &self.tenants[decision.tenant], config.tenant_cap, model);
             self.learner.learn(model, &kind, &judged, &evidence, weight, prepared)?;
             let share = &mut self.shares[model];
@@ -316,8 +320,12 @@ impl Routing {
                 self.service[model].health.move_to(evidence.healthy, weight);
                 let mut likelihood = evidence.by_regime;
                 likelihood.iter_mut().for_each(|l| *l = l.powf(weight));
-                self.regimes.weigh(&mut tenant.filter, &likelihood)?;
-                self.regimes.weigh(&mut self.market, &likelihood)?;
+                if observed {
+                    self.regimes.weigh(&mut tenant.filter, &likelihood)?;
+                }
+                if self.market.observed() {
+                    self.regimes.weigh(&mut self.market, &likelihood)?;
+                }
             }
         }
         let at = decision.made_at.saturating_add(outcome.latency_ms);
