@@ -131,22 +131,14 @@ impl<R: Router> Router for Told<R> {
     }
 }
 
-/// The two states of the telemetry as an operator who has calibrated the filter knows them; the other two regimes are never entered.
+/// The two states of the telemetry as an operator who has calibrated the filter knows them.
 fn two_states() -> Result<RegimeModel, Failure> {
     let fail = |e: hanzo::hmm::Error| Failure::Market(e.to_string());
     let (calm, down) = (vec![0.3, 0.0, 0.02, 0.0], vec![0.7, 1.0, 0.2, 0.5]);
     let (fall, rise) = (1.0 / 400.0, 1.0 / 200.0);
-    let unused = vec![1.0, 0.0, 0.0, 0.0];
-    let transitions = Transitions::new(vec![
-        vec![1.0 - fall, 0.0, fall, 0.0],
-        unused.clone(),
-        vec![rise, 0.0, 1.0 - rise, 0.0],
-        unused.clone(),
-    ])
-    .map_err(fail)?;
-    let emission =
-        GaussianDiag::new(vec![calm.clone(), calm, down.clone(), down], vec![vec![0.25; 4]; 4]).map_err(fail)?;
-    let hmm = Hmm::new(Initial::Free(unused), transitions, emission).map_err(fail)?;
+    let transitions = Transitions::new(vec![vec![1.0 - fall, fall], vec![rise, 1.0 - rise]]).map_err(fail)?;
+    let emission = GaussianDiag::new(vec![calm, down], vec![vec![0.25; 4]; 2]).map_err(fail)?;
+    let hmm = Hmm::new(Initial::Free(vec![1.0, 0.0]), transitions, emission).map_err(fail)?;
     RegimeModel::new(hmm, 0.15).map_err(fail)
 }
 

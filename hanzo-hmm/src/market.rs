@@ -6,12 +6,14 @@
 //! - trade in integers: [`Curve`] ([`ConstantProduct`], [`WeightedProduct`], [`YieldSpace`]), [`Lmsr`], [`Pool`], [`ContextPool`], [`Quote`];
 //! - expected free energy of any discrete model: [`GenerativeModel`];
 //! - learning: [`Likelihood`], [`Featuriser`], [`HashedText`], [`BayesianLinear`];
+//! - keeping what was learned: [`Store`];
 //! - node selection: [`RoundRobin`], [`StakeWeighted`], [`Performance`], [`EfeNodes`];
 //! - opcodes of a virtual machine: [`Opcodes`].
 
 mod adapter;
 mod admission;
 mod baseline;
+mod beliefs;
 mod builder;
 mod calibration;
 mod catalogue;
@@ -56,6 +58,7 @@ mod shelf;
 mod sign_table;
 mod snapshot;
 mod splitmix;
+mod store;
 mod weighted;
 #[cfg(feature = "serde")]
 mod wire;
@@ -92,7 +95,7 @@ pub use opcodes::{OpcodeQuote, Opcodes};
 pub use planning::{Plan, SwitchCost};
 pub use pool::{Pool, QuoteDetails, QuoteTerms, Receipt, Side};
 pub use pool_curve::PoolCurve;
-pub use price_dynamics::{EnergyReport, Load};
+pub use price_dynamics::{EnergyReport, Load, RegimeConstants};
 pub use quote::{Mid, Millis, Quote};
 pub use regime::{Regime, RegimeFilter, RegimeModel};
 pub use request::{
@@ -103,6 +106,7 @@ pub use selection::{EfeNodes, Node, NodeId, NodeSelector, Performance, RoundRobi
 pub use service::ServiceReport;
 pub use sign_table::SignTable;
 pub use splitmix::SplitMix64;
+pub use store::{Store, StoreError};
 pub use weighted::WeightedProduct;
 #[cfg(feature = "serde")]
 pub use wire::{RouteAnswer, RouteCall, RouteCallPreferences};

@@ -213,6 +213,30 @@ fn contextual_routers_learn_what_a_request_needs() {
     assert!(learns(Ucb1::new(0.2)) < 0.7, "without the features half is the best there is");
 }
 
+/// The memory is a ring: what is older than it holds is forgotten, and features of another length start it afresh.
+#[test]
+fn the_neighbours_are_a_bounded_memory() {
+    let tell = |router: &mut Knn, features: &[f64], scores: [f64; 2], times: usize| {
+        for _ in 0..times {
+            for (arm, score) in scores.into_iter().enumerate() {
+                router.update(&Feedback { arm, features, observations: &[], score });
+            }
+        }
+    };
+    let ask = |router: &mut Knn, features: &[f64]| {
+        router.choose(&Context { features, observations: &[], costs: &[0.0, 0.0] }).arm
+    };
+    let mut router = Knn::new(0.0, 1).remember(40);
+    tell(&mut router, &[1.0], [0.9, 0.2], 500);
+    assert_eq!((router.remembered(), ask(&mut router, &[1.0])), (40, 0));
+    // Twenty outcomes each, and the means of the arms still speak for the first.
+    tell(&mut router, &[1.0], [0.1, 0.9], 20);
+    assert_eq!((router.remembered(), ask(&mut router, &[1.0])), (40, 1));
+    tell(&mut router, &[1.0, 0.0], [0.9, 0.2], 3);
+    assert_eq!((router.remembered(), ask(&mut router, &[1.0, 0.0])), (6, 0));
+    assert_eq!(Knn::new(0.0, 1).remember(0).remembered(), 0);
+}
+
 /// Told that the second arm is the better one, the router begins there; it still finds out if that is wrong.
 #[test]
 fn priors_come_first_and_outcomes_last() {

@@ -1,7 +1,9 @@
 //! Snapshots: a restored market goes on as the other would have, and no damaged bytes are taken.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use hanzo_hmm::market::{Load, ModelSpec, Outcome, QuoteRequest, RouteOptions, SplitMix64, Status};
+use std::collections::{BTreeMap, HashMap};
+
+use hanzo_hmm::market::{Load, ModelSpec, Outcome, QuoteRequest, RouteOptions, SplitMix64, Status, Store, StoreError};
 use hanzo_hmm::{Config, Error, MarketMaker, RoutingRequest};
 
 fn config() -> Config {
@@ -61,6 +63,54 @@ fn the_same_log_replays_to_the_same_bytes() {
         (log, market.snapshot())
     };
     assert_eq!(play(), play());
+}
+
+/// Saved and opened again, under the key of the configuration and no other.
+#[test]
+fn a_market_is_kept_in_a_store() {
+    fn keep(store: &mut impl Store<Error: std::fmt::Debug>) {
+        let open = |store: &mut _, path: &str| MarketMaker::builder(config().db_path(path.into())).open(store).unwrap();
+        let market = open(store, "a");
+        (1..30).for_each(|t| drop(step(&market, t)));
+        market.save(store).unwrap();
+        let again = open(store, "a");
+        assert_eq!(again.snapshot(), market.snapshot());
+        assert_eq!(step(&again, 30), step(&market, 30));
+        let other = open(store, "b");
+        assert_ne!(other.snapshot(), market.snapshot());
+        other.save(store).unwrap();
+        again.save(store).unwrap();
+        assert_eq!(open(store, "a").snapshot(), again.snapshot());
+        assert_eq!(open(store, "b").snapshot(), other.snapshot());
+    }
+    keep(&mut HashMap::<String, Vec<u8>>::new());
+    keep(&mut BTreeMap::<String, Vec<u8>>::new());
+}
+
+#[test]
+fn a_store_that_fails_or_holds_something_else_is_told_apart() {
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    struct Broken;
+    impl Store for Broken {
+        type Error = u8;
+        fn load(&mut self, _: &str) -> Result<Option<Vec<u8>>, u8> {
+            Err(7)
+        }
+        fn save(&mut self, _: &str, _: &[u8]) -> Result<(), u8> {
+            Err(8)
+        }
+    }
+    let open = || MarketMaker::builder(config()).open(&mut Broken).map(|_| ());
+    assert_eq!(open(), Err(StoreError::Store(7)));
+    let market = MarketMaker::builder(config()).build().unwrap();
+    let before = market.snapshot();
+    assert_eq!(market.save(&mut Broken), Err(8));
+    assert_eq!(market.snapshot(), before);
+    let mut store = BTreeMap::new();
+    store.insert("./hllm_storage.db".to_owned(), b"something else".to_vec());
+    let refused = MarketMaker::builder(config()).open(&mut store).map(|_| ());
+    assert!(matches!(refused, Err(StoreError::Refused(Error::BadSnapshot { .. }))));
+    assert_eq!(store.len(), 1, "what was there stays");
 }
 
 #[test]

@@ -1,14 +1,13 @@
-//! Serialised models, used for everything once they are read, and the market's quotes.
+//! Serialised models, used for everything once they are read, and what the market maker takes.
 
-use hanzo_hmm::market::{Quote, Regime};
 use hanzo_hmm::{
-    BaumWelch, Categorical, Emission, FilterState, GaussianDiag, GaussianFull, HiddenMarkovModel, Hmm, Initial,
+    BaumWelch, Categorical, Config, Emission, FilterState, GaussianDiag, GaussianFull, HiddenMarkovModel, Hmm, Initial,
     Observations, Poisson, Transitions,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Parser, canonical, json};
+use crate::{Parser, json, market};
 
 pub(crate) const PARSERS: &[Parser] = &[
     Parser {
@@ -22,7 +21,13 @@ pub(crate) const PARSERS: &[Parser] = &[
     Parser { name: "hmm/poisson", samples: poisson, read: |b| model::<Poisson, _>(b, &COUNTS[..]), memory: 512 },
     Parser { name: "hmm/labelled", samples: labelled, read: json::<HiddenMarkovModel<String, u8>>, memory: 512 },
     Parser { name: "hmm/filter", samples: filter, read: json::<FilterState>, memory: 512 },
-    Parser { name: "hmm/quote", samples: quotes, read: quote, memory: 64 },
+    Parser { name: "hmm/quote", samples: market::quotes, read: market::quote, memory: 64 },
+    Parser { name: "hmm/snapshot", samples: market::snapshots, read: market::snapshot, memory: 64 },
+    Parser { name: "hmm/route_call", samples: market::calls, read: market::call, memory: 512 },
+    Parser { name: "hmm/market_config", samples: market::configs, read: json::<Config>, memory: 512 },
+    Parser { name: "hmm/labelled_outcome", samples: market::labelled, read: market::label, memory: 512 },
+    Parser { name: "hmm/trade", samples: market::trades, read: market::trade, memory: 64 },
+    Parser { name: "hmm/text", samples: market::texts, read: market::features, memory: 64 },
 ];
 
 const ROWS: [&[f64]; 3] = [&[0.1, -2.0], &[1e12, 0.5], &[0.2, -1.9]];
@@ -90,27 +95,4 @@ where
         assert!(serde_json::from_slice::<Hmm<E>>(&after).is_ok(), "training made an invalid model");
     }
     true
-}
-
-fn quotes() -> Vec<Vec<u8>> {
-    let quote = Quote {
-        id: 1,
-        pool_version: 2,
-        model: [3; 32],
-        worker: 4,
-        units: 5,
-        price: 1_000,
-        worst_price: 1_100,
-        fee: 3,
-        eta_ms: 250,
-        regime: Regime::Exploitation,
-        issued_at: 1_000,
-        expires_at: 31_000,
-        nonce: 9,
-    };
-    vec![quote.to_bytes()]
-}
-
-fn quote(bytes: &[u8]) -> bool {
-    canonical(bytes, Quote::from_bytes(bytes), Quote::to_bytes)
 }

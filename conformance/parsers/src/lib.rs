@@ -7,6 +7,7 @@
 mod bitdelta;
 mod experience;
 mod hmm;
+mod market;
 mod metering;
 mod poai;
 mod pqc;

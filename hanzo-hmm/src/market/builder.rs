@@ -16,7 +16,7 @@ use super::learner::{Classes, Learner, Likelihood};
 use super::likelihood::QualityModel;
 use super::market_maker::{Counter, MarketMaker, PriceBoard};
 use super::pool_curve::PoolCurve;
-use super::price_dynamics::{PriceDynamics, RegimeDynamics};
+use super::price_dynamics::{PriceDynamics, RegimeConstants};
 use super::quote::Mid;
 use super::regime::RegimeModel;
 use super::routing::Routing;
@@ -29,6 +29,7 @@ pub struct MarketMakerBuilder {
     curve: Option<PoolCurve>,
     integrator: Integration,
     regimes: Option<RegimeModel>,
+    constants: Option<Vec<RegimeConstants>>,
     featuriser: Option<Box<dyn Featuriser + Send + Sync>>,
     adapter: Option<Box<dyn TenantAdapter + Send + Sync>>,
     admission: Option<Box<dyn Admission + Send + Sync>>,
@@ -43,11 +44,16 @@ impl MarketMakerBuilder {
             curve: None,
             integrator: Integration::default(),
             regimes: None,
+            constants: None,
             featuriser: None,
             adapter: None,
             admission: None,
             substitutability: None,
         }
+    }
+
+    pub(super) fn storage_path(&self) -> &str {
+        self.config.storage_path()
     }
 
     /// Other models than the configuration's.
@@ -90,10 +96,18 @@ impl MarketMakerBuilder {
         self
     }
 
-    /// Another regime model; its threshold takes the place of the configuration's.
+    /// Another regime model; its number of regimes and its threshold take the place of the configuration's.
     #[must_use]
     pub fn regime_model(mut self, model: RegimeModel) -> Self {
         self.regimes = Some(model);
+        self
+    }
+
+    /// What each regime of the model does to prices. Default: [`RegimeConstants::of`] for the four named ones; those of another number have, in the order of
+    /// the model, constants in equal steps from exploitation to crisis.
+    #[must_use]
+    pub fn regime_constants(mut self, constants: Vec<RegimeConstants>) -> Self {
+        self.constants = Some(constants);
         self
     }
 
@@ -133,8 +147,12 @@ impl MarketMakerBuilder {
     /// Those of [`build`](Self::build), and `BadSnapshot` for bytes that are damaged, of another version or of other models.
     pub fn restore(self, bytes: &[u8]) -> Result<MarketMaker> {
         let market = self.build()?;
-        market.load(bytes)?;
-        Ok(market)
+        match market.load(bytes) {
+            Ok(()) => Ok(market),
+            Err(error @ Error::BadSnapshot { .. }) => Err(error),
+            // Values that no part takes from anyone.
+            Err(_) => Err(Error::BadSnapshot { what: "value" }),
+        }
     }
 
     /// Checks everything and builds the market maker.
@@ -147,7 +165,7 @@ impl MarketMakerBuilder {
         let n = config.models.len();
         let regimes = match self.regimes {
             Some(model) => model,
-            None => RegimeModel::standard(config.transition_threshold)?,
+            None => RegimeModel::with_regimes(config.num_regimes, config.transition_threshold)?,
         };
         let featuriser = match self.featuriser {
             Some(featuriser) => featuriser,
@@ -162,32 +180,50 @@ impl MarketMakerBuilder {
             Likelihood::Linear => {
                 let base = config.models.iter().map(|m| m.quality).collect();
                 let linear = featuriser.bias().unwrap_or(0)..dim;
-                (Learner::Linear(QualityModel::new(dim, linear, base)?), 1)
+                (
+                    Learner::Linear(
+                        QualityModel::new(dim, linear, regimes.regimes(), base)?.forgetting(config.forgetting),
+                    ),
+                    1,
+                )
             }
             Likelihood::Categorical(classes) => {
                 let number = classes.number();
-                if number == 0 || number.saturating_mul(n) > MAX_CLASSES_TIMES_MODELS {
+                if number == 0 || number.saturating_mul(n).saturating_mul(regimes.regimes()) > MAX_ROWS {
                     return Err(Error::InvalidConfig { field: "classes" });
                 }
                 let models = config.models.iter().map(|m| (m.quality, m.latency_ms));
                 let limit = config.default_latency_ms as f64;
                 let read = if reads_features { dim } else { 0 };
-                (Learner::Categorical(Counts::new(number, read, config.forgetting, models, limit)), number)
+                (
+                    Learner::Categorical(Counts::new(
+                        [number, regimes.regimes()],
+                        read,
+                        config.forgetting,
+                        models,
+                        limit,
+                    )),
+                    number,
+                )
             }
         };
         let weights = self.substitutability.unwrap_or_else(|| default_substitutability(&config.models));
-        let dynamics = PriceDynamics::new(weights, n, config.energy_scale)?.integrated_by(self.integrator);
+        let constants = self.constants.unwrap_or_else(|| RegimeConstants::defaults(regimes.regimes()));
+        if constants.len() != regimes.regimes() {
+            let (expected, found) = (regimes.regimes(), constants.len());
+            return Err(Error::DimensionMismatch { what: "regime constants", expected, found });
+        }
+        constants.iter().try_for_each(RegimeConstants::check)?;
+        let market = regimes.filter();
+        let dynamics = PriceDynamics::new(weights, n, config.energy_scale, constants, market.posterior())?
+            .integrated_by(self.integrator);
         let curve = match self.curve {
             Some(curve) => curve,
             None => config.curve()?.into(),
         };
         let counters = (0..n).map(|model| open_counter(&config, model, curve)).collect::<Result<_>>()?;
         let routing = Routing::new(&config, regimes, learner, classes);
-        let board = PriceBoard {
-            multipliers: vec![1.0; n],
-            regime: routing.market().regime(),
-            band_bps: RegimeDynamics::blend(routing.market().posterior()).band_bps.round() as u32,
-        };
+        let board = PriceBoard { multipliers: vec![1.0; n], regime: market.regime(), band_bps: dynamics.band_bps() };
         Ok(MarketMaker {
             preferences: config.preferences(),
             featuriser,
@@ -233,5 +269,5 @@ fn default_substitutability(models: &[ModelSpec]) -> Vec<f64> {
 
 /// Beyond this the covariance of one model would take more than 200 MB.
 const MAX_FEATURES: usize = 5_000;
-/// Of which each takes a kilobyte.
-const MAX_CLASSES_TIMES_MODELS: usize = 1 << 17;
+/// Counts of a class, a model and a regime, which take a quarter of a kilobyte.
+const MAX_ROWS: usize = 1 << 19;

@@ -1,6 +1,7 @@
 //! A warm start from outcomes that are known for all models.
 
-use super::regime::{Regime, RegimeModel};
+use super::beliefs::Beliefs;
+use super::regime::RegimeModel;
 use crate::{BaumWelch, Error, GaussianDiag, Hmm, Learn, Result, Rows};
 
 /// A request with the scores that models gave it, as a labelled table has them.
@@ -34,7 +35,7 @@ pub struct CalibrationReport {
     pub error_after: f64,
     /// Log-likelihood of the observations after each iteration of Baum-Welch; empty where there were too few of them.
     pub log_likelihoods: Vec<f64>,
-    /// Transitions between the regimes now, `4 x 4`, row by row.
+    /// Transitions between the regimes now, regimes by regimes, row by row.
     pub transitions: Vec<f64>,
 }
 
@@ -83,12 +84,12 @@ pub(crate) fn check(row: &LabelledOutcome, models: usize, observations: usize) -
 }
 
 /// Regime posterior of every row, filtered in the order of the rows.
-pub(crate) fn filtered(model: &RegimeModel, rows: &[LabelledOutcome]) -> Result<Vec<[f64; Regime::COUNT]>> {
+pub(crate) fn filtered(model: &RegimeModel, rows: &[LabelledOutcome]) -> Result<Vec<Beliefs>> {
     let mut filter = model.filter();
     rows.iter()
         .map(|row| {
             model.update(&mut filter, &row.observations)?;
-            Ok(*filter.posterior())
+            Ok(filter.beliefs().clone())
         })
         .collect()
 }

@@ -1,11 +1,13 @@
 //! The fully discrete form of what is believed about the outcomes of each model.
 
+use std::iter::repeat_n;
+
+use super::beliefs::Beliefs;
 use super::dirichlet::dirichlet_novelty;
 use super::entropy::{entropy, total};
 use super::free_energy::{Assessment, Efe, LATENCY_BINS, Preferences};
 use super::likelihood::{DEGRADED_QUALITY, Responsibility};
 use super::linear::dot;
-use super::regime::Regime;
 use super::request::{Outcome, Status};
 use super::service::latency_bin;
 use super::snapshot::{Reader, Writer, bad};
@@ -23,6 +25,7 @@ pub(crate) struct Counts {
     rows: Vec<Row>,
     models: usize,
     classes: usize,
+    regimes: usize,
     /// Prior counts of every model.
     priors: Vec<[f64; OUTCOMES]>,
     forgetting: f64,
@@ -52,16 +55,16 @@ struct Centres {
 }
 
 impl Counts {
-    /// Prior qualities and latencies of the models; `dim` features if classes are to be found in them, 0 if they are given.
+    /// Numbers of classes and regimes, prior qualities and latencies of the models; `dim` features if classes are to be found in them, 0 if they are given.
     pub(crate) fn new(
-        classes: usize,
+        [classes, regimes]: [usize; 2],
         dim: usize,
         forgetting: f64,
         models: impl Iterator<Item = (f64, f64)>,
         default_latency_ms: f64,
     ) -> Self {
         let priors: Vec<[f64; OUTCOMES]> = models.map(|(q, ms)| prior(q, ms, default_latency_ms)).collect();
-        let rows = (0..classes).flat_map(|_| &priors).flat_map(|p| [Row::of(*p); Regime::COUNT]).collect();
+        let rows = (0..classes).flat_map(|_| &priors).flat_map(|p| repeat_n(Row::of(*p), regimes)).collect();
         let centres = (dim > 0).then(|| Centres {
             dim,
             most: classes,
@@ -69,7 +72,7 @@ impl Counts {
             norms: Vec::new(),
             requests: Vec::new(),
         });
-        Self { rows, models: priors.len(), classes, priors, forgetting, centres }
+        Self { rows, models: priors.len(), classes, regimes, priors, forgetting, centres }
     }
 
     /// Number of features that classes are found in; 0 where the caller gives them.
@@ -141,11 +144,11 @@ impl Counts {
         model: usize,
         class: usize,
         seen: &Seen,
-        regime: &[f64; Regime::COUNT],
+        regime: &[f64],
         healthy: f64,
     ) -> Responsibility {
-        let mut by_regime = [0.0; Regime::COUNT];
-        let mut posterior = *regime;
+        let mut by_regime = Beliefs::filled(self.regimes, 0.0);
+        let mut posterior = Beliefs::of(regime);
         let mut healthy_mass = 0.0;
         for (i, row) in self.rows_of(class, model).iter().enumerate() {
             let mut rest = 1.0;
@@ -168,7 +171,7 @@ impl Counts {
             posterior.iter_mut().for_each(|q| *q /= sum);
             Responsibility { by_regime, regime: posterior, healthy: (healthy_mass / sum).clamp(0.0, 1.0) }
         } else {
-            Responsibility { by_regime: [1.0; Regime::COUNT], regime: *regime, healthy }
+            Responsibility { by_regime: Beliefs::filled(self.regimes, 1.0), regime: Beliefs::of(regime), healthy }
         }
     }
 
@@ -176,8 +179,8 @@ impl Counts {
     /// about its quality.
     pub(crate) fn learn(&mut self, model: usize, class: usize, seen: &Seen, evidence: &Responsibility, weight: f64) {
         let prior = self.priors[model];
-        let at = (class * self.models + model) * Regime::COUNT;
-        for (row, f) in self.rows[at..at + Regime::COUNT].iter_mut().zip(evidence.regime) {
+        let at = (class * self.models + model) * self.regimes;
+        for (row, f) in self.rows[at..at + self.regimes].iter_mut().zip(&*evidence.regime) {
             let part = weight * f;
             if part < LEAST_PART {
                 continue;
@@ -223,8 +226,8 @@ impl Counts {
     }
 
     fn rows_of(&self, class: usize, model: usize) -> &[Row] {
-        let at = (class * self.models + model) * Regime::COUNT;
-        &self.rows[at..at + Regime::COUNT]
+        let at = (class * self.models + model) * self.regimes;
+        &self.rows[at..at + self.regimes]
     }
 }
 
@@ -252,7 +255,7 @@ impl Row {
 /// What a decision is taken under.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Now<'a> {
-    pub(crate) regime: &'a [f64; Regime::COUNT],
+    pub(crate) regime: &'a [f64],
     pub(crate) healthy: f64,
     pub(crate) threshold: f64,
     pub(crate) usd: f64,
@@ -415,11 +418,11 @@ mod tests {
     const REGIME: [f64; 4] = [0.1, 0.5, 0.15, 0.25];
 
     fn counts(classes: usize) -> Counts {
-        Counts::new(classes, 0, 1.0, [(0.5, 400.0), (0.8, 1_500.0)].into_iter(), 1_000.0)
+        Counts::new([classes, 4], 0, 1.0, [(0.5, 400.0), (0.8, 1_500.0)].into_iter(), 1_000.0)
     }
 
     fn flat(evidence: [f64; 4]) -> Responsibility {
-        Responsibility { by_regime: [1.0; 4], regime: evidence, healthy: 1.0 }
+        Responsibility { by_regime: Beliefs::filled(4, 1.0), regime: Beliefs::of(&evidence), healthy: 1.0 }
     }
 
     /// The general engine on the same model, with (regime, health) as its state.
@@ -548,7 +551,7 @@ mod tests {
 
     #[test]
     fn centres_part_what_lies_apart() {
-        let mut c = Counts::new(2, 2, 1.0, [(0.5, 1.0)].into_iter(), 1.0);
+        let mut c = Counts::new([2, 4], 2, 1.0, [(0.5, 1.0)].into_iter(), 1.0);
         assert_eq!(c.classify(&[1.0, 0.0], 99), Ok(0));
         let mut rng = crate::market::SplitMix64::new(3);
         for i in 0..400 {

@@ -80,7 +80,8 @@ macro_rules! config {
 }
 
 config! {
-    /// Number of regimes; this version has 4. Default 4.
+    /// Number of regimes, 1 to [`Regime::MOST`]; a [`regime_model`](crate::market::MarketMakerBuilder::regime_model) brings its own. Default 4, the named ones;
+    /// others are those of [`RegimeModel::with_regimes`].
     num_regimes: usize = Regime::COUNT;
     /// Lead in probability by which another regime takes over as the reported one, in [0, 1]. Default 0.15.
     transition_threshold: f64 = 0.15;
@@ -90,7 +91,7 @@ config! {
     quantization_bits: u32 = 1;
     /// Free energies within this many nats of the least count as equal, and the cheapest model is taken. Default 0.01.
     efe_precision: f64 = 0.01;
-    /// Where the caller keeps its data; the crate stores nothing. Default `./hllm_storage.db`.
+    /// Where the caller keeps its data: the key under which a [`Store`](crate::market::Store) is asked. Default `./hllm_storage.db`.
     db_path: String = "./hllm_storage.db".to_owned();
     /// Length of an embedding, where [`embeddings`](Self::embeddings) are on. Default 768.
     vector_dim: usize = 768;
@@ -131,8 +132,8 @@ config! {
     /// Largest part of what a model has learned that may come from one tenant; never less than twice an equal share among
     /// the tenants heard so far. 1 turns the cap off. Default 0.05.
     tenant_cap: f64 = 0.05;
-    /// Factor by which old outcomes count less with each new one of their model, class and regime, in [0.995, 1]; the categorical likelihood only.
-    /// Default 1: none is forgotten.
+    /// Factor by which old outcomes count less with each new one of their model, in [0.995, 1]; with the categorical likelihood, of their model, class and
+    /// regime, so that a regime ages by its own outcomes. Default 1: none is forgotten.
     forgetting: f64 = 1.0;
     /// When a failing model is taken out of service.
     cooldown: CooldownPolicy = CooldownPolicy::default();
@@ -162,7 +163,6 @@ impl Config {
     pub(super) fn check(&self) -> Result<()> {
         let require = |holds: bool, field| if holds { Ok(()) } else { Err(Error::InvalidConfig { field }) };
         let weight = |value: f64| (0.0..=MAX_WEIGHT).contains(&value);
-        require(self.num_regimes == Regime::COUNT, "num_regimes")?;
         require(self.quantization_bits == 1, "quantization_bits")?;
         require(self.energy_scale > 0.0 && self.energy_scale <= MAX_WEIGHT, "energy_scale")?;
         require(weight(self.efe_precision), "efe_precision")?;
@@ -186,7 +186,7 @@ impl Config {
         require(self.pool_tokens > 0, "pool_tokens")?;
         catalogue::check(&self.models)?;
         self.empty_pool([1; 32], self.curve()?)?;
-        RegimeModel::standard(self.transition_threshold)?;
+        RegimeModel::with_regimes(self.num_regimes, self.transition_threshold)?;
         Ok(())
     }
 

@@ -148,7 +148,8 @@ impl Router for LinThompson {
 }
 
 /// Mean score of each arm among the `50 M` past requests most like this one (by dot product), shrunk by five pseudo-counts to the arm's mean;
-/// any arm with probability `epsilon`. It remembers everything: `O(n d)` a choice.
+/// any arm with probability `epsilon`. It remembers the last 16,384 outcomes, `8 D + 16` bytes each for `D` features (35 MB at 264),
+/// or as many as [`remember`](Self::remember) says: `O(n d)` a choice. Features of another length than before start it afresh.
 ///
 /// ```
 /// use hanzo_hmm::market::{Context, Feedback, Knn, Router};
@@ -166,8 +167,13 @@ pub struct Knn {
     epsilon: f64,
     rng: SplitMix64,
     means: Means,
+    dim: usize,
+    most: usize,
+    /// Rows of features and what came of them, a ring of at most `most`.
     features: Vec<f64>,
     past: Vec<(usize, f64)>,
+    /// Place of the oldest once the ring is full.
+    oldest: usize,
     near: Vec<(f64, usize)>,
 }
 
@@ -178,10 +184,25 @@ impl Knn {
             epsilon: unit_interval(epsilon),
             rng: SplitMix64::new(seed),
             means: Means::default(),
+            dim: 0,
+            most: REMEMBERED,
             features: Vec::new(),
             past: Vec::new(),
+            oldest: 0,
             near: Vec::new(),
         }
+    }
+
+    /// Most outcomes to remember, at least one.
+    #[must_use]
+    pub fn remember(mut self, outcomes: usize) -> Self {
+        self.most = outcomes.max(1);
+        self
+    }
+
+    /// Outcomes remembered.
+    pub fn remembered(&self) -> usize {
+        self.past.len()
     }
 }
 
@@ -193,14 +214,17 @@ impl Router for Knn {
             return certain(arm);
         }
         let random = self.rng.unit() < self.epsilon;
-        let d = context.features.len().max(1);
         self.near.clear();
-        let rows = self.features.chunks_exact(d).enumerate();
-        self.near.extend(rows.map(|(i, x)| (dot(x, context.features), i)));
+        if context.features.len() == self.dim {
+            let rows = self.features.chunks_exact(self.dim.max(1)).enumerate();
+            self.near.extend(rows.map(|(i, x)| (dot(x, context.features), i)));
+        }
         let k = NEIGHBOURS * n;
         // The most similar first, the earliest among equals.
         if self.near.len() > k {
-            self.near.select_nth_unstable_by(k - 1, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            let (oldest, held) = (self.oldest, self.past.len());
+            let age = |i: usize| if i < oldest { i + held } else { i };
+            self.near.select_nth_unstable_by(k - 1, |a, b| b.0.total_cmp(&a.0).then(age(a.1).cmp(&age(b.1))));
             self.near.truncate(k);
         }
         let (mut count, mut sum) = (vec![0.0; n], vec![0.0; n]);
@@ -219,11 +243,26 @@ impl Router for Knn {
 
     fn update(&mut self, feedback: &Feedback<'_>) {
         self.means.add(feedback);
-        self.features.extend(feedback.features);
-        self.past.push((feedback.arm, feedback.score));
+        let outcome = (feedback.arm, feedback.score);
+        if feedback.features.len() != self.dim {
+            (self.dim, self.oldest) = (feedback.features.len(), 0);
+            self.features.clear();
+            self.past.clear();
+        }
+        if self.past.len() < self.most {
+            self.features.extend(feedback.features);
+            self.past.push(outcome);
+        } else {
+            let at = self.oldest;
+            self.features[at * self.dim..][..self.dim].copy_from_slice(feedback.features);
+            self.past[at] = outcome;
+            self.oldest = (at + 1) % self.most;
+        }
     }
 }
 
 const LEAST_PRECISION: f64 = 1e-9;
 const NEIGHBOURS: usize = 50;
 const SHRINK: f64 = 5.0;
+/// Outcomes that neighbours are looked for in.
+const REMEMBERED: usize = 16_384;

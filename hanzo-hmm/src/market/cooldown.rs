@@ -2,7 +2,7 @@
 
 use super::quote::Millis;
 use super::request::Status;
-use super::snapshot::{Reader, Writer};
+use super::snapshot::{Reader, Writer, bad};
 use crate::Result;
 
 /// How failures lead to a pause.
@@ -76,7 +76,8 @@ impl Cooldown {
     pub(crate) fn load(r: &mut Reader<'_>) -> Result<Self> {
         let (kind, until) = (r.index(3)?, r.u64()?);
         let state = match kind {
-            0 => ServiceState::Healthy,
+            0 if until == 0 => ServiceState::Healthy,
+            0 => return bad("cooldown"),
             1 => ServiceState::Cooling { until },
             _ => ServiceState::HalfOpen { until },
         };

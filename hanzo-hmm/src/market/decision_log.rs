@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::beliefs::Beliefs;
 use super::quote::Millis;
-use super::regime::Regime;
 use super::snapshot::{Reader, Writer, bad};
 use crate::{Error, Result};
 
@@ -14,7 +14,7 @@ pub(crate) struct OpenDecision {
     pub(crate) model: usize,
     pub(crate) features: Vec<f64>,
     pub(crate) class: usize,
-    pub(crate) regime: [f64; Regime::COUNT],
+    pub(crate) regime: Beliefs,
     pub(crate) limit_ms: f64,
     /// Expected cost in dollars.
     pub(crate) usd: f64,
@@ -86,16 +86,16 @@ impl DecisionLog {
         }
     }
 
-    /// Takes over a saved log of decisions with `dim` features, of so many tenants, models and classes.
+    /// Takes over a saved log of decisions with `dim` features, of so many tenants, models, classes and regimes.
     pub(crate) fn load(
         &mut self,
         r: &mut Reader<'_>,
         dim: usize,
-        [tenants, models, classes]: [usize; 3],
+        [tenants, models, classes, regimes]: [usize; 4],
     ) -> Result<()> {
         self.first = r.u64()?;
         let n = r.count(8)?;
-        if n > self.capacity || self.first.checked_add(n as u64).is_none() {
+        if n > self.capacity || self.first > MOST_FORGOTTEN {
             return bad("decisions");
         }
         self.kept.clear();
@@ -108,11 +108,14 @@ impl DecisionLog {
             let mut features = vec![0.0; dim];
             r.f64s(&mut features)?;
             super::linear::check_features(&features)?;
-            let mut regime = [0.0; Regime::COUNT];
+            let mut regime = Beliefs::filled(regimes, 0.0);
             r.distribution(&mut regime)?;
             let class = r.index(classes)?;
             let (limit_ms, usd, made_at) = (r.amount()?, r.amount()?, r.u64()?);
             let (reserved, number) = (r.flag()?, r.u64()?);
+            if number != 0 && !reserved {
+                return bad("reservation");
+            }
             let reservation = reserved.then_some(number);
             let decision = OpenDecision { tenant, model, features, class, regime, limit_ms, usd, made_at, reservation };
             self.kept.push_back(Some(decision));
@@ -125,6 +128,9 @@ impl DecisionLog {
     }
 }
 
+/// So that numbers of decisions never end.
+const MOST_FORGOTTEN: u64 = u64::MAX / 2;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,7 +141,7 @@ mod tests {
             model,
             features: Vec::new(),
             class: 0,
-            regime: [0.25; 4],
+            regime: Beliefs::filled(4, 0.25),
             limit_ms: 1.0,
             usd: 0.0,
             made_at: 0,

@@ -1,10 +1,11 @@
 //! The market maker's way of choosing, as a [`Router`].
 
 use super::baseline::{Choice, Context, Feedback, Router, best};
+use super::beliefs::Beliefs;
 use super::free_energy::binary_entropy;
 use super::likelihood::{Circumstances, Health, QualityModel};
 use super::linear::check_features;
-use super::regime::{Regime, RegimeFilter, RegimeModel};
+use super::regime::{RegimeFilter, RegimeModel};
 
 /// Routes by expected free energy with the quality model of [`MarketMaker`](crate::MarketMaker), and nothing else of it: no filters, latencies or tenants.
 ///
@@ -114,7 +115,7 @@ impl EfeRouter {
         if stale {
             let mut base = self.priors.clone();
             base.resize(arms, 0.5);
-            self.quality = QualityModel::new(dim, self.bias.unwrap_or(0)..dim, base).ok();
+            self.quality = QualityModel::new(dim, self.bias.unwrap_or(0)..dim, self.posterior().len(), base).ok();
             self.health = vec![Health::new(); arms];
         }
     }
@@ -125,8 +126,8 @@ impl EfeRouter {
         &features[..features.len().saturating_sub(observed)]
     }
 
-    fn posterior(&self) -> [f64; Regime::COUNT] {
-        self.filter.map_or([1.0, 0.0, 0.0, 0.0], |f| *f.posterior())
+    fn posterior(&self) -> Beliefs {
+        self.filter.as_ref().map_or_else(|| Beliefs::filled(1, 1.0), |f| f.beliefs().clone())
     }
 }
 
@@ -183,7 +184,11 @@ impl Router for EfeRouter {
         }
         let mut z = std::mem::take(&mut self.features);
         quality.represent(&text, &regime, &mut z);
-        let evidence = quality.judge(u, &z, feedback.score, &regime, healthy);
+        let mut evidence = quality.judge(u, &z, feedback.score, &regime, healthy);
+        let observed = self.filter.as_ref().is_some_and(RegimeFilter::observed);
+        if !observed {
+            evidence.regime = regime;
+        }
         let learned = quality.learn(u, &text, feedback.score, &evidence, 1.0, &mut z);
         self.features = z;
         if learned.is_err() {
@@ -192,7 +197,7 @@ impl Router for EfeRouter {
         if self.settings.health {
             self.health[u].move_to(evidence.healthy, 1.0);
         }
-        if let (Some(model), Some(filter)) = (&self.regimes, &mut self.filter) {
+        if let (Some(model), Some(filter), true) = (&self.regimes, &mut self.filter, observed) {
             let _ = model.weigh(filter, &evidence.by_regime);
         }
     }

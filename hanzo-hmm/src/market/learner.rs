@@ -1,9 +1,9 @@
 //! The likelihood that a market maker was built with.
 
+use super::beliefs::Beliefs;
 use super::categorical::{self, Counts, Now, QUALITIES, Seen};
 use super::free_energy::{Assessment, LATENCY_BINS, Preferences};
 use super::likelihood::{Circumstances, QualityModel, Refit, Responsibility};
-use super::regime::Regime;
 use super::request::Outcome;
 use super::snapshot::{Reader, Writer, bad};
 use crate::Result;
@@ -62,7 +62,7 @@ pub(crate) enum Learner {
 pub(crate) struct Kind<'a> {
     pub(crate) features: &'a [f64],
     pub(crate) class: usize,
-    pub(crate) regime: &'a [f64; Regime::COUNT],
+    pub(crate) regime: &'a [f64],
 }
 
 /// What one decision has computed once for all models.
@@ -175,9 +175,7 @@ impl Learner {
                 Some(quality.judge(model, &prepared.z, score, kind.regime, judged.healthy))
             }
             // So that late outcomes give the same counts in any order.
-            Self::Categorical(_) if judged.late => {
-                Some(Responsibility { by_regime: [1.0; Regime::COUNT], regime: *kind.regime, healthy: 1.0 })
-            }
+            Self::Categorical(_) if judged.late => Some(certain(kind.regime)),
             Self::Categorical(counts) => {
                 let seen = Seen::of(judged.outcome, judged.limit_ms, judged.usd);
                 Some(counts.judge(model, kind.class, &seen, kind.regime, judged.healthy))
@@ -219,7 +217,7 @@ impl Learner {
         score: f64,
         prepared: &mut Prepared,
     ) -> Result<()> {
-        let evidence = Responsibility { by_regime: [1.0; Regime::COUNT], regime: *kind.regime, healthy: 1.0 };
+        let evidence = certain(kind.regime);
         match self {
             Self::Linear(quality) => quality.learn(model, kind.features, score, &evidence, 1.0, &mut prepared.z),
             Self::Categorical(counts) => {
@@ -250,4 +248,9 @@ impl Learner {
             _ => bad("likelihood"),
         }
     }
+}
+
+/// Of an outcome that says nothing about the regime or the model's health.
+fn certain(regime: &[f64]) -> Responsibility {
+    Responsibility { by_regime: Beliefs::filled(regime.len(), 1.0), regime: Beliefs::of(regime), healthy: 1.0 }
 }

@@ -10,10 +10,10 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::beliefs::Beliefs;
 use super::free_energy::binary_entropy;
 use super::linear::{BayesianLinear, dot};
 use super::prototypes::{Fit, MOST, Prototypes, Sample};
-use super::regime::Regime;
 use super::snapshot::{Reader, Writer, bad};
 use crate::Result;
 
@@ -33,19 +33,19 @@ pub(crate) struct QualityForecast {
 /// Beliefs of the moment that a forecast is conditioned on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Circumstances<'a> {
-    pub(crate) regime: &'a [f64; Regime::COUNT],
+    pub(crate) regime: &'a [f64],
     pub(crate) healthy: f64,
     pub(crate) availability: f64,
     pub(crate) threshold: f64,
 }
 
 /// Probabilities of regime and health after an outcome.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Responsibility {
     /// Likelihood of the outcome in each regime, health averaged out.
-    pub(crate) by_regime: [f64; Regime::COUNT],
+    pub(crate) by_regime: Beliefs,
     /// Posterior of the regime at the time of the decision.
-    pub(crate) regime: [f64; Regime::COUNT],
+    pub(crate) regime: Beliefs,
     /// Posterior probability that the model was healthy.
     pub(crate) healthy: f64,
 }
@@ -58,6 +58,10 @@ pub(crate) struct QualityModel {
     base: Vec<f64>,
     dim: usize,
     linear: Range<usize>,
+    regimes: usize,
+    forgetting: f64,
+    /// Weight of the outcomes of each model by which its older ones are still to age.
+    pending: Vec<f64>,
     /// The last outcomes, from which coefficients are found again when the prototypes have moved.
     memory: VecDeque<Remembered>,
     /// Outcomes remembered so far.
@@ -69,28 +73,36 @@ pub(crate) struct QualityModel {
 #[derive(Debug, Clone, PartialEq)]
 struct Remembered {
     features: Arc<[f32]>,
-    regime: [f64; Regime::COUNT],
+    regime: Beliefs,
     model: usize,
     score: f64,
     weight: f64,
 }
 
 impl QualityModel {
-    /// `dim` features, of which those in `linear` enter the regression as they are, and one prior mean quality a model.
-    pub(crate) fn new(dim: usize, linear: Range<usize>, base: Vec<f64>) -> Result<Self> {
+    /// `dim` features, of which those in `linear` enter the regression as they are, a number of regimes, and one prior mean quality a model.
+    pub(crate) fn new(dim: usize, linear: Range<usize>, regimes: usize, base: Vec<f64>) -> Result<Self> {
         let linear = linear.start.min(dim)..linear.end.min(dim);
-        let own = BayesianLinear::new(&prior(linear.len()))?;
+        let own = BayesianLinear::new(&prior(linear.len(), regimes))?;
         let prototypes = Prototypes::new(dim);
         Ok(Self {
             prototypes,
             own: vec![own; base.len()],
+            forgetting: 1.0,
+            pending: vec![0.0; base.len()],
             base,
             dim,
             linear,
+            regimes,
             memory: VecDeque::new(),
             remembered: 0,
             refitting: false,
         })
+    }
+
+    /// Outcomes count less by this factor with each later one of their model.
+    pub(crate) fn forgetting(self, factor: f64) -> Self {
+        Self { forgetting: factor, ..self }
     }
 
     /// Number of features.
@@ -104,7 +116,7 @@ impl QualityModel {
     }
 
     /// What the regression sees of a request: linear features, shares of the prototypes, probabilities of the regimes.
-    pub(crate) fn represent(&self, x: &[f64], regime: &[f64; Regime::COUNT], out: &mut Vec<f64>) {
+    pub(crate) fn represent(&self, x: &[f64], regime: &[f64], out: &mut Vec<f64>) {
         let mut shares = [0.0; MOST];
         self.prototypes.shares(x, &mut shares);
         out.clear();
@@ -136,6 +148,9 @@ impl QualityModel {
             base: self.base.clone(),
             dim: self.dim,
             linear: self.linear.clone(),
+            regimes: self.regimes,
+            forgetting: self.forgetting,
+            pending: Vec::new(),
             memory: self.memory.clone(),
             remembered: self.remembered,
             refitting: true,
@@ -148,6 +163,7 @@ impl QualityModel {
         self.refitting = false;
         self.prototypes.install(fit);
         let since = usize::try_from(self.remembered - remembered).unwrap_or(usize::MAX).min(self.memory.len());
+        self.pending.fill(0.0);
         for (new, old) in own.iter_mut().zip(&self.own) {
             new.same_noise(old);
         }
@@ -155,7 +171,8 @@ impl QualityModel {
             let mut x = vec![0.0; self.dim];
             let mut z = Vec::new();
             for past in self.memory.range(self.memory.len() - since..) {
-                past.absorb(self, &mut x, &mut z, &mut own);
+                past.absorb(self, 1.0, &mut x, &mut z, &mut own);
+                self.pending[past.model] += past.weight;
             }
             own.iter_mut().for_each(BayesianLinear::refresh);
         }
@@ -163,15 +180,11 @@ impl QualityModel {
     }
 
     /// Mean quality of model `u` in each regime when healthy, before it is clipped to [0, 1].
-    fn means(&self, u: usize, z: &[f64]) -> [f64; Regime::COUNT] {
+    fn means<'a>(&'a self, u: usize, z: &[f64]) -> impl Iterator<Item = f64> + use<'a> {
         let own = self.own[u].coefficients();
-        let (slopes, offsets) = own.split_at(own.len() - Regime::COUNT);
+        let (slopes, offsets) = own.split_at(own.len() - self.regimes);
         let common = self.base[u] + dot(slopes, &z[..slopes.len()]);
-        let mut out = [common; Regime::COUNT];
-        for (m, b) in out.iter_mut().zip(offsets) {
-            *m += b;
-        }
-        out
+        offsets.iter().map(move |b| common + b)
     }
 
     /// The forecast for model `u` from what [`represent`](Self::represent) gave.
@@ -198,19 +211,12 @@ impl QualityModel {
 
     /// What a score says about regime and health, given the beliefs before it. The less is known about the model's quality for such a
     /// request, the less a bad score speaks against its health.
-    pub(crate) fn judge(
-        &self,
-        u: usize,
-        z: &[f64],
-        score: f64,
-        regime: &[f64; Regime::COUNT],
-        healthy: f64,
-    ) -> Responsibility {
+    pub(crate) fn judge(&self, u: usize, z: &[f64], score: f64, regime: &[f64], healthy: f64) -> Responsibility {
         let certainty = 1.0 / (1.0 + DOUBT * self.own[u].width(z));
-        let mut by_regime = [0.0; Regime::COUNT];
-        let mut posterior = *regime;
+        let mut by_regime = Beliefs::filled(self.regimes, 0.0);
+        let mut posterior = Beliefs::of(regime);
         let mut healthy_mass = 0.0;
-        for (i, raw) in self.means(u, z).into_iter().enumerate() {
+        for (i, raw) in self.means(u, z).enumerate() {
             let good = healthy * likelihood(score, raw).powf(certainty);
             let bad = (1.0 - healthy) * likelihood(score, raw.clamp(0.0, 1.0) * DEGRADED_QUALITY).powf(certainty);
             by_regime[i] = good + bad;
@@ -219,7 +225,7 @@ impl QualityModel {
         }
         // Likelihoods are bounded away from 0, so the sum is positive.
         let total: f64 = posterior.iter().sum();
-        for q in &mut posterior {
+        for q in posterior.iter_mut() {
             *q /= total;
         }
         Responsibility { by_regime, regime: posterior, healthy: (healthy_mass / total).clamp(0.0, 1.0) }
@@ -242,6 +248,13 @@ impl QualityModel {
         let weight = weight * responsibility.healthy;
         self.represent(x, &responsibility.regime, z);
         self.own[u].update(z, score - self.base[u], weight)?;
+        if self.forgetting < 1.0 {
+            self.pending[u] += weight;
+            if self.pending[u] >= AGING {
+                let keep = self.forgetting.powf(std::mem::take(&mut self.pending[u]));
+                self.own[u].forget(keep, &prior(self.linear.len(), self.regimes));
+            }
+        }
         if weight > 0.0 {
             if self.memory.len() >= MOST_REMEMBERED {
                 self.memory.pop_front();
@@ -249,7 +262,7 @@ impl QualityModel {
             self.remembered += 1;
             self.memory.push_back(Remembered {
                 features: x.iter().map(|&v| v as f32).collect(),
-                regime: responsibility.regime,
+                regime: responsibility.regime.clone(),
                 model: u,
                 score,
                 weight,
@@ -261,6 +274,7 @@ impl QualityModel {
     pub(crate) fn save(&self, w: &mut Writer) {
         self.prototypes.save(w);
         self.own.iter().for_each(|own| own.save(w));
+        w.f64s(&self.pending);
         w.u64(self.memory.len() as u64);
         for past in &self.memory {
             w.floats(&past.features);
@@ -273,6 +287,7 @@ impl QualityModel {
     pub(crate) fn load(&mut self, r: &mut Reader<'_>) -> Result<()> {
         self.prototypes.load(r)?;
         self.own.iter_mut().try_for_each(|own| own.load(r))?;
+        r.amounts(&mut self.pending)?;
         self.memory.clear();
         self.refitting = false;
         for _ in 0..r.index(MOST_REMEMBERED + 1)? {
@@ -280,7 +295,7 @@ impl QualityModel {
             if features.len() != self.dim || features.iter().any(|v| v.abs() > 1e6) {
                 return bad("memory");
             }
-            let mut regime = [0.0; Regime::COUNT];
+            let mut regime = Beliefs::filled(self.regimes, 0.0);
             r.distribution(&mut regime)?;
             let model = r.index(self.own.len())?;
             let (score, weight) = (r.amount()?, r.amount()?);
@@ -294,13 +309,13 @@ impl QualityModel {
 }
 
 impl Remembered {
-    /// Adds the outcome to the model it came from, represented as `by` does it.
-    fn absorb(&self, by: &QualityModel, x: &mut [f64], z: &mut Vec<f64>, own: &mut [BayesianLinear]) {
+    /// Adds a part of the outcome to the model it came from, represented as `by` does it.
+    fn absorb(&self, by: &QualityModel, part: f64, x: &mut [f64], z: &mut Vec<f64>, own: &mut [BayesianLinear]) {
         for (x, &v) in x.iter_mut().zip(&*self.features) {
             *x = f64::from(v);
         }
         by.represent(x, &self.regime, z);
-        own[self.model].absorb(z, self.score - by.base[self.model], self.weight);
+        own[self.model].absorb(z, self.score - by.base[self.model], part * self.weight);
     }
 }
 
@@ -326,22 +341,25 @@ impl Refit {
         let Self { sample, mut model } = self;
         let fit = sample.fit();
         model.prototypes.install(fit.clone());
-        let prior = prior(model.linear.len());
+        let prior = prior(model.linear.len(), model.regimes);
         let mut own = std::mem::take(&mut model.own);
         own.iter_mut().for_each(|own| own.restart(&prior));
         let (mut x, mut z) = (vec![0.0; model.dim], Vec::new());
+        let mut later = vec![0.0; own.len()];
+        model.memory.iter().for_each(|past| later[past.model] += past.weight);
         for past in &model.memory {
-            past.absorb(&model, &mut x, &mut z, &mut own);
+            later[past.model] -= past.weight;
+            past.absorb(&model, model.forgetting.powf(later[past.model].max(0.0)), &mut x, &mut z, &mut own);
         }
         own.iter_mut().for_each(BayesianLinear::refresh);
         Refitted { fit, own, remembered: model.remembered }
     }
 }
 
-/// Prior precisions, in noise units, for so many linear features.
-fn prior(linear: usize) -> Vec<f64> {
+/// Prior precisions, in noise units, for so many linear features and regimes.
+fn prior(linear: usize, regimes: usize) -> Vec<f64> {
     let mut out = vec![PRIOR; linear + MOST];
-    out.extend([REGIME_PRIOR; Regime::COUNT]);
+    out.resize(linear + MOST + regimes, REGIME_PRIOR);
     out
 }
 
@@ -393,6 +411,8 @@ pub(crate) const DEGRADED_QUALITY: f64 = 0.35;
 const LEAST_MEAN: f64 = 0.02;
 /// By how much the variance of a forecast, in noise units, weakens what a score says about health.
 const DOUBT: f64 = 20.0;
+/// Outcomes of a model after which its older ones age together.
+const AGING: f64 = 32.0;
 /// Outcomes from which coefficients are found again.
 const MOST_REMEMBERED: usize = 8_192;
 // In noise units, chosen on a third of a table of real outcomes.
@@ -406,7 +426,7 @@ mod tests {
     const UNIFORM: [f64; 4] = [0.25; 4];
 
     fn model() -> QualityModel {
-        QualityModel::new(2, 0..2, vec![0.5, 0.8]).unwrap()
+        QualityModel::new(2, 0..2, 4, vec![0.5, 0.8]).unwrap()
     }
 
     fn now(regime: &[f64; 4], threshold: f64) -> Circumstances<'_> {

@@ -111,6 +111,16 @@ impl BayesianLinear {
         Ok(())
     }
 
+    /// Leaves a part of what was learned, towards the prior of these precisions: `L0 + keep (L - L0)`. `O(d^3)`.
+    pub(crate) fn forget(&mut self, keep: f64, prior_precision: &[f64]) {
+        self.precision.iter_mut().for_each(|v| *v *= keep);
+        self.moment.iter_mut().for_each(|v| *v *= keep);
+        for (i, prior) in prior_precision.iter().enumerate() {
+            self.precision[triangle(i) + i] += (1.0 - keep) * prior;
+        }
+        self.refresh();
+    }
+
     /// Forgets all observations, but not how noisy they were.
     pub(crate) fn restart(&mut self, prior_precision: &[f64]) {
         self.precision.fill(0.0);

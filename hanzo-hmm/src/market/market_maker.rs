@@ -16,9 +16,9 @@ use super::free_energy::Preferences;
 use super::linear::check_features;
 use super::pool::{Pool, QuoteDetails, Receipt};
 use super::pool_curve::PoolCurve;
-use super::price_dynamics::{EnergyReport, Load, PriceDynamics, RegimeDynamics};
+use super::price_dynamics::{EnergyReport, Load, PriceDynamics};
 use super::quote::{Mid, Millis, Quote};
-use super::regime::Regime;
+use super::regime::{Regime, RegimeModel};
 use super::request::{DecisionId, Outcome, RouteOptions, RoutingDecision, RoutingRequest};
 use super::routing::{Leftovers, Routing, Surroundings, check_request, worst_case};
 use super::service::ServiceReport;
@@ -268,12 +268,12 @@ impl MarketMaker {
     /// `NotFinite`, `OutOfRange`, `DimensionMismatch`, `StepTooLarge { h: dt, max }` for a `dt` of more than a million steps, `Diverged`.
     pub fn tick(&self, dt: f64, loads: &[Load]) -> Result<EnergyReport> {
         let mut dynamics = lock(&self.dynamics);
-        let market = *lock(&self.routing).market();
+        let market = lock(&self.routing).market().clone();
         let report = dynamics.tick(dt, loads, market.posterior())?;
         self.board.store(Arc::new(PriceBoard {
             multipliers: dynamics.log_prices().iter().map(|x| x.exp()).collect(),
             regime: market.regime(),
-            band_bps: RegimeDynamics::blend(market.posterior()).band_bps.round() as u32,
+            band_bps: dynamics.band_bps(),
         }));
         Ok(report)
     }
@@ -305,7 +305,7 @@ impl MarketMaker {
             regime,
         };
         let quote = counter.pool.quote(request.units, &mid, &details, now)?;
-        counter.quotes += 1;
+        counter.quotes = number.checked_add(1).ok_or(Error::Overflow)?;
         Ok(quote)
     }
 
@@ -347,9 +347,14 @@ impl MarketMaker {
     }
 
     /// Regime reported for the whole market, with the probability of each.
-    pub fn regime(&self) -> (Regime, [f64; Regime::COUNT]) {
-        let market = *lock(&self.routing).market();
-        (market.regime(), *market.posterior())
+    pub fn regime(&self) -> (Regime, Vec<f64>) {
+        let routing = lock(&self.routing);
+        (routing.market().regime(), routing.market().posterior().to_vec())
+    }
+
+    /// The model of the regimes, which knows their names, with its transitions as they were [calibrated](Self::calibrate) last.
+    pub fn regime_model(&self) -> Arc<RegimeModel> {
+        lock(&self.routing).regimes().clone()
     }
 
     /// How every model has served so far, in catalogue order.
@@ -416,7 +421,8 @@ impl MarketMaker {
         lock(&self.dynamics).load(&mut r)?;
         let mut multipliers = vec![0.0; self.config.models.len()];
         r.amounts(&mut multipliers)?;
-        let regime = Regime::ALL[r.index(Regime::COUNT)?];
+        let regimes = routing.regimes().regimes();
+        let Some(regime) = Regime::of(regimes, r.index(regimes)?) else { return bad("regime") };
         let band_bps = r.index(10_001)? as u32;
         self.board.store(Arc::new(PriceBoard { multipliers, regime, band_bps }));
         for counter in &self.counters {

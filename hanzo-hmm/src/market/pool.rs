@@ -318,7 +318,14 @@ impl<C: Curve> Pool<C> {
         if self.supply < Self::LOCKED || self.compute == 0 || self.money == 0 {
             return bad("pool");
         }
-        self.spent = (0..r.count(16)?).map(|_| Ok((r.u64()?, r.u64()?))).collect::<Result<_>>()?;
+        self.spent.clear();
+        for _ in 0..r.count(16)? {
+            let quote = (r.u64()?, r.u64()?);
+            if self.spent.last().is_some_and(|last| *last >= quote) {
+                return bad("spent quotes");
+            }
+            self.spent.insert(quote);
+        }
         Ok(())
     }
 

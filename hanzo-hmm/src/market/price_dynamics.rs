@@ -2,49 +2,84 @@
 
 use super::hamiltonian::{PhaseSpace, Potential, TodaWells, all_finite};
 use super::integrator::Integration;
+use super::quote::BASIS_POINTS;
 use super::regime::Regime;
 use super::snapshot::{Reader, Writer};
 use crate::{Error, Result};
 
 /// Constants of the price dynamics in one regime.
+///
+/// ```
+/// use hanzo_hmm::market::{Regime, RegimeConstants};
+/// use hanzo_hmm::{Config, MarketMaker};
+///
+/// let calm = RegimeConstants::of(Regime::Exploitation);
+/// let rush = RegimeConstants { load_gain: 0.8, band_bps: 120.0, ..calm };
+/// let market = MarketMaker::builder(Config::default().num_regimes(2)).regime_constants(vec![calm, rush]).build()?;
+/// assert_eq!(market.regime().1.len(), 2);
+/// # Ok::<(), hanzo_hmm::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct RegimeDynamics {
-    /// Stiffness `k` of the wells.
-    pub(crate) stiffness: f64,
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub struct RegimeConstants {
+    /// Stiffness `k` of the wells, positive.
+    pub stiffness: f64,
     /// Coupling `c` between substitutes.
-    pub(crate) coupling: f64,
+    pub coupling: f64,
     /// Gain `eta` of utilisation on the anchor.
-    pub(crate) load_gain: f64,
+    pub load_gain: f64,
     /// Damping, a second.
-    pub(crate) damping: f64,
-    /// Band below the middle price in which the curve may undercut it, in basis points.
-    pub(crate) band_bps: f64,
+    pub damping: f64,
+    /// Band below the middle price in which the curve may undercut it, in basis points up to 10,000.
+    pub band_bps: f64,
 }
 
-impl RegimeDynamics {
-    /// The defaults of a regime; guesses, to be calibrated on real load.
-    pub(crate) fn default_for(regime: Regime) -> Self {
+impl RegimeConstants {
+    const ZERO: Self = Self { stiffness: 0.0, coupling: 0.0, load_gain: 0.0, damping: 0.0, band_bps: 0.0 };
+
+    /// The defaults of a regime, those of exploitation for a numbered one; guesses, to be calibrated on real load.
+    pub fn of(regime: Regime) -> Self {
         let [stiffness, coupling, load_gain, damping, band_bps] = match regime {
             Regime::Exploration => [1.0, 0.1, 0.3, 0.5, 30.0],
-            Regime::Exploitation => [1.0, 0.1, 0.2, 1.0, 10.0],
+            Regime::Exploitation | Regime::Numbered(_) => [1.0, 0.1, 0.2, 1.0, 10.0],
             Regime::Crisis => [4.0, 0.3, 1.0, 2.0, 200.0],
             Regime::Transition => [2.0, 0.2, 0.5, 1.0, 60.0],
         };
         Self { stiffness, coupling, load_gain, damping, band_bps }
     }
 
-    /// The constants weighted by a posterior over regimes, so that a change of regime never jumps.
-    pub(crate) fn blend(posterior: &[f64; Regime::COUNT]) -> Self {
-        let mut sum = Self { stiffness: 0.0, coupling: 0.0, load_gain: 0.0, damping: 0.0, band_bps: 0.0 };
-        for (regime, &q) in Regime::ALL.into_iter().zip(posterior) {
-            let c = Self::default_for(regime);
-            sum.stiffness += q * c.stiffness;
-            sum.coupling += q * c.coupling;
-            sum.load_gain += q * c.load_gain;
-            sum.damping += q * c.damping;
-            sum.band_bps += q * c.band_bps;
+    /// Those of the named regimes where there are four, otherwise in equal steps from exploitation to crisis.
+    pub(crate) fn defaults(regimes: usize) -> Vec<Self> {
+        if regimes == Regime::COUNT {
+            return Regime::ALL.map(Self::of).to_vec();
         }
-        sum
+        let (calm, crisis) = (Self::of(Regime::Exploitation), Self::of(Regime::Crisis));
+        let last = regimes.saturating_sub(1).max(1) as f64;
+        (0..regimes).map(|i| Self::ZERO.plus(1.0 - i as f64 / last, &calm).plus(i as f64 / last, &crisis)).collect()
+    }
+
+    /// # Errors
+    /// `InvalidConfig`.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Self { stiffness, coupling, load_gain, damping, band_bps } = *self;
+        let small = [stiffness, coupling, load_gain, damping].iter().all(|v| (0.0..=MAX_CONSTANT).contains(v));
+        let band = (0.0..=f64::from(BASIS_POINTS)).contains(&band_bps);
+        if small && band && stiffness > 0.0 { Ok(()) } else { Err(Error::InvalidConfig { field: "regime_constants" }) }
+    }
+
+    /// The constants weighted by a posterior over regimes, so that a change of regime never jumps.
+    fn blend(of: &[Self], posterior: &[f64]) -> Self {
+        of.iter().zip(posterior).fold(Self::ZERO, |sum, (c, &q)| sum.plus(q, c))
+    }
+
+    fn plus(self, q: f64, c: &Self) -> Self {
+        Self {
+            stiffness: self.stiffness + q * c.stiffness,
+            coupling: self.coupling + q * c.coupling,
+            load_gain: self.load_gain + q * c.load_gain,
+            damping: self.damping + q * c.damping,
+            band_bps: self.band_bps + q * c.band_bps,
+        }
     }
 }
 
@@ -95,8 +130,10 @@ pub(crate) struct PriceDynamics {
     state: PhaseSpace,
     wells: TodaWells,
     loads: Vec<Load>,
+    /// Of every regime.
+    regimes: Vec<RegimeConstants>,
     /// What the wells were made with.
-    constants: RegimeDynamics,
+    constants: RegimeConstants,
     energy_scale: f64,
     substitutability: Vec<f64>,
     integrator: Integration,
@@ -105,16 +142,23 @@ pub(crate) struct PriceDynamics {
 }
 
 impl PriceDynamics {
-    /// All prices at rest at their reference.
-    pub(crate) fn new(substitutability: Vec<f64>, models: usize, energy_scale: f64) -> Result<Self> {
+    /// All prices at rest at their reference, under beliefs about the regime.
+    pub(crate) fn new(
+        substitutability: Vec<f64>,
+        models: usize,
+        energy_scale: f64,
+        regimes: Vec<RegimeConstants>,
+        posterior: &[f64],
+    ) -> Result<Self> {
         let loads = vec![Load::default(); models];
-        let calm = RegimeDynamics::default_for(Regime::Exploitation);
-        let wells = wells(&loads, &calm, energy_scale, &substitutability)?;
+        let constants = RegimeConstants::blend(&regimes, posterior);
+        let wells = wells(&loads, &constants, energy_scale, &substitutability)?;
         Ok(Self {
             state: PhaseSpace::at_rest(models),
             wells,
             loads,
-            constants: calm,
+            regimes,
+            constants,
             energy_scale,
             substitutability,
             integrator: Integration::default(),
@@ -129,7 +173,7 @@ impl PriceDynamics {
     }
 
     /// Moves on by `dt` market seconds under new loads (none: the old ones, without shocks).
-    pub(crate) fn tick(&mut self, dt: f64, loads: &[Load], posterior: &[f64; Regime::COUNT]) -> Result<EnergyReport> {
+    pub(crate) fn tick(&mut self, dt: f64, loads: &[Load], posterior: &[f64]) -> Result<EnergyReport> {
         if !dt.is_finite() {
             return Err(Error::NotFinite { what: "dt" });
         }
@@ -146,7 +190,7 @@ impl PriceDynamics {
         if !loads.is_empty() {
             next.loads = loads.iter().map(|load| Load { shock: 0.0, ..*load }).collect();
         }
-        let constants = RegimeDynamics::blend(posterior);
+        let constants = RegimeConstants::blend(&self.regimes, posterior);
         next.constants = constants;
         next.wells = wells(&next.loads, &constants, self.energy_scale, &self.substitutability)?;
         next.work += next.state.energy(&next.wells)? - self.state.energy(&self.wells)?;
@@ -193,10 +237,15 @@ impl PriceDynamics {
         let mut c = [0.0; 5];
         r.amounts(&mut c)?;
         let [stiffness, coupling, load_gain, damping, band_bps] = c;
-        self.constants = RegimeDynamics { stiffness, coupling, load_gain, damping, band_bps };
+        self.constants = RegimeConstants { stiffness, coupling, load_gain, damping, band_bps };
         (self.state.time, self.work, self.heat) = (r.f64()?, r.f64()?, r.f64()?);
         self.wells = wells(&self.loads, &self.constants, self.energy_scale, &self.substitutability)?;
         all_finite("energy", &[self.state.energy(&self.wells)?])
+    }
+
+    /// Band below the middle price under the beliefs of the last tick, in basis points.
+    pub(crate) fn band_bps(&self) -> u32 {
+        self.constants.band_bps.round() as u32
     }
 
     /// `ln(price / reference)` of every model.
@@ -221,7 +270,7 @@ fn check(load: &Load) -> Result<()> {
     Ok(())
 }
 
-fn wells(loads: &[Load], constants: &RegimeDynamics, scale: f64, weights: &[f64]) -> Result<TodaWells> {
+fn wells(loads: &[Load], constants: &RegimeConstants, scale: f64, weights: &[f64]) -> Result<TodaWells> {
     let anchors = loads.iter().map(|load| anchor(load, constants.load_gain)).collect();
     TodaWells::new(vec![constants.stiffness; loads.len()], anchors)?
         .scale(scale)?
@@ -236,6 +285,8 @@ fn anchor(load: &Load, load_gain: f64) -> f64 {
 
 const UTILISATION_FLOOR: f64 = 0.05;
 const MAX_ANCHOR: f64 = 5.0;
+/// Of stiffness, coupling, gain and damping.
+const MAX_CONSTANT: f64 = 1e6;
 const MAX_SHOCK: f64 = 100.0;
 /// Beyond this `exp(x)` would leave the finite numbers.
 const MAX_LOG_PRICE: f64 = 600.0;
@@ -250,12 +301,51 @@ mod tests {
     const CRISIS: [f64; 4] = [0.0, 0.0, 1.0, 0.0];
 
     fn market(n: usize) -> PriceDynamics {
-        PriceDynamics::new(vec![0.3; n * n], n, 1.0).unwrap()
+        market_with(vec![0.3; n * n], n)
+    }
+
+    fn market_with(substitutability: Vec<f64>, n: usize) -> PriceDynamics {
+        PriceDynamics::new(substitutability, n, 1.0, RegimeConstants::defaults(4), &CALM).unwrap()
+    }
+
+    /// Constants of any number of regimes; with one of them certain, and with a mixture.
+    #[test]
+    fn constants_of_any_number_of_regimes_are_blended() {
+        assert_eq!(RegimeConstants::defaults(4), Regime::ALL.map(RegimeConstants::of));
+        assert_eq!(RegimeConstants::defaults(1), [RegimeConstants::of(Regime::Exploitation)]);
+        let three = RegimeConstants::defaults(3);
+        assert_eq!(
+            (three[0], three[2]),
+            (RegimeConstants::of(Regime::Exploitation), RegimeConstants::of(Regime::Crisis))
+        );
+        assert_eq!((three[1].stiffness, three[1].band_bps), (2.5, 105.0));
+        let mut m = PriceDynamics::new(vec![0.0], 1, 1.0, three, &[1.0, 0.0, 0.0]).unwrap();
+        assert_eq!(m.band_bps(), 10);
+        for _ in 0..100 {
+            m.tick(1.0, &[Load::new(0.9)], &[0.0, 0.5, 0.5]).unwrap();
+        }
+        assert_eq!(m.band_bps(), 153);
+        assert!((m.log_prices()[0] - anchor(&Load::new(0.9), 0.8)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn bad_constants_are_refused() {
+        let good = RegimeConstants::of(Regime::Crisis);
+        good.check().unwrap();
+        for bad in [
+            RegimeConstants { stiffness: 0.0, ..good },
+            RegimeConstants { coupling: -1.0, ..good },
+            RegimeConstants { load_gain: f64::NAN, ..good },
+            RegimeConstants { damping: f64::INFINITY, ..good },
+            RegimeConstants { band_bps: 10_001.0, ..good },
+        ] {
+            assert_eq!(bad.check(), Err(Error::InvalidConfig { field: "regime_constants" }));
+        }
     }
 
     #[test]
     fn prices_settle_at_their_anchor() {
-        let mut m = PriceDynamics::new(vec![0.0; 4], 2, 1.0).unwrap();
+        let mut m = market_with(vec![0.0; 4], 2);
         let loads = [Load::new(0.9), Load::new(0.2)];
         for _ in 0..200 {
             m.tick(1.0, &loads, &CRISIS).unwrap();

@@ -50,7 +50,8 @@ impl Quote {
     pub const DOMAIN: &'static [u8] = b"hanzo-hmm/quote/v1";
 
     /// The canonical encoding: [`DOMAIN`](Self::DOMAIN), then the fields in the order of the struct,
-    /// big-endian and of fixed width, the regime as one byte (its [index](Regime::index)).
+    /// big-endian and of fixed width, the regime as one byte: a named one by its [index](Regime::index), a numbered
+    /// one, of a place below [`Regime::MOST`], by its place and four.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(Self::BYTES);
         out.extend_from_slice(Self::DOMAIN);
@@ -62,7 +63,7 @@ impl Quote {
             out.extend_from_slice(&amount.to_be_bytes());
         }
         out.extend_from_slice(&self.eta_ms.to_be_bytes());
-        out.push(self.regime.index() as u8);
+        out.push(self.regime.code());
         for word in [self.issued_at, self.expires_at, self.nonce] {
             out.extend_from_slice(&word.to_be_bytes());
         }
@@ -72,7 +73,7 @@ impl Quote {
     /// Reads the canonical encoding back; exactly the bytes of [`to_bytes`](Self::to_bytes) are accepted.
     ///
     /// # Errors
-    /// `DimensionMismatch` for another length, `OutOfRange` for another domain or an unknown regime.
+    /// `DimensionMismatch` for another length, `OutOfRange` for another domain.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         if bytes.len() != Self::BYTES {
             return Err(Error::DimensionMismatch { what: "quote bytes", expected: Self::BYTES, found: bytes.len() });
@@ -91,8 +92,7 @@ impl Quote {
             worst_price: rest.u128()?,
             fee: rest.u128()?,
             eta_ms: rest.u64()?,
-            regime: Regime::from_index(usize::from(rest.take::<1>()?[0]))
-                .ok_or(Error::OutOfRange { what: "quote regime" })?,
+            regime: Regime::from_code(rest.take::<1>()?[0]),
             issued_at: rest.u64()?,
             expires_at: rest.u64()?,
             nonce: rest.u64()?,

@@ -120,7 +120,7 @@ pub struct RoutingDecision {
     pub model: String,
     /// Regime reported for the tenant.
     pub regime: Regime,
-    /// Probability of each regime, in the order of [`Regime::ALL`].
+    /// Probability of each regime, in the order of the [`RegimeModel`](super::RegimeModel).
     pub regime_posterior: Vec<f64>,
     /// Whether the observations were too far from every regime to be used.
     pub outlier: bool,

@@ -13,7 +13,7 @@ use super::hamiltonian::{all_finite, non_negative};
 use super::learner::{Judged, Kind, Learner, Prepared, Standing};
 use super::likelihood::{Refit, Refitted};
 use super::quote::Millis;
-use super::regime::{Regime, RegimeFilter, RegimeModel};
+use super::regime::{RegimeFilter, RegimeModel};
 use super::request::{Candidate, DecisionId, Outcome, RouteOptions, RoutingDecision, RoutingRequest};
 use super::router::{Scored, rank};
 use super::service::ServiceRecord;
@@ -161,12 +161,12 @@ impl Routing {
             return Err(Error::TenantLimit);
         }
         let regimes = &*self.regimes;
-        let mut filter = known.map_or_else(|| regimes.filter(), |t| self.tenants[t].filter);
+        let mut filter = known.map_or_else(|| regimes.filter(), |t| self.tenants[t].filter.clone());
         regimes.update(&mut filter, &request.observations)?;
-        let mut market = self.market;
+        let mut market = self.market.clone();
         regimes.update(&mut market, &request.observations)?;
 
-        let regime = *filter.posterior();
+        let regime = filter.beliefs().clone();
         let class = self.learner.classify(&x, options.class)?;
         habits(around, tenant, request, options, &regime, &mut scratch.log_habit)?;
         let kind = Kind { features: &x, class, regime: &regime };
@@ -180,10 +180,9 @@ impl Routing {
 
         let tenant = known.unwrap_or_else(|| {
             self.by_name.insert(tenant.to_owned(), self.tenants.len());
-            self.tenants.push(Tenant { filter, taught: vec![0.0; config.models.len()] });
+            self.tenants.push(Tenant { filter: filter.clone(), taught: vec![0.0; config.models.len()] });
             self.tenants.len() - 1
         });
-        self.tenants[tenant].filter = filter;
         self.market = market;
         self.clock = now;
         for service in &mut self.service {
@@ -203,6 +202,7 @@ impl Routing {
             reservation,
         });
         explain(config, DecisionId::from(id), &filter, scratch, out);
+        self.tenants[tenant].filter = filter;
         let (reservation, features) = forgotten.map_or((None, Vec::new()), |d| (d.reservation, d.features));
         Ok(Leftovers { reservation, features, refit })
     }
@@ -304,7 +304,11 @@ impl Routing {
         let healthy = self.service[model].health.probability();
         let judged = Judged { outcome, limit_ms: decision.limit_ms, usd: decision.usd, healthy, late };
         let prepared = &mut self.scratch.prepared;
-        if let Some(evidence) = self.learner.judge(model, &kind, &judged, prepared) {
+        if let Some(mut evidence) = self.learner.judge(model, &kind, &judged, prepared) {
+            let observed = self.tenants[decision.tenant].filter.observed();
+            if !observed {
+                evidence.regime.clone_from(&decision.regime);
+            }
             let weight = grant(&self.shares[model], &self.tenants[decision.tenant], config.tenant_cap, model);
             self.learner.learn(model, &kind, &judged, &evidence, weight, prepared)?;
             let share = &mut self.shares[model];
@@ -314,9 +318,14 @@ impl Routing {
             tenant.taught[model] += weight;
             if !late {
                 self.service[model].health.move_to(evidence.healthy, weight);
-                let likelihood = evidence.by_regime.map(|l| l.powf(weight));
-                self.regimes.weigh(&mut tenant.filter, &likelihood)?;
-                self.regimes.weigh(&mut self.market, &likelihood)?;
+                let mut likelihood = evidence.by_regime;
+                likelihood.iter_mut().for_each(|l| *l = l.powf(weight));
+                if observed {
+                    self.regimes.weigh(&mut tenant.filter, &likelihood)?;
+                }
+                if self.market.observed() {
+                    self.regimes.weigh(&mut self.market, &likelihood)?;
+                }
             }
         }
         let at = decision.made_at.saturating_add(outcome.latency_ms);
@@ -326,13 +335,7 @@ impl Routing {
     }
 
     /// Learns the scores of all models for one request, as [`calibration`](super::calibration) found its regime.
-    pub(crate) fn learn_row(
-        &mut self,
-        x: &[f64],
-        class: usize,
-        regime: &[f64; Regime::COUNT],
-        scores: &[Option<f64>],
-    ) -> Result<()> {
+    pub(crate) fn learn_row(&mut self, x: &[f64], class: usize, regime: &[f64], scores: &[Option<f64>]) -> Result<()> {
         if let Some(refit) = self.learner.observe(x) {
             self.install(refit.run());
         }
@@ -352,7 +355,7 @@ impl Routing {
         preferences: &Preferences,
         x: &[f64],
         class: usize,
-        regime: &[f64; Regime::COUNT],
+        regime: &[f64],
         out: &mut Vec<f64>,
     ) {
         let kind = Kind { features: x, class, regime };
@@ -380,6 +383,7 @@ impl Routing {
     }
 
     pub(crate) fn save(&self, w: &mut Writer) {
+        w.u64(self.regimes.regimes() as u64);
         self.learner.save(w);
         w.f64s(self.regimes.hmm().transitions().probabilities());
         self.service.iter().for_each(|s| s.save(w));
@@ -405,12 +409,21 @@ impl Routing {
     /// Takes over a saved state of the same models and features.
     pub(crate) fn load(&mut self, r: &mut Reader<'_>, config: &Config) -> Result<()> {
         let models = self.service.len();
+        let regimes = self.regimes.regimes();
+        if r.u64()? != regimes as u64 {
+            return bad("regimes");
+        }
         self.learner.load(r)?;
-        let mut transitions = [0.0; Regime::COUNT * Regime::COUNT];
+        let mut transitions = vec![0.0; regimes * regimes];
         r.f64s(&mut transitions)?;
-        self.regimes = Arc::new(self.regimes.with_transitions(&transitions).or_else(|_| bad("transitions"))?);
+        let Ok(model) = self.regimes.with_transitions(&transitions) else { return bad("transitions") };
+        // Rows that had to be repaired are not those of a snapshot.
+        if model.hmm().transitions().probabilities() != transitions {
+            return bad("transitions");
+        }
+        self.regimes = Arc::new(model);
         self.service.iter_mut().try_for_each(|s| s.load(r))?;
-        self.market = RegimeFilter::load(r)?;
+        self.market = RegimeFilter::load(r, regimes)?;
         self.clock = r.u64()?;
         let tenants = r.count(8)?;
         if tenants > config.max_tenants {
@@ -422,7 +435,7 @@ impl Routing {
             if self.by_name.insert(name.to_owned(), t).is_some() {
                 return bad("tenant");
             }
-            let filter = RegimeFilter::load(r)?;
+            let filter = RegimeFilter::load(r, regimes)?;
             let mut taught = vec![0.0; models];
             r.amounts(&mut taught)?;
             self.tenants.push(Tenant { filter, taught });
@@ -430,7 +443,7 @@ impl Routing {
         for share in &mut self.shares {
             *share = Share { total: r.amount()?, tenants: r.index(tenants + 1)? };
         }
-        self.log.load(r, self.learner.dim(), [tenants, models, self.classes])
+        self.log.load(r, self.learner.dim(), [tenants, models, self.classes, regimes])
     }
 }
 
@@ -495,7 +508,7 @@ fn habits(
     tenant: &str,
     request: &RoutingRequest,
     options: &RouteOptions,
-    regime: &[f64; Regime::COUNT],
+    regime: &[f64],
     log_habit: &mut Vec<f64>,
 ) -> Result<()> {
     let preferred = &request.preferences.preferred_models;

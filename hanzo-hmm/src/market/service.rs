@@ -89,18 +89,18 @@ impl ServiceRecord {
     }
 
     pub(crate) fn chosen(&mut self, now: Millis, policy: &CooldownPolicy) {
-        self.decisions += 1;
+        self.decisions = self.decisions.saturating_add(1);
         self.cooldown.chosen(now, policy);
     }
 
     /// Takes an outcome in; `limit_ms` is the latency limit of its request.
     pub(crate) fn outcome(&mut self, outcome: &Outcome, limit_ms: f64, at: Millis, policy: &CooldownPolicy) {
-        self.outcomes += 1;
+        self.outcomes = self.outcomes.saturating_add(1);
         self.spent_usd += outcome.usd;
         self.cooldown.outcome(outcome.status, at, policy);
         if let Some(score) = outcome.score {
             self.score_sum += score;
-            self.scores += 1;
+            self.scores = self.scores.saturating_add(1);
         }
         match outcome.status {
             Status::Success => {

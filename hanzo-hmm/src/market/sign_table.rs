@@ -28,6 +28,7 @@ use crate::{Error, Result};
 /// ```
 #[derive(Debug)]
 pub struct SignTable {
+    regimes: usize,
     classes: usize,
     models: usize,
     cached: usize,
@@ -42,27 +43,35 @@ struct Tenants {
 }
 
 impl SignTable {
-    /// A table for `classes` classes of requests and `models` models that keeps the last `cached` tenants in full precision.
+    /// A table for the four named regimes, `classes` classes of requests and `models` models that keeps the last `cached` tenants in full precision.
     ///
     /// # Errors
     /// `InvalidConfig` for a count of 0 or more than 2^20 cells a tenant.
     pub fn new(classes: usize, models: usize, cached: usize) -> Result<Self> {
-        let cells = classes.checked_mul(models).and_then(|n| n.checked_mul(Regime::COUNT));
+        Self::with_regimes(Regime::COUNT, classes, models, cached)
+    }
+
+    /// The same for another number of regimes.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for a count of 0 or more than 2^20 cells a tenant.
+    pub fn with_regimes(regimes: usize, classes: usize, models: usize, cached: usize) -> Result<Self> {
+        let cells = classes.checked_mul(models).and_then(|n| n.checked_mul(regimes));
         if cached == 0 || !cells.is_some_and(|n| (1..=1 << 20).contains(&n)) {
             return Err(Error::InvalidConfig { field: "sign_table" });
         }
-        let rows = Regime::COUNT * classes;
+        let rows = regimes * classes;
         let packed = Shelf::new((rows * models).div_ceil(8) + rows * size_of::<f32>());
         let tenants = Tenants { open: HashMap::new(), packed, clock: 0 };
-        Ok(Self { classes, models, cached, tenants: Mutex::new(tenants) })
+        Ok(Self { regimes, classes, models, cached, tenants: Mutex::new(tenants) })
     }
 
-    /// Adds to the log habits of a tenant in one regime (its place in [`Regime::ALL`]) and class, one entry a model. Each habit stays in [-8, 8].
+    /// Adds to the log habits of a tenant in one regime (its [place](Regime::index)) and class, one entry a model. Each habit stays in [-8, 8].
     ///
     /// # Errors
     /// `OutOfRange` for an unknown regime or class, `DimensionMismatch`, `NotFinite`, `TenantLimit` for a name over 256 bytes.
     pub fn learn(&self, tenant: &str, regime: usize, class: usize, change: &[f64]) -> Result<()> {
-        if regime >= Regime::COUNT || class >= self.classes {
+        if regime >= self.regimes || class >= self.classes {
             return Err(Error::OutOfRange { what: "regime or class" });
         }
         super::hamiltonian::same_length("habit", self.models, change)?;
@@ -88,7 +97,7 @@ impl SignTable {
 
     /// Bytes of tables that a packed tenant takes, its name and the map's own not counted.
     pub fn packed_bytes(&self) -> usize {
-        let rows = Regime::COUNT * self.classes;
+        let rows = self.regimes * self.classes;
         (rows * self.models).div_ceil(8) + rows * size_of::<f32>()
     }
 
@@ -105,7 +114,7 @@ impl SignTable {
             }
             let table = match tenants.packed.get(tenant) {
                 Some(packed) => self.unpack(packed),
-                None => vec![0.0; Regime::COUNT * self.classes * self.models],
+                None => vec![0.0; self.regimes * self.classes * self.models],
             };
             tenants.open.insert(tenant.to_owned(), (now, table));
         }
@@ -127,11 +136,11 @@ impl SignTable {
     }
 
     fn unpack(&self, packed: &[u8]) -> Vec<f32> {
-        (0..Regime::COUNT * self.classes * self.models).map(|cell| self.value(packed, cell)).collect()
+        (0..self.regimes * self.classes * self.models).map(|cell| self.value(packed, cell)).collect()
     }
 
     fn value(&self, packed: &[u8], cell: usize) -> f32 {
-        let (sizes, signs) = packed.split_at(Regime::COUNT * self.classes * size_of::<f32>());
+        let (sizes, signs) = packed.split_at(self.regimes * self.classes * size_of::<f32>());
         let size = f32::from_le_bytes(sizes.as_chunks::<4>().0[cell / self.models]);
         if signs[cell / 8] >> (cell % 8) & 1 == 1 { size } else { -size }
     }
@@ -149,7 +158,7 @@ impl TenantAdapter for SignTable {
             (None, Some(packed)) => &|i| self.value(packed, i),
             (None, None) => return,
         };
-        for (r, &q) in regime.iter().enumerate().take(Regime::COUNT).filter(|(_, q)| **q > 0.0) {
+        for (r, &q) in regime.iter().enumerate().take(self.regimes).filter(|(_, q)| **q > 0.0) {
             let row = (r * self.classes + class) * self.models;
             for (u, habit) in log_habit.iter_mut().enumerate() {
                 *habit += q * f64::from(read(row + u));
@@ -179,6 +188,26 @@ mod tests {
         let mut other = [0.0; 4];
         table.adjust("a", &[0.0, 1.0, 0.0, 0.0], 0, &mut other);
         assert_eq!(other, [0.0; 4]);
+    }
+
+    #[test]
+    fn two_regimes_or_five_keep_apart() {
+        for regimes in [2, 5] {
+            let table = SignTable::with_regimes(regimes, 2, 3, 1).unwrap();
+            assert_eq!(table.packed_bytes(), (regimes * 6).div_ceil(8) + regimes * 8);
+            let last = regimes - 1;
+            table.learn("a", last, 1, &[0.4, -0.4, 0.4]).unwrap();
+            assert!(table.learn("a", regimes, 1, &[0.4; 3]).is_err());
+            table.learn("b", 0, 0, &[1.0; 3]).unwrap(); // packs a
+            for (r, wanted) in [(0, 0.0), (last, 0.4)] {
+                let mut posterior = vec![0.0; regimes];
+                posterior[r] = 1.0;
+                let mut habit = [0.0; 3];
+                table.adjust("a", &posterior, 1, &mut habit);
+                assert!((habit[0] - wanted).abs() < 1e-6 && (habit[1] + wanted).abs() < 1e-6);
+            }
+        }
+        assert!(SignTable::with_regimes(0, 1, 1, 1).is_err());
     }
 
     #[test]

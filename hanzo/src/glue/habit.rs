@@ -10,7 +10,7 @@ use hanzo_hmm::market::TenantAdapter;
 /// Sizes of a habit table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HabitShape {
-    /// Regimes; a [`MarketMaker`](hanzo_hmm::MarketMaker) has [`Regime::COUNT`](hanzo_hmm::market::Regime::COUNT).
+    /// Regimes, as many as the [`MarketMaker`](hanzo_hmm::MarketMaker) has: [`Regime::COUNT`](hanzo_hmm::market::Regime::COUNT) by default.
     pub regimes: usize,
     /// Classes of requests.
     pub classes: usize,
