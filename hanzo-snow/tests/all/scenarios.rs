@@ -37,7 +37,7 @@ fn near(name: &str, found: Option<u64>, expected: u64) {
 
 #[test]
 #[ignore = "slow: a hundred validators, minutes and gigabytes; --release"]
-fn a_hundred_validators_over_ten_regions_meet_their_expectations() {
+fn a_hundred_validators_over_ten_regions_meet_their_expectations_slow_() {
     let report = run(Scenario::Aci100.dual(), "aci_100");
     near("certificate p50", report.formed_quantile(500), 170);
     near("certificate p90", report.formed_quantile(900), 270);
@@ -47,7 +47,7 @@ fn a_hundred_validators_over_ten_regions_meet_their_expectations() {
 
 #[test]
 #[ignore = "slow: a hundred validators, minutes and gigabytes; --release"]
-fn a_hundred_validators_in_one_region_certify_within_the_published_figures() {
+fn a_hundred_validators_in_one_region_certify_within_the_published_figures_slow_() {
     let report = run(Scenario::Aci100Near.dual(), "aci_100_near");
     assert!(report.formed_quantile(990).unwrap() < 87 * MS);
     assert!(report.certified_quantile(990).unwrap() < 198 * MS);
@@ -55,7 +55,7 @@ fn a_hundred_validators_in_one_region_certify_within_the_published_figures() {
 
 #[test]
 #[ignore = "slow: a hundred validators, minutes and gigabytes; --release"]
-fn a_hundred_validators_settle_with_thirty_three_down() {
+fn a_hundred_validators_settle_with_thirty_three_down_slow_() {
     let builder = (0..33).fold(Scenario::Aci100.dual(), |builder, i| builder.fault(0, Fault::Crash(3 * i)));
     let report = run(builder, "33 of 100 down");
     assert_eq!(report.submitted, MATCHES - MATCHES * 33 / 100, "those given to nodes that are down are not counted");
