@@ -6,7 +6,7 @@ mod messages;
 mod payload;
 mod propose;
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -72,6 +72,8 @@ pub struct DualTrack<A> {
     building: Option<(u64, Hash)>,
     /// Blocks whose payload settlement wants to know valid.
     validating: Vec<Hash>,
+    /// The certificates that blocks, by id, were found to wait for.
+    lacking: BTreeMap<Hash, Vec<Hash>>,
     /// Whether acknowledgements of this epoch are forgotten, or of no more use.
     follows: bool,
     /// The next epoch's validators, if this one shall end.
@@ -145,6 +147,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
             steps,
             building: None,
             validating: Vec::new(),
+            lacking: BTreeMap::new(),
             follows,
             next: None,
             orders: VecDeque::new(),

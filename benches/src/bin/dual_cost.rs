@@ -237,7 +237,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         network.drain(node);
     }
     network.run_until(WARM_UP);
-    let round = |network: &Network| network.nodes[0].fast_path().dag().last_full_round(&network.committee);
+    let round = |network: &Network| network.nodes[0].fast_path().dag().last_full_round();
     let before = (network.settled, round(&network), network.nodes[0].replica().committed().height);
     network.busy = Duration::ZERO;
     network.bytes = 0;

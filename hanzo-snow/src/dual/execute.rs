@@ -27,6 +27,9 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
                     continue;
                 }
             };
+            if self.still_lacks(&id, block.proposer) {
+                break;
+            }
             let committee = self.ledger.committee().clone();
             let payload = if block.payload.is_empty() {
                 Ok(Payload::default())
@@ -45,9 +48,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
             let plan = match plan {
                 Ok(plan) => plan,
                 Err(missing) => {
-                    for certificate in missing {
-                        self.fast.want(certificate, block.proposer);
-                    }
+                    self.want_all(id, missing, block.proposer);
                     break;
                 }
             };
@@ -109,6 +110,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
             return;
         }
         self.served_by = Some(from);
+        self.lacking.remove(&id);
         self.steps.pop_front();
         self.executed = Root { id, height: block.height };
         if let Some(bytes) = payload.order {
@@ -180,6 +182,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
         }
         self.stuck = false;
         self.validating.clear();
+        self.lacking.clear();
         for tx in pool.into_iter().filter(|tx| !settled.has_settled(tx)) {
             // There is room: it comes from a pool of the same size.
             let _ = self.fast.handle(self.now, FastInput::Submit(tx));

@@ -23,7 +23,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
     }
 
     fn checkpoint_due(&self) -> Option<u64> {
-        let full = self.fast.dag().last_full_round(self.ledger.committee());
+        let full = self.fast.dag().last_full_round();
         let due = self.ledger.first_round().saturating_add(self.config.policy.period().saturating_sub(1));
         (full >= due).then_some(full)
     }
@@ -107,7 +107,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
         let mut answered = false;
         for id in core::mem::take(&mut self.validating) {
             let Some(block) = self.replica.block(&id).cloned() else { continue };
-            if !self.has_executed() {
+            if !self.has_executed() || self.still_lacks(&id, block.proposer) {
                 self.validating.push(id);
                 continue;
             }
@@ -117,17 +117,43 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
                     let _ = self.replica.handle(self.now, Input::Validated { block: id, ok });
                 }
                 Err(missing) => {
-                    for certificate in missing {
-                        self.fast.want(certificate, block.proposer);
-                    }
+                    self.want_all(id, missing, block.proposer);
                     self.validating.push(id);
                 }
             }
         }
         // One block of each proposer is enough to wait for.
         let excess = self.validating.len().saturating_sub(self.ledger.committee().len());
-        self.validating.drain(..excess);
+        for id in self.validating.drain(..excess) {
+            self.lacking.remove(&id);
+        }
         answered
+    }
+
+    /// Whether a certificate for which a block had to wait is not here yet: until it is, nothing that depends on it need be tried again.
+    pub(super) fn still_lacks(&mut self, block: &Hash, proposer: u32) -> bool {
+        let dag = self.fast.dag();
+        let missing = self.lacking.get(block).and_then(|ids| ids.iter().find(|id| dag.get(id).is_none()).copied());
+        match missing {
+            // Not all may have been wanted at once.
+            Some(id) => self.fast.want(id, proposer),
+            None => {
+                self.lacking.remove(block);
+            }
+        }
+        missing.is_some()
+    }
+
+    /// Wants what a block has to wait for.
+    pub(super) fn want_all(&mut self, block: Hash, missing: Vec<Hash>, proposer: u32) {
+        for id in &missing {
+            self.fast.want(*id, proposer);
+        }
+        // Of blocks that nobody asks for any more, nothing need be known.
+        if self.lacking.len() > 2 * self.ledger.committee().len() {
+            self.lacking.clear();
+        }
+        self.lacking.insert(block, missing);
     }
 
     /// Whether a block's payload may be settled.

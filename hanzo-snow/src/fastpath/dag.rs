@@ -23,6 +23,11 @@ pub(super) struct Held {
 pub struct Dag {
     held: BTreeMap<Hash, Held>,
     rounds: BTreeMap<u64, BTreeMap<u32, Vec<Hash>>>,
+    /// Stake of the authors of each round, and the last round in which that is a quorum.
+    stakes: BTreeMap<u64, u64>,
+    full: u64,
+    /// Number of those that are not settled and certify something.
+    open: usize,
     /// Rounds up to this are settled and forgotten.
     floor: u64,
 }
@@ -66,18 +71,16 @@ impl Dag {
         authors.filter_map(|(author, ids)| Some((*author, *ids.first()?)))
     }
 
-    /// Stake of the authors that have a certificate in a round.
+    /// Stake of the authors that have a certificate in a round above the [floor](Self::floor).
     #[must_use]
-    pub fn stake(&self, committee: &Committee, round: u64) -> u64 {
-        self.round(round).map(|(author, _)| committee.stake(author)).sum()
+    pub fn stake(&self, round: u64) -> u64 {
+        self.stakes.get(&round).copied().unwrap_or(0)
     }
 
-    /// The last round with certificates of a quorum; 0 for none.
+    /// The last round with certificates of a quorum, at least the [floor](Self::floor); 0 for none.
     #[must_use]
-    pub fn last_full_round(&self, committee: &Committee) -> u64 {
-        let quorum = committee.quorum();
-        let full = |round: &&u64| quorum.is_reached(self.stake(committee, **round));
-        self.rounds.keys().rev().find(full).copied().unwrap_or(self.floor)
+    pub const fn last_full_round(&self) -> u64 {
+        if self.full > self.floor { self.full } else { self.floor }
     }
 
     /// Whether an author has a certificate in a round.
@@ -86,12 +89,14 @@ impl Dag {
         self.rounds.get(&round).is_some_and(|authors| authors.contains_key(&author))
     }
 
-    /// The parents of a vertex that are not held.
-    pub(super) fn missing(&self, vertex: &Vertex) -> Vec<Hash> {
-        if vertex.round() <= self.floor.saturating_add(1) {
-            return Vec::new();
-        }
-        vertex.parents().iter().filter(|parent| !self.held.contains_key(*parent)).copied().collect()
+    /// The parents of a vertex that are not held; none where they would be below the floor.
+    pub(super) fn missing<'v>(&self, vertex: &'v Vertex) -> impl Iterator<Item = &'v Hash> + use<'_, 'v> {
+        vertex.parents().iter().filter(|parent| self.lacks(vertex, parent))
+    }
+
+    /// Whether a parent of a vertex is not held and needed.
+    pub(super) fn lacks(&self, vertex: &Vertex, parent: &Hash) -> bool {
+        vertex.round() > self.floor.saturating_add(1) && !self.held.contains_key(parent)
     }
 
     /// Whether the parents, all held, are of the round before, one an author, with a quorum of stake.
@@ -99,12 +104,13 @@ impl Dag {
         if vertex.round() <= self.floor.saturating_add(1) {
             return true;
         }
-        let mut authors = BTreeSet::new();
+        let mut seen = alloc::vec![false; committee.len()];
         let mut stake = 0;
         for parent in vertex.parents() {
             let Some(held) = self.held.get(parent) else { return false };
             let author = held.certificate.author;
-            if held.certificate.round + 1 != vertex.round() || !authors.insert(author) {
+            let Some(seen) = seen.get_mut(author as usize) else { return false };
+            if held.certificate.round + 1 != vertex.round() || core::mem::replace(seen, true) {
                 return false;
             }
             stake += committee.stake(author);
@@ -114,8 +120,21 @@ impl Dag {
 
     /// Takes a certificate whose parents are held.
     pub(super) fn insert(&mut self, committee: &Committee, id: Hash, certificate: Certificate, vertex: Vertex) {
+        if self.held.contains_key(&id) {
+            return;
+        }
         let certified = certificate.certified(committee, vertex.txs().len());
-        self.rounds.entry(certificate.round).or_default().entry(certificate.author).or_default().push(id);
+        let (round, author) = (certificate.round, certificate.author);
+        let of_author = self.rounds.entry(round).or_default().entry(author).or_default();
+        if of_author.is_empty() {
+            let stake = self.stakes.entry(round).or_default();
+            *stake += committee.stake(author);
+            if committee.quorum().is_reached(*stake) {
+                self.full = self.full.max(round);
+            }
+        }
+        of_author.push(id);
+        self.open += usize::from(!certified.is_empty());
         self.held.insert(id, Held { certificate, vertex, certified, covered: false, settled: false });
     }
 
@@ -124,7 +143,10 @@ impl Dag {
         let mut newly = Vec::new();
         let mut next = alloc::vec![*id];
         while let Some(id) = next.pop() {
-            let parents = self.held.get(&id).map_or(Vec::new(), |held| held.vertex.parents().to_vec());
+            let Some(held) = self.held.get(&id) else { continue };
+            let is_new = |parent: &&Hash| self.held.get(*parent).is_some_and(|held| !held.covered);
+            // Nearly all of them are covered by the certificate that came first.
+            let parents: Vec<Hash> = held.vertex.parents().iter().filter(is_new).copied().collect();
             for parent in parents {
                 if let Some(held) = self.held.get_mut(&parent).filter(|held| !held.covered) {
                     held.covered = true;
@@ -186,6 +208,7 @@ impl Dag {
     pub(super) fn settle(&mut self, ids: &BTreeSet<Hash>) {
         for id in ids {
             if let Some(held) = self.held.get_mut(id) {
+                self.open -= usize::from(!held.settled && !held.certified.is_empty());
                 held.settled = true;
             }
         }
@@ -208,8 +231,8 @@ impl Dag {
 
     /// Whether a transaction is certified and not settled.
     #[must_use]
-    pub fn has_work(&self) -> bool {
-        self.held.values().any(|held| !held.settled && !held.certified.is_empty())
+    pub const fn has_work(&self) -> bool {
+        self.open > 0
     }
 
     /// Forgets settled certificates up to a round, and others that nothing stands on.
@@ -217,6 +240,7 @@ impl Dag {
         self.floor = self.floor.max(up_to);
         let floor = self.floor;
         self.held.retain(|_, held| held.certificate.round > floor || !held.settled && !held.certified.is_empty());
+        self.stakes.retain(|round, _| *round > floor);
         let held = &self.held;
         self.rounds.retain(|round, authors| {
             if *round <= floor {

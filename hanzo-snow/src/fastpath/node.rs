@@ -21,6 +21,13 @@ use crate::store::Record;
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::SeedableRandomState>;
 
+/// A vertex that waits for its parents, and one of them, which is looked for before all others.
+#[derive(Debug, Clone)]
+struct Waiting {
+    vertex: Vertex,
+    lacks: Hash,
+}
+
 /// A certificate that is asked for.
 #[derive(Debug, Clone)]
 struct Want {
@@ -61,7 +68,7 @@ pub struct FastPath<A> {
     acked: BTreeMap<(u64, u32), (Hash, Ack, u64)>,
     vertices: BTreeMap<Hash, Vertex>,
     /// Vertices whose parents are missing.
-    waiting: BTreeMap<(u64, u32), Vertex>,
+    waiting: BTreeMap<(u64, u32), Waiting>,
     /// Certificates whose parents are missing, with their vertices.
     incomplete: BTreeMap<Hash, (Certificate, Vertex)>,
     /// Certificates whose vertex is missing.
@@ -176,7 +183,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
     }
 
     fn is_full(&self, round: u64) -> bool {
-        self.committee.quorum().is_reached(self.dag.stake(&self.committee, round))
+        self.committee.quorum().is_reached(self.dag.stake(round))
     }
 
     fn accuse(&mut self, evidence: Evidence) {
@@ -211,7 +218,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
         }
         // A later round that is full is where the others are.
         loop {
-            let ahead = self.dag.last_full_round(&self.committee);
+            let ahead = self.dag.last_full_round();
             if ahead > self.round {
                 self.enter(ahead);
                 self.full_since = Some(self.now);

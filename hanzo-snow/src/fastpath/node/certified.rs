@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{FastPath, Want};
+use super::{FastPath, Waiting, Want};
 use crate::checkpoint::Hash;
 use crate::committee::{Sign, VerifyAll};
 use crate::evidence::Evidence;
@@ -23,7 +23,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
             if self.dag.held(&id).is_some() {
                 continue;
             }
-            let missing = self.dag.missing(&vertex);
+            let missing: Vec<Hash> = self.dag.missing(&vertex).copied().collect();
             if !missing.is_empty() {
                 for parent in missing {
                     self.want(parent, certificate.author);
@@ -41,7 +41,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
                 let complete: Vec<Hash> = self
                     .incomplete
                     .iter()
-                    .filter(|(_, (_, vertex))| self.dag.missing(vertex).is_empty())
+                    .filter(|(_, (_, vertex))| self.dag.missing(vertex).next().is_none())
                     .map(|(id, _)| *id)
                     .collect();
                 ready.extend(complete.iter().filter_map(|id| self.incomplete.remove(id)));
@@ -49,14 +49,20 @@ impl<A: Sign + VerifyAll> FastPath<A> {
         }
         if taken && !self.waiting.is_empty() {
             let limit = self.round.saturating_add(self.config.ahead);
-            let complete: Vec<(u64, u32)> = self
-                .waiting
-                .iter()
-                .filter(|(key, vertex)| key.0 <= limit && self.dag.missing(vertex).is_empty())
-                .map(|(key, _)| *key)
-                .collect();
+            let mut complete: Vec<(u64, u32)> = Vec::new();
+            for (key, Waiting { vertex, lacks }) in self.waiting.iter_mut().filter(|(key, _)| key.0 <= limit) {
+                if self.dag.lacks(vertex, lacks) {
+                    continue;
+                }
+                match self.dag.missing(vertex).next() {
+                    Some(parent) => *lacks = *parent,
+                    None => complete.push(*key),
+                }
+            }
             for key in complete {
-                if let Some(vertex) = self.waiting.remove(&key).filter(|_| !self.acked.contains_key(&key)) {
+                if let Some(Waiting { vertex, .. }) =
+                    self.waiting.remove(&key).filter(|_| !self.acked.contains_key(&key))
+                {
                     let id = vertex.id(&self.committee);
                     // Refused if its parents do not fit; then it is dropped.
                     let _ = self.acknowledge(id, vertex);

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{FastPath, Lock};
+use super::{FastPath, Lock, Waiting};
 use crate::checkpoint::Hash;
 use crate::committee::{MessageError, Sign, VerifyAll};
 use crate::evidence::Evidence;
@@ -61,11 +61,11 @@ impl<A: Sign + VerifyAll> FastPath<A> {
             return Ok(());
         }
         vertex.verify(&self.committee, &self.authority)?;
-        let missing = self.dag.missing(&vertex);
-        if !missing.is_empty() {
+        let missing: Vec<Hash> = self.dag.missing(&vertex).copied().collect();
+        if let Some(&lacks) = missing.first() {
             // Vertices further ahead are not kept, but lead to what is missing here.
             if round <= self.round.saturating_add(self.config.ahead) {
-                self.waiting.entry((round, author)).or_insert(vertex);
+                self.waiting.entry((round, author)).or_insert(Waiting { vertex, lacks });
             }
             for parent in missing {
                 self.want(parent, from);
@@ -208,7 +208,8 @@ impl<A: Sign + VerifyAll> FastPath<A> {
         self.check_vertex(&certificate, &vertex)?;
         vertex.verify(&self.committee, &self.authority)?;
         certificate.verify(&self.committee, &self.authority)?;
-        for parent in self.dag.missing(&vertex) {
+        let missing: Vec<Hash> = self.dag.missing(&vertex).copied().collect();
+        for parent in missing {
             self.want(parent, from);
         }
         self.complete(certificate, vertex);

@@ -71,7 +71,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
                 continue;
             }
             self.vertices.insert(certificate.vertex, vertex.clone());
-            if !self.dag.missing(&vertex).is_empty() {
+            if self.dag.missing(&vertex).next().is_some() {
                 continue;
             }
             self.dag.insert(&self.committee, id, certificate, vertex);
@@ -81,7 +81,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
             }
         }
         let round = self.own_vertex.as_ref().map_or(1, |(_, vertex)| vertex.round());
-        self.enter(round.max(self.dag.last_full_round(&self.committee)).max(1));
+        self.enter(round.max(self.dag.last_full_round()).max(1));
         if let Some((id, vertex)) = &self.own_vertex {
             // Own acknowledgement counts again; the others answer the vertex when it is sent again.
             if let Some((known, ack, _)) = self.acked.get(&(vertex.round(), vertex.author()))
