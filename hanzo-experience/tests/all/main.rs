@@ -6,7 +6,6 @@ mod support;
 mod adversarial;
 mod aggregate;
 mod certificate_transparency;
-mod crash;
 mod economy;
 mod federated;
 mod forgeries;

@@ -20,7 +20,5 @@ mod simulate;
 mod simulation;
 #[cfg(feature = "redb")]
 mod store;
-#[cfg(all(feature = "redb", unix))]
-mod store_kill;
 mod vectors;
 mod wire;

@@ -1,4 +1,10 @@
-//! What a store acknowledged is there after its process was killed, and nothing half-written is served.
+//! What a store acknowledged is there after its process was killed, and nothing half-written is served. A program of its own: a process that
+//! is being started holds, for a moment, the locks of all files that are open in the one that starts it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+#[path = "all/support/history.rs"]
+#[allow(dead_code, reason = "other programs use the rest")]
+mod history;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -7,7 +13,7 @@ use std::time::Duration;
 
 use hanzo_experience::store::{Durable, FileStore, Store};
 
-use crate::support::history::{Folder, config, history, step};
+use history::{Folder, config, history, step};
 
 /// The process that the kill tests start: applies steps without end and says which are acknowledged.
 fn write_until_killed<S: Store>(store: S)
@@ -41,7 +47,7 @@ where
     let (mut acknowledged, mut found) = (None, None);
     for round in 0..12_u64 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["crash::child", "--exact", "--ignored", "--nocapture"])
+            .args(["child", "--exact", "--ignored", "--nocapture"])
             .env("HANZO_EXPERIENCE_CHILD", path)
             .env("HANZO_EXPERIENCE_STORE", kind)
             .stdout(Stdio::piped())
