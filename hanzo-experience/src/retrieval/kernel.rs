@@ -2,7 +2,10 @@
 //!
 //! Each is sixteen running sums and then a fixed tree, products rounded before they are added: every instruction set gives the
 //! same bits, whatever the order and the number of the rows.
-#![expect(unsafe_code, reason = "calling code for an instruction set that the processor was found to have")]
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(unsafe_code, reason = "calling code for an instruction set that the processor was found to have")
+)]
 
 /// Rows are padded to a multiple of this.
 pub(crate) const LANES: usize = 16;
