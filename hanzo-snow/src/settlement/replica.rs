@@ -173,7 +173,9 @@ impl<A: Sign + VerifyAll> Replica<A> {
             Memory::Stored(entries) => (Root::default(), entries, None),
         };
         let one = |kind| entries.iter().find(|entry: &&Entry| entry.kind == kind);
-        let committee = stored_committees(&entries, committee.chain())?.pop().unwrap_or(committee);
+        // The fast path may have kept something before settlement kept anything.
+        let stored = stored_committees(&entries, committee.chain())?.pop();
+        let (committee_kept, committee) = (stored.is_some(), stored.unwrap_or(committee));
         let state = one(EntryKind::VoteState).map(|entry| VoteState::decode(&entry.bytes)).transpose()?;
         let state = state.unwrap_or_else(|| VoteState {
             epoch: committee.epoch(),
@@ -220,7 +222,7 @@ impl<A: Sign + VerifyAll> Replica<A> {
             accused: BTreeSet::new(),
             closed: None,
             poisoned: false,
-            committee_kept: !entries.is_empty(),
+            committee_kept,
             config,
             authority,
             committee,

@@ -63,9 +63,11 @@ fn seeded_schedules_neither_contradict_nor_lose_nor_stop() {
 /// What had stopped for good, or broken an invariant, by number.
 #[test]
 fn schedules_that_once_failed() {
-    for number in [924, 1047, 1417, 1665, 1960, 2078] {
+    for number in [924, 1047, 1417, 1665, 1960, 2078, 157_283] {
         assert_eq!(FaultSchedule::new(number).run().err(), None, "{number}");
     }
+    let changing = FaultSchedule::new(305_632).changing_validators(true);
+    assert_eq!(changing.run().err(), None, "a restart between the first vertex kept and the first vote");
 }
 
 /// Not only because they stop: agreement itself breaks.
