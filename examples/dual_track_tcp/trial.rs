@@ -286,11 +286,24 @@ impl Trial<'_> {
         loop {
             let Some(position) = holds(self).iter().position(|held| !held) else { return Ok(()) };
             if Instant::now() >= end {
-                return Err(Failure::Wrong { position, what: format!("{what} after {} s", PATIENCE.as_secs()) });
+                let what = format!("{what} after {} s; {}", PATIENCE.as_secs(), self.standing());
+                return Err(Failure::Wrong { position, what });
             }
             self.give(self.matches.len())?;
             self.listen(Instant::now() + Duration::from_millis(5))?;
         }
+    }
+
+    /// How far each validator is.
+    fn standing(&self) -> String {
+        let of = |(position, Member { port, log, .. }): (usize, &Member)| {
+            let (epoch, sequence) = log.keys().next_back().copied().unwrap_or_default();
+            let settled: usize = log.values().map(|news| news.matches.len()).sum();
+            let (count, listens) = (log.len(), if port.is_some() { "" } else { ", does not listen" });
+            format!("{position}: {count} checkpoints up to {epoch}.{sequence}, {settled} matches{listens}")
+        };
+        let members: Vec<String> = self.members.iter().enumerate().map(of).collect();
+        format!("of {} matches, {}", self.matches.len(), members.join("; "))
     }
 
     fn stop(&mut self) -> Result<(), Failure> {

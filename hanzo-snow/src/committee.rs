@@ -303,19 +303,19 @@ pub(crate) fn verify_one(
     keys.verify_all(&[(*node, message, signature)]).map_err(|_| MessageError::Signature)
 }
 
-/// Checks a quorum's signatures, each on a message of its own.
+/// Checks a quorum's signatures, each on its message, which may be shared with others.
 pub(crate) fn verify_quorum(
     committee: &Committee,
     keys: &impl VerifyAll,
     signers: &Signers,
     signatures: &[Signature],
-    mut message: impl FnMut(usize) -> Vec<u8>,
+    mut message: impl FnMut(usize) -> Arc<[u8]>,
 ) -> Result<(), MessageError> {
     committee.check(signers)?;
     if signers.len() != signatures.len() {
         return Err(MessageError::Malformed { field: "signatures" });
     }
-    let messages: Vec<Vec<u8>> = (0..signatures.len()).map(&mut message).collect();
+    let messages: Vec<Arc<[u8]>> = (0..signatures.len()).map(&mut message).collect();
     let mut items = Vec::with_capacity(signatures.len());
     for ((position, message), signature) in signers.iter().zip(&messages).zip(signatures) {
         let node = committee.node(position).ok_or(MessageError::UnknownValidator { position })?;

@@ -20,7 +20,7 @@ use crate::engine::Timestamp;
 use crate::fastpath::{FastInput, FastOutput, FastPath};
 use crate::settlement::{self, Block, Input, Memory, Output, Replica, ReplicaError, Root};
 use crate::store::Record;
-use ledger::Ledger;
+use ledger::{Ledger, Plan};
 
 /// Validators of the next epoch with their stakes.
 type NextSet = Arc<[(NodeId, u64)]>;
@@ -74,6 +74,8 @@ pub struct DualTrack<A> {
     validating: Vec<Hash>,
     /// The certificates that blocks, by id, were found to wait for.
     lacking: BTreeMap<Hash, Vec<Hash>>,
+    /// What the last block found valid settles, as long as nothing has settled since.
+    planned: Option<(Hash, Plan)>,
     /// Whether acknowledgements of this epoch are forgotten, or of no more use.
     follows: bool,
     /// The next epoch's validators, if this one shall end.
@@ -83,6 +85,8 @@ pub struct DualTrack<A> {
     next_token: u64,
     pending: bool,
     check_at: Timestamp,
+    /// When to look next whether a step waits.
+    ask_at: Timestamp,
     /// Height of the step that waited when that was last looked at.
     waits: Option<u64>,
     ask_next: u32,
@@ -118,6 +122,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
         let mut fast = FastPath::new(config.fast.clone(), committees[0].clone(), authority.clone(), seed, now);
         fast.restore(&entries, ledger.floor(config.keep_rounds))?;
         fast.settle(&settled, &[], 0, 0);
+        fast.decide(ledger.settled());
         let follows = replica.follows() || behind;
         if follows {
             fast.close();
@@ -148,6 +153,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
             building: None,
             validating: Vec::new(),
             lacking: BTreeMap::new(),
+            planned: None,
             follows,
             next: None,
             orders: VecDeque::new(),
@@ -155,6 +161,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
             next_token: 0,
             pending: false,
             check_at: now,
+            ask_at: now,
             waits: None,
             ask_next: 0,
             served_by: None,
@@ -205,7 +212,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
                             return Err(MessageError::Stale { found: epoch, current: epoch }.into());
                         }
                         for id in self.ledger.report(report) {
-                            self.fast.want(id, from);
+                            self.fast.want(id, u64::MAX, from);
                         }
                     }
                     DualMessage::Settled(record) => self.take_settled(record, name),
@@ -249,7 +256,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
     #[must_use]
     pub fn poll_timeout(&self) -> Timestamp {
         let replica = self.replica.poll_timeout().unwrap_or(self.check_at);
-        replica.min(self.fast.poll_timeout()).min(self.check_at)
+        replica.min(self.fast.poll_timeout()).min(self.check_at).min(self.ask_at)
     }
 
     /// Lets both tracks act until nothing more comes of it.
@@ -260,10 +267,14 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
         if self.check_at <= self.now {
             self.check_at = self.now.after(self.config.unlock_after / 8);
             let since = self.fast.stuck_since();
-            self.stuck = since.is_some_and(|since| since.after(self.config.unlock_after) <= self.now);
+            self.stuck = since.is_some_and(|since| since.after(self.config.unlock_after) <= self.now)
+                || self.fast.is_out_of_locks();
             if self.ledger.closing().is_some() {
                 self.send_report();
             }
+        }
+        if self.ask_at <= self.now {
+            self.ask_at = self.now.after(self.config.fast.resend);
             self.ask_settled();
         }
         loop {

@@ -1,6 +1,6 @@
 //! Committed blocks that are carried out: checkpoints settle, epochs begin.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::ledger::{Ledger, Plan, SettledRecord};
@@ -9,7 +9,7 @@ use super::payload::{Close, CloseReport, MAX_REPORTED, Payload};
 use super::{DualTrack, Owner, Step};
 use crate::checkpoint::Hash;
 use crate::committee::{Committee, NodeId, Sign, VerifyAll};
-use crate::fastpath::{FastInput, FastPath, Tx};
+use crate::fastpath::{FastInput, FastPath};
 use crate::settlement::Root;
 use crate::store::{EntryKind, Record};
 
@@ -39,7 +39,10 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
             // A quorum has found the payload valid.
             let payload = payload.unwrap_or_default();
             let plan = match (&payload.checkpoint, &payload.close) {
-                (Some(body), _) => self.ledger.plan(self.fast.dag(), body),
+                (Some(body), _) => match self.planned.take_if(|(of, _)| *of == id) {
+                    Some((_, plan)) => Ok(Some(plan)),
+                    None => self.ledger.plan(self.fast.dag(), body),
+                },
                 (None, Some(Close::Final { reports, .. })) => {
                     self.ledger.plan_close(self.fast.dag(), reports).map(Some)
                 }
@@ -78,8 +81,10 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
             return;
         }
         let n = committee.len() as u32;
-        self.ask_next = (self.ask_next + 1) % n;
-        if let Some(&to) = committee.node(self.ask_next).filter(|to| **to != self.config.own) {
+        let others = (1..=n).map(|step| (self.ask_next + step) % n);
+        let other = others.filter_map(|at| Some((at, *committee.node(at)?))).find(|(_, to)| *to != self.config.own);
+        if let Some((at, to)) = other {
+            self.ask_next = at;
             self.send_get_settled(to);
         }
     }
@@ -122,18 +127,13 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
 
     /// Settles a plan with the transactions of its certificates.
     fn settle_plan(&mut self, plan: Plan, block: Hash, height: u64) {
-        let Plan { checkpoint, leaves, history } = plan;
-        let mut by_place: BTreeMap<Hash, Tx> = BTreeMap::new();
-        for (_, vertex) in history.iter().filter_map(|id| self.fast.dag().get(id)) {
-            for (tx, id) in vertex.txs().iter().zip(vertex.tx_ids()) {
-                by_place.entry(*id).or_insert_with(|| tx.clone());
-            }
-        }
-        let txs = leaves.iter().filter_map(|leaf| by_place.remove(&leaf.tx)).collect();
+        let Plan { checkpoint, leaves, txs, history } = plan;
         self.settle(SettledRecord { checkpoint, height, leaves, txs }, &history, block);
     }
 
     fn settle(&mut self, settled: SettledRecord, history: &BTreeSet<Hash>, block: Hash) {
+        // What another block would settle is no longer the same.
+        self.planned = None;
         let record = self.ledger.settle(&settled, history);
         let SettledRecord { checkpoint, height, leaves, txs } = settled;
         let floor = self.ledger.floor(self.config.keep_rounds);
@@ -162,7 +162,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
 
     /// Begins an epoch.
     fn begin(&mut self, committee: Committee) {
-        let pool = self.fast.take_pool();
+        let (pool, contested) = self.fast.take_pool();
         let settled = self.ledger.clone();
         let now = self.fast.now().max(self.now);
         // What the old fast path still had to say is of no use, but what it had to keep keeps the order of tokens.
@@ -183,6 +183,10 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
         self.stuck = false;
         self.validating.clear();
         self.lacking.clear();
+        self.planned = None;
+        for tx in contested.into_iter().filter(|tx| !settled.has_settled(tx)) {
+            self.fast.retry(tx);
+        }
         for tx in pool.into_iter().filter(|tx| !settled.has_settled(tx)) {
             // There is room: it comes from a pool of the same size.
             let _ = self.fast.handle(self.now, FastInput::Submit(tx));

@@ -23,6 +23,8 @@ const DEPTH: u64 = 32;
 pub(super) struct Plan {
     pub(super) checkpoint: Checkpoint,
     pub(super) leaves: Vec<Leaf>,
+    /// The transactions of the leaves.
+    pub(super) txs: Vec<Tx>,
     pub(super) history: BTreeSet<Hash>,
 }
 
@@ -111,6 +113,11 @@ impl Ledger {
         self.settled.contains(&tx.id(&self.committee))
     }
 
+    /// Ids of all that has settled in the epoch, in no order.
+    pub(super) fn settled(&self) -> impl Iterator<Item = Hash> {
+        self.settled.iter().copied()
+    }
+
     /// The present validators, as a next set.
     pub(super) fn validators(&self) -> Arc<[(NodeId, u64)]> {
         let set = self.committee.validators();
@@ -193,9 +200,9 @@ impl Ledger {
         let mut history = dag.history(anchors, self.lowest())?;
         // A late certificate stands for itself alone: what it stands on is named as well.
         history.extend(late);
-        let leaves = dag.leaves(&history, |tx| self.settled.contains(tx));
+        let (leaves, txs) = dag.leaves(&history, |tx| self.settled.contains(tx));
         let checkpoint = self.checkpointer.clone().seal(last_round, &leaves).ok();
-        Ok(checkpoint.map(|checkpoint| Plan { checkpoint, leaves, history }))
+        Ok(checkpoint.map(|checkpoint| Plan { checkpoint, leaves, txs, history }))
     }
 
     /// What the close of the epoch settles: everything certified by what the reports name.
@@ -210,9 +217,9 @@ impl Ledger {
         }
         let rounds = history.iter().filter_map(|id| dag.get(id)).map(|(certificate, _)| certificate.round);
         let last_round = rounds.fold(self.first_round, u64::max);
-        let leaves = dag.leaves(&history, |tx| self.settled.contains(tx));
+        let (leaves, txs) = dag.leaves(&history, |tx| self.settled.contains(tx));
         let checkpoint = self.checkpointer.clone().seal(last_round, &leaves);
-        checkpoint.map(|checkpoint| Plan { checkpoint, leaves, history }).map_err(|_| Vec::new())
+        checkpoint.map(|checkpoint| Plan { checkpoint, leaves, txs, history }).map_err(|_| Vec::new())
     }
 
     /// Settles a checkpoint that fits; what is to be kept of it.

@@ -111,7 +111,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
                 self.validating.push(id);
                 continue;
             }
-            match self.check(&block) {
+            match self.check(&id, &block) {
                 Ok(ok) => {
                     answered = true;
                     let _ = self.replica.handle(self.now, Input::Validated { block: id, ok });
@@ -136,7 +136,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
         let missing = self.lacking.get(block).and_then(|ids| ids.iter().find(|id| dag.get(id).is_none()).copied());
         match missing {
             // Not all may have been wanted at once.
-            Some(id) => self.fast.want(id, proposer),
+            Some(id) => self.fast.want(id, u64::MAX, proposer),
             None => {
                 self.lacking.remove(block);
             }
@@ -147,7 +147,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
     /// Wants what a block has to wait for.
     pub(super) fn want_all(&mut self, block: Hash, missing: Vec<Hash>, proposer: u32) {
         for id in &missing {
-            self.fast.want(*id, proposer);
+            self.fast.want(*id, u64::MAX, proposer);
         }
         // Of blocks that nobody asks for any more, nothing need be known.
         if self.lacking.len() > 2 * self.ledger.committee().len() {
@@ -160,7 +160,7 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
     ///
     /// # Errors
     /// Certificates that are missing to say so.
-    fn check(&self, block: &Block) -> Result<bool, Vec<Hash>> {
+    fn check(&mut self, id: &Hash, block: &Block) -> Result<bool, Vec<Hash>> {
         let committee = self.ledger.committee();
         if !self.may_carry(&block.justify.block) {
             return Ok(false);
@@ -199,7 +199,12 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
         }
         match &payload.checkpoint {
             None => Ok(true),
-            Some(body) => Ok(self.ledger.plan(self.fast.dag(), body)?.is_some()),
+            Some(body) => {
+                let plan = self.ledger.plan(self.fast.dag(), body)?;
+                let fits = plan.is_some();
+                self.planned = plan.map(|plan| (*id, plan));
+                Ok(fits)
+            }
         }
     }
 }

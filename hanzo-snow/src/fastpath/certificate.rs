@@ -127,9 +127,17 @@ impl Certificate {
         if self.bitmaps.len() != self.signers.len() {
             return Err(MessageError::Malformed { field: "bitmaps" });
         }
+        // Neighbours have mostly signed the same.
+        let mut last: Option<(&[u8], Arc<[u8]>)> = None;
         verify_quorum(committee, keys, &self.signers, &self.signatures, |at| {
             let bitmap = self.bitmaps.get(at).map_or(&[][..], |bitmap| bitmap);
-            Ack::signed_bytes(committee, &self.vertex, self.round, bitmap)
+            match &last {
+                Some((same, message)) if *same == bitmap => message.clone(),
+                _ => {
+                    let message: Arc<[u8]> = Ack::signed_bytes(committee, &self.vertex, self.round, bitmap).into();
+                    last.insert((bitmap, message)).1.clone()
+                }
+            }
         })
     }
 

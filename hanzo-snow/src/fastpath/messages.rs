@@ -18,9 +18,10 @@ pub const MAX_GET: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FastConfig {
     pub(super) own: NodeId,
+    pub(super) round_interval: Duration,
     pub(super) round_timeout: Duration,
     pub(super) idle_interval: Duration,
-    pub(super) resend: Duration,
+    pub(crate) resend: Duration,
     pub(super) ahead: u64,
     pub(super) max_pool: usize,
     pub(super) max_txs: usize,
@@ -28,21 +29,30 @@ pub struct FastConfig {
 }
 
 impl FastConfig {
-    /// The validator `own`: 100 ms for the own vertex to be certified once a quorum's are, a round a second where there is nothing to
+    /// The validator `own`: a round no sooner than 20 ms after the one before, 100 ms for the own vertex to be certified once a quorum's are, a round a second where there is nothing to
     /// do, messages sent again after 500 ms, acknowledgements up to two rounds ahead, 16,384 transactions waiting,
-    /// 1,024 in a vertex, and 2^24 locked keys an epoch.
+    /// 1,024 in a vertex, and 2^22 locked keys an epoch.
     #[must_use]
     pub const fn new(own: NodeId) -> Self {
         Self {
             own,
+            round_interval: Duration::from_millis(20),
             round_timeout: Duration::from_millis(100),
             idle_interval: Duration::from_secs(1),
             resend: Duration::from_millis(500),
             ahead: 2,
             max_pool: 16_384,
             max_txs: super::MAX_TXS,
-            max_locks: 1 << 24,
+            max_locks: 1 << 22,
         }
+    }
+
+    /// The least time between rounds. A round costs signatures and a durable record for every validator, however little there is to
+    /// certify: over short links this, not the links, bounds what is spent.
+    #[must_use]
+    pub const fn round_interval(mut self, interval: Duration) -> Self {
+        self.round_interval = interval;
+        self
     }
 
     /// How long a round waits for the own vertex once a quorum's are certified.
@@ -80,7 +90,8 @@ impl FastConfig {
         self
     }
 
-    /// Keys that may be locked in an epoch; beyond it no transaction with a new key is acknowledged.
+    /// Keys that may be locked in an epoch, each about 300 bytes of memory until the epoch ends; beyond it no transaction with a new key
+    /// is acknowledged, and [`DualTrack`](crate::DualTrack) closes the epoch.
     #[must_use]
     pub const fn max_locks(mut self, keys: usize) -> Self {
         self.max_locks = keys;

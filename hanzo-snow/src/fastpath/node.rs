@@ -3,11 +3,12 @@
 mod certified;
 mod receive;
 mod restore;
+mod wanted;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::certificate::{Ack, Certificate};
 use super::dag::Dag;
@@ -18,6 +19,10 @@ use crate::committee::{Committee, MessageError, Sign, VerifyAll};
 use crate::engine::Timestamp;
 use crate::evidence::{Evidence, EvidenceKind};
 use crate::store::Record;
+use wanted::Wanted;
+
+/// Rounds over which transactions spread that have met a rival in an earlier epoch.
+const SPREAD: u8 = 16;
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::SeedableRandomState>;
 
@@ -26,19 +31,6 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::SeedableRandomState>;
 struct Waiting {
     vertex: Vertex,
     lacks: Hash,
-}
-
-/// A certificate that is asked for.
-#[derive(Debug, Clone)]
-struct Want {
-    at: Timestamp,
-    next: u32,
-}
-
-#[derive(Debug, Clone)]
-struct Lock {
-    tx: Hash,
-    since: Timestamp,
 }
 
 /// One validator's fast path in one epoch: no network, clock, store or thread.
@@ -73,12 +65,21 @@ pub struct FastPath<A> {
     incomplete: BTreeMap<Hash, (Certificate, Vertex)>,
     /// Certificates whose vertex is missing.
     bare: BTreeMap<(u64, u32), Certificate>,
-    wanted: BTreeMap<Hash, Want>,
-    locks: Map<ConflictKey, Lock>,
+    wanted: Wanted,
+    /// The transaction that each key is locked by.
+    locks: Map<ConflictKey, Hash>,
+    out_of_locks: bool,
+    /// Transactions by the time at which they locked their keys, but for the first of which something certified is known.
+    undecided: VecDeque<(Timestamp, Hash)>,
     /// First certificate seen that carries a key, with the place in its vertex.
     claims: Map<ConflictKey, (Hash, Hash, u32)>,
-    told: Map<Hash, bool>,
+    /// Transactions told to be certified, or known to have settled.
+    decided: HashSet<Hash, foldhash::fast::SeedableRandomState>,
     pool: VecDeque<Tx>,
+    /// Transactions for vertices from a round on.
+    later: BTreeMap<u64, Vec<Tx>>,
+    /// Own transactions that a certificate of this epoch has left out.
+    contested: BTreeSet<Hash>,
     /// Own transactions that are in a vertex and not settled.
     in_flight: BTreeMap<Hash, (u64, Tx)>,
     closing: bool,
@@ -99,7 +100,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
         Self {
             own,
             now,
-            dag: Dag::default(),
+            dag: Dag::new(hasher()),
             round: 1,
             entered_at: now,
             full_since: None,
@@ -113,11 +114,15 @@ impl<A: Sign + VerifyAll> FastPath<A> {
             waiting: BTreeMap::new(),
             incomplete: BTreeMap::new(),
             bare: BTreeMap::new(),
-            wanted: BTreeMap::new(),
+            wanted: Wanted::default(),
             locks: Map::with_hasher(hasher()),
+            out_of_locks: false,
+            undecided: VecDeque::new(),
             claims: Map::with_hasher(hasher()),
-            told: Map::with_hasher(hasher()),
+            decided: HashSet::with_hasher(hasher()),
             pool: VecDeque::new(),
+            later: BTreeMap::new(),
+            contested: BTreeSet::new(),
             in_flight: BTreeMap::new(),
             closing: false,
             held: VecDeque::new(),
@@ -167,10 +172,10 @@ impl<A: Sign + VerifyAll> FastPath<A> {
     #[must_use]
     pub fn poll_timeout(&self) -> Timestamp {
         let full = self.full_since.map(|since| since.after(self.config.round_timeout));
+        let next = self.full_since.map(|_| self.entered_at.after(self.config.round_interval));
         let idle = Some(self.entered_at.after(self.config.idle_interval)).filter(|_| !self.closing);
-        let wanted = self.wanted.values().map(|want| want.at).min();
         // What was due by now has been done, or waits for something else.
-        let later = [full, idle, wanted].into_iter().flatten().filter(|at| *at > self.now);
+        let later = [full, next, idle, self.wanted.next_due()].into_iter().flatten().filter(|at| *at > self.now);
         later.fold(self.resend_at, Timestamp::min)
     }
 
@@ -234,6 +239,9 @@ impl<A: Sign + VerifyAll> FastPath<A> {
             if !self.proposed && own && self.closing {
                 break;
             }
+            if self.entered_at.after(self.config.round_interval) > self.now {
+                break;
+            }
             // Nobody hurries where nothing is to be done.
             if !self.has_work() && self.entered_at.after(self.config.idle_interval) > self.now {
                 break;
@@ -243,6 +251,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
         self.propose();
         if self.resend_at <= self.now {
             self.resend_at = self.now.after(self.config.resend);
+            self.want_again();
             let vertex = self.own_vertex.as_ref().filter(|(_, vertex)| {
                 let acked = self.acked.get(&(vertex.round(), vertex.author()));
                 self.own.is_some_and(|own| !self.dag.has(vertex.round(), own))
@@ -262,7 +271,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
     }
 
     fn has_work(&self) -> bool {
-        !self.pool.is_empty() || !self.in_flight.is_empty() || self.dag.has_work()
+        !self.pool.is_empty() || !self.later.is_empty() || !self.in_flight.is_empty() || self.dag.has_work()
     }
 
     fn enter(&mut self, round: u64) {
@@ -284,6 +293,10 @@ impl<A: Sign + VerifyAll> FastPath<A> {
             1 => Vec::new(),
             round => self.dag.round(round - 1).map(|(_, id)| id).collect(),
         };
+        let after = self.later.split_off(&(self.round + 1));
+        for tx in core::mem::replace(&mut self.later, after).into_values().flatten() {
+            self.pool.push_front(tx);
+        }
         let mut txs: Vec<Tx> = Vec::new();
         let mut size = 0;
         while let Some(tx) = self.pool.front().filter(|_| txs.len() < self.config.max_txs) {
@@ -309,21 +322,30 @@ impl<A: Sign + VerifyAll> FastPath<A> {
         let _ = self.acknowledge(id, vertex);
     }
 
+    /// Takes transactions for settled, of whose checkpoints nothing else is known here.
+    pub fn decide(&mut self, txs: impl IntoIterator<Item = Hash>) {
+        self.decided.extend(txs);
+    }
+
     /// Marks what a checkpoint up to `last_round` has settled, forgets rounds up to `forget`, and puts own transactions that
     /// were left out into the next vertex.
     pub fn settle(&mut self, history: &BTreeSet<Hash>, leaves: &[Leaf], last_round: u64, forget: u64) {
         self.dag.settle(history);
         for leaf in leaves {
             self.in_flight.remove(&leaf.tx);
+            self.contested.remove(&leaf.tx);
+            self.decided.insert(leaf.tx);
         }
         let left: Vec<Hash> =
             self.in_flight.iter().filter(|(_, (round, _))| *round + 2 <= last_round).map(|(id, _)| *id).collect();
         for id in left {
             if let Some((_, tx)) = self.in_flight.remove(&id) {
                 // A key that another transaction has locked stays locked: such a transaction is lost to its rival.
-                let lost = tx.keys().iter().any(|key| self.locks.get(key).is_some_and(|lock| lock.tx != id));
-                if !lost && !self.told.contains_key(&id) {
+                let lost = tx.keys().iter().any(|key| self.locks.get(key).is_some_and(|tx| *tx != id));
+                if !lost && !self.decided.contains(&id) {
                     self.pool.push_front(tx);
+                } else {
+                    self.contested.remove(&id);
                 }
             }
         }
@@ -332,9 +354,14 @@ impl<A: Sign + VerifyAll> FastPath<A> {
             self.acked = self.acked.split_off(&(forget + 1, 0));
             self.waiting = self.waiting.split_off(&(forget + 1, 0));
             self.bare = self.bare.split_off(&(forget + 1, 0));
-            let held: BTreeSet<Hash> = self.dag.iter().map(|(_, held)| held.certificate.vertex).collect();
+            let old = self.dag.iter().filter(|held| held.certificate.round <= forget);
+            let held: BTreeSet<Hash> = old.map(|held| held.certificate.vertex).collect();
             self.vertices.retain(|id, vertex| vertex.round() > forget || held.contains(id));
             self.accused.retain(|(_, _, round)| *round > forget);
+            self.incomplete.retain(|_, (certificate, _)| certificate.round > forget);
+            self.wanted.forget(forget);
+            // What stood on forgotten rounds lacks nothing any more.
+            self.take_up();
         }
     }
 
@@ -344,10 +371,23 @@ impl<A: Sign + VerifyAll> FastPath<A> {
         self.closing = true;
     }
 
-    /// The transactions that wait or are not settled, to be given to the next epoch.
-    pub fn take_pool(&mut self) -> Vec<Tx> {
+    /// Takes the transactions that wait or are not settled, to be given to the next epoch; and of them those that a certificate has
+    /// left out, to be [retried](Self::retry) there.
+    pub fn take_pool(&mut self) -> (Vec<Tx>, Vec<Tx>) {
         let in_flight = core::mem::take(&mut self.in_flight).into_values().map(|(_, tx)| tx);
-        in_flight.chain(core::mem::take(&mut self.pool)).collect()
+        let waiting = in_flight.chain(core::mem::take(&mut self.pool));
+        let left_out = core::mem::take(&mut self.contested);
+        let (contested, waiting): (Vec<Tx>, _) =
+            waiting.partition(|tx| !left_out.is_empty() && left_out.contains(&tx.id(&self.committee)));
+        let later = core::mem::take(&mut self.later).into_values().flatten();
+        (waiting, contested.into_iter().chain(later).collect())
+    }
+
+    /// Takes a transaction that has met a rival in an earlier epoch. It waits for up to 15 rounds, as its id in this epoch says: rivals
+    /// that come again in the same round would lock their keys against each other once more.
+    pub fn retry(&mut self, tx: Tx) {
+        let wait = tx.id(&self.committee)[0] % SPREAD;
+        self.later.entry(self.round.saturating_add(wait.into())).or_default().push(tx);
     }
 }
 
@@ -364,10 +404,19 @@ impl<A> FastPath<A> {
         self.round
     }
 
-    /// The oldest moment since which a key is locked by a transaction of which nothing certified is known here. O(locks).
+    /// The oldest moment since which a key is locked by a transaction of which nothing certified is known here. O(1), spread over all
+    /// transactions.
+    pub fn stuck_since(&mut self) -> Option<Timestamp> {
+        while self.undecided.front().is_some_and(|(_, tx)| self.decided.contains(tx)) {
+            self.undecided.pop_front();
+        }
+        self.undecided.front().map(|(since, _)| *since)
+    }
+
+    /// Whether a transaction was not acknowledged because as many keys are locked as may be in an epoch: only the next one has room.
     #[must_use]
-    pub fn stuck_since(&self) -> Option<Timestamp> {
-        self.locks.values().filter(|lock| !self.told.contains_key(&lock.tx)).map(|lock| lock.since).min()
+    pub const fn is_out_of_locks(&self) -> bool {
+        self.out_of_locks
     }
 
     /// How many certificates, vertices, requests, transactions and outputs are held.
@@ -379,6 +428,7 @@ impl<A> FastPath<A> {
             + self.incomplete.len()
             + self.wanted.len()
             + self.pool.len()
+            + self.later.values().map(Vec::len).sum::<usize>()
             + self.outputs.len()
     }
 

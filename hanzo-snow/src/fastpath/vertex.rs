@@ -227,9 +227,15 @@ impl SignedVertexHeader {
 
 /// One validator's transactions of a round, on certificates of the round before. The parts are shared, not copied.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Vertex {
-    pub(super) signed: Arc<SignedVertexHeader>,
-    pub(super) txs: Arc<[Tx]>,
+pub struct Vertex(Arc<Content>);
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Content {
+    signed: SignedVertexHeader,
+    txs: Vec<Tx>,
+    /// The chain and the epoch in which the header's ids are those of the transactions.
+    chain: Hash,
+    epoch: u64,
 }
 
 impl Vertex {
@@ -242,14 +248,14 @@ impl Vertex {
         round: u64,
         author: u32,
         mut parents: Vec<Hash>,
-        txs: impl Into<Arc<[Tx]>>,
+        txs: Vec<Tx>,
         sign: impl FnOnce(&[u8]) -> Result<Signature, MessageError>,
     ) -> Result<Self, MessageError> {
-        let txs = txs.into();
         parents.sort_unstable();
         let header = VertexHeader { round, author, parents, txs: txs.iter().map(|tx| tx.id(committee)).collect() };
         let bytes = header.signed_bytes(committee);
-        let vertex = Self { signed: Arc::new(SignedVertexHeader { header, signature: sign(&bytes)? }), txs };
+        let signed = SignedVertexHeader { header, signature: sign(&bytes)? };
+        let vertex = Self(Arc::new(Content { signed, txs, chain: *committee.chain(), epoch: committee.epoch() }));
         vertex.check_shape()?;
         Ok(vertex)
     }
@@ -257,83 +263,84 @@ impl Vertex {
     /// What is signed, with the signature.
     #[must_use]
     pub fn signed(&self) -> &SignedVertexHeader {
-        &self.signed
+        &self.0.signed
     }
 
     /// The round.
     #[must_use]
     pub fn round(&self) -> u64 {
-        self.signed.header.round
+        self.0.signed.header.round
     }
 
     /// Position of the author.
     #[must_use]
     pub fn author(&self) -> u32 {
-        self.signed.header.author
+        self.0.signed.header.author
     }
 
     /// Certificates it stands on, ascending.
     #[must_use]
     pub fn parents(&self) -> &[Hash] {
-        &self.signed.header.parents
+        &self.0.signed.header.parents
     }
 
     /// The transactions.
     #[must_use]
     pub fn txs(&self) -> &[Tx] {
-        &self.txs
+        &self.0.txs
     }
 
     /// The ids of the transactions.
     #[must_use]
     pub fn tx_ids(&self) -> &[Hash] {
-        &self.signed.header.txs
+        &self.0.signed.header.txs
     }
 
     /// Its id.
     #[must_use]
     pub fn id(&self, committee: &Committee) -> Hash {
-        self.signed.header.id(committee)
+        self.0.signed.header.id(committee)
     }
 
-    pub(super) fn check_shape(&self) -> Result<(), MessageError> {
-        let header = &self.signed.header;
+    fn check_shape(&self) -> Result<(), MessageError> {
+        let header = &self.0.signed.header;
         if header.round == 0 || (header.round == 1) != header.parents.is_empty() {
             return Err(MessageError::Malformed { field: "round" });
         }
         if header.parents.windows(2).any(|pair| pair[0] >= pair[1]) || header.parents.len() > MAX_VALIDATORS {
             return Err(MessageError::Malformed { field: "parents" });
         }
-        let size: usize = self.txs.iter().map(Tx::size).sum();
-        if self.txs.len() > MAX_TXS || size > MAX_VERTEX_BYTES {
+        let size: usize = self.0.txs.iter().map(Tx::size).sum();
+        if self.0.txs.len() > MAX_TXS || size > MAX_VERTEX_BYTES {
             return Err(MessageError::TooLarge { field: "transactions" });
         }
         Ok(())
     }
 
-    /// Checks the ids of the transactions, the shape and the signature, not the parents.
+    /// Checks the chain, the epoch and the signature, not the parents. The shape, and that the ids are those of the transactions, hold
+    /// for every vertex.
     ///
     /// # Errors
     /// [`MessageError`].
     pub fn verify(&self, committee: &Committee, keys: &impl VerifyAll) -> Result<(), MessageError> {
-        self.check_shape()?;
-        let ids = self.tx_ids();
-        let fits = ids.len() == self.txs.len() && self.txs.iter().zip(ids).all(|(tx, id)| tx.id(committee) == *id);
-        if !fits {
-            return Err(MessageError::Malformed { field: "transactions" });
+        if self.0.chain != *committee.chain() {
+            return Err(MessageError::WrongChain);
         }
-        self.signed.verify(committee, keys)
+        if self.0.epoch != committee.epoch() {
+            return Err(MessageError::WrongEpoch { expected: committee.epoch(), found: self.0.epoch });
+        }
+        self.0.signed.verify(committee, keys)
     }
 
     pub(crate) fn write(&self, encoder: &mut Encoder) {
         encoder.u64(self.round());
         encoder.u32(self.author());
         encoder.hashes(self.parents());
-        encoder.length(self.txs.len());
-        for tx in self.txs.iter() {
+        encoder.length(self.0.txs.len());
+        for tx in &self.0.txs {
             tx.write(encoder);
         }
-        encoder.bytes(&self.signed.signature);
+        encoder.bytes(&self.0.signed.signature);
     }
 
     /// Reads a vertex; the ids of its transactions are computed, for the chain and epoch of the message.
@@ -357,7 +364,7 @@ impl Vertex {
             txs: txs.iter().map(|tx| tx.header().id_in(chain, epoch)).collect(),
         };
         let signed = SignedVertexHeader { header, signature: decoder.signature()? };
-        let vertex = Self { signed: Arc::new(signed), txs: txs.into() };
+        let vertex = Self(Arc::new(Content { signed, txs, chain: *chain, epoch }));
         vertex.check_shape().map_err(|_| WireError::Malformed { field: "vertex" })?;
         Ok(vertex)
     }

@@ -85,7 +85,7 @@ impl QuorumCertificate {
             let is_root = self.block == *root && self.signers.is_empty() && self.signatures.is_empty();
             return if is_root { Ok(()) } else { Err(MessageError::Malformed { field: "root certificate" }) };
         }
-        let message = Vote::signed_bytes(committee, self.view, &self.block);
+        let message: Arc<[u8]> = Vote::signed_bytes(committee, self.view, &self.block).into();
         verify_quorum(committee, keys, &self.signers, &self.signatures, |_| message.clone())
     }
 
@@ -199,7 +199,7 @@ impl TimeoutCertificate {
             return Err(MessageError::Malformed { field: "timeout certificate" });
         }
         verify_quorum(committee, keys, &self.signers, &self.signatures, |at| {
-            Timeout::signed_bytes(committee, self.view, self.high_views.get(at).copied().unwrap_or(0))
+            Timeout::signed_bytes(committee, self.view, self.high_views.get(at).copied().unwrap_or(0)).into()
         })
     }
 

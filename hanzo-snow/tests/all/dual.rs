@@ -228,6 +228,66 @@ fn validators_asked_for_at_any_moment_come() -> Result<(), Error> {
     Ok(())
 }
 
+/// Away for longer than the others keep certificates: what it then asks for in vain must not keep it from asking for what is there.
+#[test]
+fn a_node_that_was_away_takes_part_again() -> Result<(), Error> {
+    for persist in [MS / 2, 2 * MS, 8 * MS] {
+        let mut network = DualSimulation::builder([1; 4])
+            .latency(Latency::Uniform { min: MS / 30, max: MS / 3 })
+            .persist_cost(persist)
+            .submit_every(0, 20 * MS, 300, 64)
+            .fault(1_700 * MS, Fault::Crash(3))
+            .fault(4_700 * MS, Fault::Restart(3))
+            .build()?;
+        network.run_until(20 * SECOND)?;
+        let node = network.node(0).expect("it is up");
+        assert_eq!(node.committee().epoch(), 0, "what it had locked has settled: nothing is stuck");
+        let dag = node.fast_path().dag();
+        let rounds = (dag.last_full_round() - 4)..dag.last_full_round();
+        assert!(rounds.clone().all(|round| dag.has(round, 3)), "it has no vertices in {rounds:?}");
+        assert_eq!(network.certified_unsettled(), 0);
+        let report = network.report();
+        // But for what it had just been given and had put into no vertex.
+        assert!(report.settled + 2 >= report.submitted, "{} of {}", report.settled, report.submitted);
+    }
+    Ok(())
+}
+
+/// However many keys are used: with no more room for locks the epoch ends, and the next one begins with none.
+#[test]
+fn an_epoch_without_room_for_locks_ends() -> Result<(), Error> {
+    let config = |config: DualConfig| config.min_epoch_blocks(2).fast_path(|fast| fast.max_locks(50));
+    let mut network = network(&[1; 4]).config(config).submit_every(0, 20 * MS, 200, 64).build()?;
+    network.run_until(60 * SECOND)?;
+    assert_eq!(network.report().settled, 200);
+    assert_eq!(network.certified_unsettled(), 0);
+    assert!(network.node(0).expect("it is up").committee().epoch() >= 3, "of 50 locks each, for 200 keys");
+    Ok(())
+}
+
+/// Rivals that have locked a key against each other come again in rounds of their own.
+#[test]
+fn of_many_rivals_one_settles_soon() -> Result<(), Error> {
+    let mut epochs = 0;
+    for seed in 0..12 {
+        let config = |config: DualConfig| config.min_epoch_blocks(2).unlock_after(std::time::Duration::from_secs(1));
+        let rival = |which| Tx::new([ConflictKey::new(b"slot", 7)], [which]).expect("one key");
+        let mut builder = network(&[1; 10]).seed(seed).config(config);
+        for node in 0..5 {
+            builder = builder.submit(0, node, rival(node as u8));
+        }
+        let mut network = builder.build()?;
+        let settled = |network: &DualSimulation| network.report().settled;
+        while settled(&network) == 0 && network.now() < 60 * SECOND {
+            network.run_until(network.now() + SECOND)?;
+        }
+        assert!(settled(&network) >= 1, "seed {seed}");
+        epochs += network.report().epochs;
+    }
+    assert!(epochs <= 24, "two each would do: {epochs}");
+    Ok(())
+}
+
 type Failure = Box<dyn std::error::Error>;
 
 fn committee(n: u8) -> Result<Committee, Failure> {

@@ -1,14 +1,14 @@
 //! Certificates that are taken, told of, compared and fetched.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{FastPath, Waiting, Want};
+use super::{FastPath, Waiting};
 use crate::checkpoint::Hash;
 use crate::committee::{Sign, VerifyAll};
 use crate::evidence::Evidence;
 use crate::fastpath::certificate::Certificate;
+use crate::fastpath::dag::{Parents, ParentsError};
 use crate::fastpath::messages::{FastMessage, FastOutput, MAX_GET, TxPlace};
 use crate::fastpath::vertex::Vertex;
 use crate::store::{Entry, EntryKind, Record};
@@ -16,62 +16,73 @@ use crate::store::{Entry, EntryKind, Record};
 impl<A: Sign + VerifyAll> FastPath<A> {
     /// Takes a checked certificate with its vertex as soon as all it stands on is held, and then what waited for it.
     pub(super) fn complete(&mut self, certificate: Certificate, vertex: Vertex) {
-        let mut ready = alloc::vec![(certificate, vertex)];
-        let mut taken = false;
-        while let Some((certificate, vertex)) = ready.pop() {
-            let id = certificate.id(&self.committee);
-            if self.dag.held(&id).is_some() {
-                continue;
+        let id = certificate.id(&self.committee);
+        if self.take_one(id, certificate, vertex) {
+            self.take_up();
+        }
+    }
+
+    /// Takes a certificate, or puts it by; whether it is held now.
+    fn take_one(&mut self, id: Hash, certificate: Certificate, vertex: Vertex) -> bool {
+        if self.dag.contains(&id) {
+            return false;
+        }
+        match self.dag.parents(&self.committee, &vertex) {
+            Ok(parents) => {
+                self.insert(id, certificate, vertex, parents);
+                true
             }
-            let missing: Vec<Hash> = self.dag.missing(&vertex).copied().collect();
-            if !missing.is_empty() {
+            Err(ParentsError::Missing(missing)) => {
+                self.wanted.remove(&id);
                 for parent in missing {
-                    self.want(parent, certificate.author);
+                    self.want(parent, certificate.round - 1, certificate.author);
                 }
                 self.incomplete.insert(id, (certificate, vertex));
-                continue;
+                false
             }
-            if !self.dag.parents_fit(&self.committee, &vertex) {
-                // A quorum has acknowledged what no honest validator does.
-                continue;
+            // A quorum has acknowledged what no honest validator does.
+            Err(ParentsError::Unfit) => false,
+        }
+    }
+
+    /// Takes the certificates and acknowledges the vertices that waited for what is held by now.
+    pub(super) fn take_up(&mut self) {
+        while !self.incomplete.is_empty() {
+            let ready = self.incomplete.iter().filter(|(_, (_, vertex))| self.dag.first_missing(vertex).is_none());
+            let ready: Vec<Hash> = ready.map(|(id, _)| *id).collect();
+            if ready.is_empty() {
+                break;
             }
-            self.insert(id, certificate, vertex);
-            taken = true;
-            if !self.incomplete.is_empty() {
-                let complete: Vec<Hash> = self
-                    .incomplete
-                    .iter()
-                    .filter(|(_, (_, vertex))| self.dag.missing(vertex).next().is_none())
-                    .map(|(id, _)| *id)
-                    .collect();
-                ready.extend(complete.iter().filter_map(|id| self.incomplete.remove(id)));
+            for id in ready {
+                if let Some((certificate, vertex)) = self.incomplete.remove(&id) {
+                    self.take_one(id, certificate, vertex);
+                }
             }
         }
-        if taken && !self.waiting.is_empty() {
-            let limit = self.round.saturating_add(self.config.ahead);
-            let mut complete: Vec<(u64, u32)> = Vec::new();
-            for (key, Waiting { vertex, lacks }) in self.waiting.iter_mut().filter(|(key, _)| key.0 <= limit) {
-                if self.dag.lacks(vertex, lacks) {
-                    continue;
-                }
-                match self.dag.missing(vertex).next() {
-                    Some(parent) => *lacks = *parent,
-                    None => complete.push(*key),
-                }
+        let limit = self.round.saturating_add(self.config.ahead);
+        let mut complete: Vec<(u64, u32)> = Vec::new();
+        for (key, Waiting { vertex, lacks }) in self.waiting.iter_mut().filter(|(key, _)| key.0 <= limit) {
+            if self.dag.lacks(vertex, lacks) {
+                continue;
             }
-            for key in complete {
-                if let Some(Waiting { vertex, .. }) =
-                    self.waiting.remove(&key).filter(|_| !self.acked.contains_key(&key))
-                {
-                    let id = vertex.id(&self.committee);
-                    // Refused if its parents do not fit; then it is dropped.
-                    let _ = self.acknowledge(id, vertex);
-                }
+            match self.dag.first_missing(vertex) {
+                Some(parent) => *lacks = parent,
+                None => complete.push(*key),
+            }
+        }
+        for key in complete {
+            if let Some(Waiting { vertex, .. }) = self.waiting.remove(&key)
+                && !self.acked.contains_key(&key)
+                && self.dag.parents(&self.committee, &vertex).is_ok()
+            {
+                let id = vertex.id(&self.committee);
+                // Refused only where nothing can be signed; it comes again.
+                let _ = self.acknowledge(id, vertex);
             }
         }
     }
 
-    fn insert(&mut self, id: Hash, certificate: Certificate, vertex: Vertex) {
+    fn insert(&mut self, id: Hash, certificate: Certificate, vertex: Vertex, parents: Parents) {
         self.wanted.remove(&id);
         self.bare.remove(&(certificate.round, certificate.author));
         let mut encoder = self.committee.encoder("certified");
@@ -82,7 +93,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
         self.persist(alloc::vec![Record::Entry(entry)], Vec::new());
         let round = certificate.round;
         self.vertices.insert(certificate.vertex, vertex.clone());
-        self.dag.insert(&self.committee, id, certificate, vertex);
+        self.dag.insert(&self.committee, id, certificate, vertex, parents);
         self.check_claims(&id);
         for covered in self.dag.cover(&id) {
             self.tell(&covered);
@@ -92,7 +103,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
         }
     }
 
-    /// Tells of the transactions of a certificate on which a later one stands.
+    /// Tells of the transactions of a certificate on which a later one stands, but for those that have settled before.
     pub(super) fn tell(&mut self, id: &Hash) {
         let Some(held) = self.dag.held(id) else { return };
         for &index in &held.certified {
@@ -101,7 +112,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
             else {
                 continue;
             };
-            if self.told.insert(id, true).is_none() {
+            if self.decided.insert(id) {
                 let (round, author) = (held.vertex.round(), held.vertex.author());
                 self.outputs.push_back(FastOutput::Certified(TxPlace { id, round, author, index, tx: tx.clone() }));
             }
@@ -140,29 +151,34 @@ impl<A: Sign + VerifyAll> FastPath<A> {
         }
     }
 
-    /// Asks for a certificate, first the peer that named it.
-    pub(crate) fn want(&mut self, id: Hash, from: u32) {
-        let most = 16 * self.committee.len() * (2 + self.config.ahead as usize);
-        if self.dag.held(&id).is_some() || self.incomplete.contains_key(&id) || self.wanted.len() >= most {
-            return;
+    /// Asks for a certificate of a round no higher than `round`, first the peer that named it.
+    pub(crate) fn want(&mut self, id: Hash, round: u64, named_by: u32) {
+        // Room for the parents of a few vertices each.
+        let limit = 64 + 2 * self.committee.len();
+        if !self.dag.contains(&id) && !self.incomplete.contains_key(&id) {
+            self.wanted.insert(id, round, named_by, self.now, limit);
         }
-        self.wanted.entry(id).or_insert(Want { at: self.now, next: from });
+    }
+
+    /// Wants what is still missing and was given up, or never wanted for lack of room.
+    pub(super) fn want_again(&mut self) {
+        let held = self.incomplete.values().map(|(_, vertex)| vertex);
+        let waiting = self.waiting.values().map(|waiting| &waiting.vertex);
+        let mut missing: Vec<(Hash, u64, u32)> = Vec::new();
+        for vertex in held.chain(waiting) {
+            let parents = vertex.parents().iter().filter(|parent| self.dag.lacks(vertex, parent));
+            missing.extend(parents.map(|parent| (*parent, vertex.round() - 1, vertex.author())));
+        }
+        let bare = self.bare.values().map(|bare| (bare.id(&self.committee), bare.round, bare.author));
+        missing.extend(bare);
+        for (id, round, author) in missing {
+            self.want(id, round, author);
+        }
     }
 
     pub(super) fn fetch(&mut self) {
         let n = self.committee.len() as u32;
-        let mut asks: BTreeMap<u32, Vec<Hash>> = BTreeMap::new();
-        for (id, want) in self.wanted.iter_mut().filter(|(_, want)| want.at <= self.now) {
-            if Some(want.next) == self.own {
-                want.next = (want.next + 1) % n;
-            }
-            if Some(want.next) != self.own {
-                asks.entry(want.next).or_default().push(*id);
-            }
-            want.next = (want.next + 1) % n;
-            want.at = self.now.after(self.config.resend);
-        }
-        for (to, ids) in asks {
+        for (to, ids) in self.wanted.due(self.now, n, self.own, self.config.resend) {
             for ids in ids.chunks(MAX_GET) {
                 self.outputs.push_back(FastOutput::Send { to, message: FastMessage::Get(ids.to_vec()) });
             }

@@ -2,13 +2,14 @@
 
 use alloc::vec::Vec;
 
-use super::{FastPath, Lock, Waiting};
+use super::{FastPath, Waiting};
 use crate::checkpoint::Hash;
 use crate::committee::{MessageError, Sign, VerifyAll};
 use crate::evidence::Evidence;
 use crate::fastpath::certificate::{Ack, Certificate, fits};
+use crate::fastpath::dag::ParentsError;
 use crate::fastpath::messages::{FastMessage, FastOutput, MAX_GET};
-use crate::fastpath::vertex::{ConflictKey, Vertex};
+use crate::fastpath::vertex::{Tx, Vertex};
 use crate::store::{Entry, EntryKind, Record};
 
 impl<A: Sign + VerifyAll> FastPath<A> {
@@ -61,21 +62,22 @@ impl<A: Sign + VerifyAll> FastPath<A> {
             return Ok(());
         }
         vertex.verify(&self.committee, &self.authority)?;
-        let missing: Vec<Hash> = self.dag.missing(&vertex).copied().collect();
-        if let Some(&lacks) = missing.first() {
-            // Vertices further ahead are not kept, but lead to what is missing here.
-            if round <= self.round.saturating_add(self.config.ahead) {
-                self.waiting.entry((round, author)).or_insert(Waiting { vertex, lacks });
+        let is_ahead = round > self.round.saturating_add(self.config.ahead);
+        match self.dag.parents(&self.committee, &vertex) {
+            Err(ParentsError::Missing(missing)) => {
+                // Vertices further ahead are not kept, but lead to what is missing here.
+                if let Some(&lacks) = missing.first().filter(|_| !is_ahead) {
+                    self.waiting.entry((round, author)).or_insert(Waiting { vertex, lacks });
+                }
+                for parent in missing {
+                    self.want(parent, round - 1, from);
+                }
+                Ok(())
             }
-            for parent in missing {
-                self.want(parent, from);
-            }
-            return Ok(());
+            _ if is_ahead => Err(MessageError::TooFarAhead { found: round, current: self.round }),
+            Err(ParentsError::Unfit) => Err(MessageError::Malformed { field: "parents" }),
+            Ok(_) => self.acknowledge(id, vertex),
         }
-        if round > self.round.saturating_add(self.config.ahead) {
-            return Err(MessageError::TooFarAhead { found: round, current: self.round });
-        }
-        self.acknowledge(id, vertex)
     }
 
     fn reply(&mut self, author: u32, ack: Ack) {
@@ -88,9 +90,6 @@ impl<A: Sign + VerifyAll> FastPath<A> {
 
     /// Acknowledges a vertex whose parents are held: the first of its author and round.
     pub(super) fn acknowledge(&mut self, id: Hash, vertex: Vertex) -> Result<(), MessageError> {
-        if !self.dag.parents_fit(&self.committee, &vertex) {
-            return Err(MessageError::Malformed { field: "parents" });
-        }
         let Some(own) = self.own.filter(|_| !self.closing) else { return Ok(()) };
         let bitmap = self.lock(&vertex);
         let bytes = Ack::signed_bytes(&self.committee, &id, vertex.round(), &bitmap);
@@ -121,16 +120,26 @@ impl<A: Sign + VerifyAll> FastPath<A> {
     fn lock(&mut self, vertex: &Vertex) -> Vec<u8> {
         let mut bitmap = alloc::vec![0_u8; vertex.txs().len().div_ceil(8)];
         for (index, (tx, id)) in vertex.txs().iter().zip(vertex.tx_ids()).enumerate() {
-            let room = self.locks.len() + tx.keys().len() <= self.config.max_locks;
-            let free = |key: &ConflictKey| self.locks.get(key).map_or(room, |lock| lock.tx == *id);
-            if tx.keys().iter().all(free) {
-                bitmap[index / 8] |= 1 << (index % 8);
-                for key in tx.keys() {
-                    self.locks.entry(*key).or_insert(Lock { tx: *id, since: self.now });
-                }
+            if tx.keys().iter().any(|key| self.locks.get(key).is_some_and(|other| other != id)) {
+                continue;
+            }
+            let locked = tx.keys().iter().all(|key| self.locks.contains_key(key));
+            if !locked && self.locks.len() + tx.keys().len() > self.config.max_locks {
+                self.out_of_locks = true;
+                continue;
+            }
+            bitmap[index / 8] |= 1 << (index % 8);
+            if !locked {
+                self.lock_keys(tx, id);
             }
         }
         bitmap
+    }
+
+    /// Locks the keys of a transaction, which all are free.
+    pub(super) fn lock_keys(&mut self, tx: &Tx, id: &Hash) {
+        self.locks.extend(tx.keys().iter().map(|key| (*key, *id)));
+        self.undecided.push_back((self.now, *id));
     }
 
     fn on_ack(&mut self, ack: Ack) -> Result<(), MessageError> {
@@ -161,6 +170,8 @@ impl<A: Sign + VerifyAll> FastPath<A> {
             self.vertices.insert(id, vertex.clone());
             let certificate_id = certificate.id(&self.committee);
             let certified = certificate.certified(&self.committee, vertex.txs().len());
+            let left_out = (0..).zip(vertex.tx_ids()).filter(|(index, _)| certified.binary_search(index).is_err());
+            self.contested.extend(left_out.map(|(_, id)| *id));
             self.complete(certificate.clone(), vertex.clone());
             self.own_certificate = Some((certificate.clone(), self.next_token));
             let message = FastMessage::Certificate(certificate);
@@ -187,7 +198,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
                 self.complete(certificate, vertex);
             }
             None => {
-                self.want(certificate.id(&self.committee), from);
+                self.want(certificate.id(&self.committee), round, from);
                 if round <= self.round.saturating_add(self.config.ahead) {
                     self.bare.insert((round, author), certificate);
                 }
@@ -199,7 +210,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
     fn on_fetched(&mut self, from: u32, certificate: Certificate, vertex: Vertex) -> Result<(), MessageError> {
         let id = certificate.id(&self.committee);
         // Nothing is taken that was not asked for.
-        if self.dag.held(&id).is_some() || self.incomplete.contains_key(&id) || !self.wanted.contains_key(&id) {
+        if self.dag.contains(&id) || self.incomplete.contains_key(&id) || !self.wanted.contains(&id) {
             return Ok(());
         }
         if vertex.id(&self.committee) != certificate.vertex {
@@ -208,9 +219,11 @@ impl<A: Sign + VerifyAll> FastPath<A> {
         self.check_vertex(&certificate, &vertex)?;
         vertex.verify(&self.committee, &self.authority)?;
         certificate.verify(&self.committee, &self.authority)?;
-        let missing: Vec<Hash> = self.dag.missing(&vertex).copied().collect();
-        for parent in missing {
-            self.want(parent, from);
+        // What it stands on is asked of who sent it, rather than of its author.
+        if let Err(ParentsError::Missing(missing)) = self.dag.parents(&self.committee, &vertex) {
+            for parent in missing {
+                self.want(parent, certificate.round - 1, from);
+            }
         }
         self.complete(certificate, vertex);
         Ok(())

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::{FastPath, Lock};
+use super::FastPath;
 use crate::checkpoint::Hash;
 use crate::committee::{Sign, VerifyAll};
 use crate::fastpath::certificate::{Ack, Certificate};
@@ -45,10 +45,8 @@ impl<A: Sign + VerifyAll> FastPath<A> {
         }
         for (id, vertex, ack) in acks {
             for (index, (tx, tx_id)) in (0..).zip(vertex.txs().iter().zip(vertex.tx_ids())) {
-                if ack.has(index) {
-                    for key in tx.keys() {
-                        self.locks.entry(*key).or_insert(Lock { tx: *tx_id, since: self.now });
-                    }
+                if ack.has(index) && tx.keys().iter().any(|key| !self.locks.contains_key(key)) {
+                    self.lock_keys(tx, tx_id);
                 }
             }
             let (round, author) = (vertex.round(), vertex.author());
@@ -71,10 +69,8 @@ impl<A: Sign + VerifyAll> FastPath<A> {
                 continue;
             }
             self.vertices.insert(certificate.vertex, vertex.clone());
-            if self.dag.missing(&vertex).next().is_some() {
-                continue;
-            }
-            self.dag.insert(&self.committee, id, certificate, vertex);
+            let Ok(parents) = self.dag.parents(&self.committee, &vertex) else { continue };
+            self.dag.insert(&self.committee, id, certificate, vertex, parents);
             self.check_claims(&id);
             for covered in self.dag.cover(&id) {
                 self.tell(&covered);
