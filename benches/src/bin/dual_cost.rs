@@ -4,7 +4,7 @@
 //! cargo run --release -p hanzo-benches --bin dual_cost -- [NODES [MATCHES_A_SECOND [SECONDS [ONE_WAY_MS]]]]
 //! ```
 //!
-//! Nodes in one thread, over links with one delay, all up. The time is what one node spends in decoding, handling, hashing and encoding
+//! Nodes in one thread, over links with one delay, all up. The processor time is what one node spends in decoding, handling, hashing and encoding
 //! its messages, every message from its bytes and every answer to bytes; the links, and what a store takes, are not in it. Signatures are
 //! empty and all valid, but counted: what they would cost is their number times what ML-DSA-65 takes in this run, one by one.
 
@@ -14,8 +14,9 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::error::Error;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use hanzo_benches::cpu::thread_time;
 use hanzo_pqc::{SignatureAlgorithm, SigningKey};
 use hanzo_snow::fastpath::{ConflictKey, Tx};
 use hanzo_snow::settlement::{Memory, Root};
@@ -122,9 +123,9 @@ impl Network {
             self.now = at;
             match self.events.remove(&sequence) {
                 Some(Event::Deliver { to, from, bytes }) => {
-                    let begin = Instant::now();
+                    let begin = thread_time();
                     let message = DualMessage::decode(&bytes);
-                    self.busy += begin.elapsed();
+                    self.busy += thread_time() - begin;
                     if let Ok((_, epoch, message)) = message {
                         self.give(to, DualInput::Message { from, epoch, message });
                     }
@@ -149,16 +150,16 @@ impl Network {
 
     fn give(&mut self, node: usize, input: DualInput) {
         let submitted = matches!(input, DualInput::Submit(_));
-        let begin = Instant::now();
+        let begin = thread_time();
         let taken = self.nodes[node].handle(Timestamp::from_nanos(self.now), input).is_ok();
-        self.busy += begin.elapsed();
+        self.busy += thread_time() - begin;
         self.refused += u64::from(submitted && !taken);
         self.drain(node);
     }
 
     fn drain(&mut self, node: usize) {
         loop {
-            let begin = Instant::now();
+            let begin = thread_time();
             let output = self.nodes[node].poll_output();
             let chain = *self.committee.chain();
             let sent = match &output {
@@ -167,7 +168,7 @@ impl Network {
                 }
                 _ => None,
             };
-            self.busy += begin.elapsed();
+            self.busy += thread_time() - begin;
             match output {
                 None => break,
                 Some(DualOutput::Send { to, .. }) => {
@@ -210,13 +211,13 @@ fn signatures() -> Result<(f64, f64), Box<dyn Error>> {
     let rounds = 200;
     for round in 0..rounds {
         let message = [round as u8; 160];
-        let begin = Instant::now();
+        let begin = thread_time();
         let signature = key.sign_deterministic(&message)?;
         // Signing takes a number of attempts that depends on the message: the mean counts.
-        sign += begin.elapsed() / rounds;
-        let begin = Instant::now();
+        sign += (thread_time() - begin) / rounds;
+        let begin = thread_time();
         key.verifying_key().verify(&message, &signature)?;
-        verify = verify.min(begin.elapsed());
+        verify = verify.min(thread_time() - begin);
     }
     Ok((sign.as_secs_f64() * 1e6, verify.as_secs_f64() * 1e6))
 }

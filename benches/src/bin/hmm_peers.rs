@@ -20,6 +20,7 @@ use std::process::Command;
 
 use bio::stats::hmm as bio_hmm;
 use hanzo_benches::bio_model::{BioModel, distribution, rows};
+use hanzo_benches::cpu::thread_time;
 use hanzo_benches::fma_peak::multiply_adds_per_nanosecond;
 use hanzo_benches::ratios::line;
 use hanzo_hmm::{
@@ -28,7 +29,6 @@ use hanzo_hmm::{
 };
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use rustix::time::{ClockId, clock_gettime};
 
 type Random = Xoshiro256PlusPlus;
 
@@ -227,8 +227,7 @@ fn smallest<T>(mut run: impl FnMut() -> T) -> f64 {
 
 /// CPU time of this thread.
 fn thread_seconds() -> f64 {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    now.tv_sec as f64 + now.tv_nsec as f64 * 1e-9
+    thread_time().as_secs_f64()
 }
 
 /// `bio` has no posterior; its training keeps a `T x S^2` table and is timed on a tenth of the steps.
