@@ -211,7 +211,8 @@ impl<S: JournalStore> Journaled<Books, S> {
     /// Bills a deployment from now on, and pays its operator.
     ///
     /// # Errors
-    /// As [`Biller::add`]; `UnknownWallet` where the operator or the payer has no wallet.
+    /// As [`Biller::add`]; `UnknownWallet` where the operator or the payer has no wallet; `DeploymentTooLong` for a meter with more
+    /// readings than a frame holds.
     pub fn add_deployment(
         &mut self,
         now: Timestamp,

@@ -99,6 +99,14 @@ pub enum JournaledError<C, E> {
     /// The store failed. What it holds is not known, so the state in memory takes no further calls: recover it from the store.
     #[error("{0}")]
     Store(E),
+    /// A frame of the call is longer than a journal holds. Nothing was stored, and the state in memory takes no further calls.
+    #[error("a frame of {len} bytes is longer than {max}")]
+    TooLong {
+        /// Bytes of its body.
+        len: usize,
+        /// [`Frame::MAX_BODY`].
+        max: usize,
+    },
     /// An earlier call could not be stored.
     #[error("an earlier call could not be stored")]
     Poisoned,
@@ -209,6 +217,10 @@ impl<M: Machine, S: JournalStore> Journaled<M, S> {
         }
         let mut sink = Sink::new();
         let result = call(&mut self.state, &mut sink);
+        if sink.longest() > Frame::MAX_BODY {
+            self.poisoned = true;
+            return Err(JournaledError::TooLong { len: sink.longest(), max: Frame::MAX_BODY });
+        }
         if !sink.is_empty() {
             let commit = self.journal.commit(at, &sink);
             if let Err(error) = self.store.append(&commit) {
@@ -222,3 +234,29 @@ impl<M: Machine, S: JournalStore> Journaled<M, S> {
 
 /// A call on a journaled ledger was refused.
 pub type LedgerCallError<E> = JournaledError<LedgerError, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Ledger;
+
+    #[test]
+    fn a_frame_that_could_not_be_read_is_not_stored() {
+        let mut ledger = Journaled::new(Ledger::new(), MemoryStore::default());
+        let mut write = |len: usize| {
+            ledger.run(Timestamp::ZERO, |_, sink| {
+                sink.push(FrameKind::Account, |body| body.resize(len, 0));
+                Ok::<(), LedgerError>(())
+            })
+        };
+        assert_eq!(write(Frame::MAX_BODY), Ok(()));
+        let (len, max) = (Frame::MAX_BODY + 1, Frame::MAX_BODY);
+        assert_eq!(write(len), Err(JournaledError::TooLong { len, max }));
+        assert_eq!(write(1), Err(JournaledError::Poisoned));
+        let bytes = ledger.into_store().bytes().to_vec();
+        assert_eq!(
+            recover(&bytes, &mut Journal::new(), |_| Ok(())).map(|found| (found.commits, found.torn)),
+            Ok((1, 0))
+        );
+    }
+}

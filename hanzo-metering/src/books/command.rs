@@ -124,6 +124,14 @@ pub enum BooksError {
         /// Bytes allowed.
         max: usize,
     },
+    /// A deployment whose meter holds more readings than one frame of a journal takes.
+    #[error("deployment of {len} bytes passes {max}")]
+    DeploymentTooLong {
+        /// Bytes of the command.
+        len: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
     /// The job is known with another intent, or the outcome does not follow from what is recorded.
     #[error("record does not follow from those before")]
     RecordConflict,

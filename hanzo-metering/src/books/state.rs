@@ -54,6 +54,12 @@ impl Books {
                 if !known(operator) || !known(deployment.account) {
                     return Err(BooksError::UnknownWallet);
                 }
+                // A meter may come with any number of readings.
+                let mut body = Vec::new();
+                command.put(&mut body);
+                if body.len() > Frame::MAX_BODY {
+                    return Err(BooksError::DeploymentTooLong { len: body.len(), max: Frame::MAX_BODY });
+                }
                 self.biller.add(*id, deployment.clone())?;
                 self.operators.insert(*id, operator);
                 Answer::Done(Status::New)

@@ -92,7 +92,7 @@ pub struct Frame<'a> {
 impl<'a> Frame<'a> {
     /// Bytes of a header.
     pub const HEADER: usize = 24;
-    /// Longest body.
+    /// Longest body, in bytes: 16 MiB.
     pub const MAX_BODY: usize = 1 << 24;
 
     /// The first frame of `bytes`, and how long it is.
@@ -119,10 +119,10 @@ impl<'a> Frame<'a> {
         Ok((Self { kind, seq, at: Timestamp::from_nanos(at), body }, Self::HEADER + len))
     }
 
-    /// Appends its bytes.
+    /// Appends its bytes. A body above [`MAX_BODY`](Self::MAX_BODY) makes bytes that nothing reads.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut header = [0; Self::HEADER];
-        // Bodies are made by this crate, which keeps them short.
+        // `Journaled` stores no longer ones.
         header[..4].copy_from_slice(&(self.body.len() as u32).to_be_bytes());
         header[4..6].copy_from_slice(&[self.kind as u8, VERSION]);
         header[8..16].copy_from_slice(&self.seq.to_be_bytes());

@@ -43,7 +43,8 @@ impl Journal {
         self.hash
     }
 
-    /// Writes frames, given by kind and body, as one commit at a time, and returns its bytes.
+    /// Writes frames, given by kind, time and body, as one commit at this time, and returns its bytes. No body may be above
+    /// [`Frame::MAX_BODY`], or the commit cannot be read.
     pub fn write<'a>(
         &mut self,
         frames: impl IntoIterator<Item = (FrameKind, Timestamp, &'a [u8])>,
@@ -201,6 +202,11 @@ impl Sink {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty()
+    }
+
+    /// Bytes of the longest body.
+    pub(crate) fn longest(&self) -> usize {
+        self.frames().map(|(_, body)| body.len()).max().unwrap_or(0)
     }
 
     pub(crate) fn frames(&self) -> impl Iterator<Item = (FrameKind, &[u8])> {

@@ -43,6 +43,19 @@ pub trait JournalStore {
 }
 
 /// A journal in memory, which ends with the process: for tests, and for callers that move the bytes themselves.
+///
+/// ```
+/// use hanzo_metering::{AccountId, Journaled, Ledger, MemoryStore, NewAccount, Timestamp};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut ledger = Journaled::new(Ledger::new(), MemoryStore::default());
+/// ledger.open(Timestamp::from_nanos(1), NewAccount::new(AccountId::new(5), 1))?;
+/// let bytes = ledger.store().bytes();
+/// // A crash while the commit was written: it was never acknowledged.
+/// let cut = MemoryStore::from_bytes(bytes[..bytes.len() - 1].to_vec(), None);
+/// let (again, torn) = Journaled::recover(Ledger::new(), cut)?;
+/// assert_eq!((again.state().handle(AccountId::new(5)), torn), (None, bytes.len() - 1));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MemoryStore {
     bytes: Vec<u8>,
