@@ -95,6 +95,8 @@ struct Running {
 }
 
 impl Cluster {
+    /// Nodes on which nothing runs.
+    ///
     /// # Errors
     /// `KnownNode` where a number stands twice; `ResourceRange` where the nodes together have 2^56 or more of something.
     pub fn new(nodes: impl IntoIterator<Item = NodeSpec>, selection: Selection) -> Result<Self, ScheduleError> {
@@ -117,14 +119,15 @@ impl Cluster {
         Ok(Self { nodes, selection, total, running: BTreeMap::new(), uses: 0 })
     }
 
-    /// Where the replicas of a job would go now, by rising node number; `None` where there is no room for all.
+    /// Where the replicas of a job would go now, by rising node number; `None` where there is no room for all. `request` is what
+    /// one replica needs. O(nodes + replicas log nodes) by what is left over, O(nodes) a replica by the other rules.
     pub fn place(&self, job: u128, request: &Demand, replicas: u32) -> Option<Vec<(NodeId, u32)>> {
         let mut placer = place::Placer::new(self);
         let placement = placer.place(job, &request.vector(), replicas, &place::Allowed::all())?;
         Some(self.named(&placement))
     }
 
-    /// Takes the room of a job.
+    /// Takes the room of a job: `request` for each replica, on the nodes that `placement` names with numbers of replicas.
     ///
     /// # Errors
     /// `IdConflict` where the job is running; `UnknownNode`; `NoReplicas`; `NoRoom`. Nothing is then taken.
@@ -191,7 +194,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Whether an empty cluster would have room for a job.
+    /// Whether an empty cluster would have room for so many replicas that each need `request`.
     pub fn could_fit(&self, request: &Demand, replicas: u32) -> bool {
         let demand = request.vector();
         let mut left = u64::from(replicas);
@@ -206,7 +209,7 @@ impl Cluster {
         self.nodes.iter().fold([0; 4], |sum, n| zip(sum, n.free, u64::saturating_add))
     }
 
-    /// What there is in all.
+    /// What there is in all, in the same order.
     pub const fn capacity(&self) -> [u64; 4] {
         self.total
     }

@@ -65,6 +65,8 @@ pub struct FeeSchedule {
 }
 
 impl FeeSchedule {
+    /// A schedule of these shares, in this order.
+    ///
     /// # Errors
     /// `BadSchedule` unless the shares sum to 10,000; `DuplicateRole`.
     pub fn new(shares: impl IntoIterator<Item = Share>) -> Result<Self, FeeError> {

@@ -20,7 +20,7 @@ use std::io::Write;
 pub struct FocusConfig {
     /// The currency costs are given in.
     pub currency: Currency,
-    /// Billionths of the currency per base unit, as a ratio; the second number is not 0.
+    /// Billionths of the currency per base unit, as a ratio. With 0 as the second number nothing can be written.
     pub rate: (u128, u128),
     /// Who provides, publishes and bills: the provider's name.
     pub provider: String,
@@ -102,7 +102,7 @@ pub struct FocusCredit {
 /// which FOCUS 1.2 asks for.
 ///
 /// # Errors
-/// `UnknownDeployment` where the configuration lacks one; `Overflow`; `Write` where `out` fails. Rows before may have been
+/// `UnknownDeployment` where the configuration lacks one; `Overflow`, also for a rate over 0; `Write` where `out` fails. Rows before may have been
 /// written.
 ///
 /// ```

@@ -1,6 +1,6 @@
 use crate::wide::mul_div;
 
-/// Thousandths of a unit of gas; 1 milligas is 1 unit of fuel of the cost table of later crates.
+/// Thousandths of a unit of gas, in which a multiplication of a matrix product costs 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct MilliGas(u64);
 

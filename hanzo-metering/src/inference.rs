@@ -7,7 +7,7 @@ use crate::{
     UnitError,
 };
 
-/// Models whose fee a query is named by 004, 10.1.
+/// Models of the Zoo network, whose fee a query 004, 10.1 names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Model {
@@ -100,7 +100,7 @@ impl InferenceCredits {
     /// No accounts, in the asset of this number.
     ///
     /// # Errors
-    /// None that a new ledger gives.
+    /// None: a new ledger takes both of its own accounts.
     pub fn new(asset: u32) -> Result<Self, LedgerError> {
         let mut ledger = Ledger::new();
         for id in [ISSUED, SPENT] {

@@ -118,8 +118,11 @@ impl Biller {
     /// Bills a deployment from now on; its meter's open window is its first.
     ///
     /// # Errors
-    /// `KnownDeployment`.
+    /// `BasisMismatch` where meter and tariff have different bases: the invoice names the tariff; `KnownDeployment`.
     pub fn add(&mut self, id: [u8; 32], deployment: Deployment) -> Result<(), BillingError> {
+        if deployment.meter.config().basis != deployment.tariff.basis() {
+            return Err(BillingError::BasisMismatch);
+        }
         if self.deployments.contains_key(&id) {
             return Err(BillingError::KnownDeployment);
         }
@@ -267,6 +270,9 @@ pub enum BillingError {
     /// No deployment has that id.
     #[error("unknown deployment")]
     UnknownDeployment,
+    /// The meter of a deployment has another basis than its tariff.
+    #[error("meter and tariff have different bases")]
+    BasisMismatch,
     /// The deployment is billed already.
     #[error("deployment is billed already")]
     KnownDeployment,

@@ -44,7 +44,7 @@ pub enum CpuSource {
 /// How a [`Meter`] reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MeterConfig {
-    /// Which readings are billed.
+    /// Which readings are billed: the basis of the deployment's tariff.
     pub basis: Basis,
     /// Where used CPU time comes from.
     pub cpu_source: CpuSource,

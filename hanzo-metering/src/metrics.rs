@@ -77,7 +77,7 @@ impl Metrics {
         registry.register("queue_jobs", "Jobs that wait", metrics.queue_jobs.clone());
         registry.register("queue_wait_seconds", "How long jobs waited before they ran", metrics.queue_wait.clone());
         registry.register("pool_used_ratio", "Share of a resource that is taken", metrics.pool_used.clone());
-        registry.register("quota_denied", "Requests that passed a quota", metrics.quota_denied.clone());
+        registry.register("quota_denied", "Requests that a quota denied", metrics.quota_denied.clone());
         Self { registry, ..metrics }
     }
 
@@ -87,10 +87,10 @@ impl Metrics {
         self.transfers.get_or_create(&TransferLabels { kind, outcome }).inc();
     }
 
-    /// Counts billed usage.
+    /// Counts billed usage, in billionths of a CU-hour before the multipliers, each call rounded down.
     ///
     /// # Errors
-    /// `Overflow`.
+    /// `Overflow` where one call has 2^64 billionths or more.
     pub fn usage(&mut self, tariff: &Tariff, quanta: Quanta) -> Result<(), UnitError> {
         let nano = tariff.weights().nano_cu_hours(quanta)?;
         self.usage.inc_by(u64::try_from(nano).map_err(|_| UnitError::Overflow)?);
@@ -123,7 +123,7 @@ impl Metrics {
         self.queue_wait.observe(nanos as f64 / 1e9);
     }
 
-    /// Counts a request that passed a quota.
+    /// Counts a request that a quota denied.
     pub fn quota_denied(&mut self) {
         self.quota_denied.inc();
     }

@@ -20,7 +20,7 @@ pub enum QuotaError {
         retry_at: Timestamp,
     },
     /// The request costs more than the key may ever have at once.
-    #[error("cost {cost} passes the limit of {limit}")]
+    #[error("cost {cost} is above the limit of {limit}")]
     NeverFits {
         /// Cost of the request.
         cost: u32,

@@ -1,12 +1,12 @@
 use crate::{Resources, ScheduleError};
 use core::cmp::Ordering;
 
-/// What a job needs of a pool in all: resources and slots, one slot a replica.
+/// Resources and slots: what a job asks of a [`Pool`] in all, what one replica asks of a node, or what a pool or node has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Demand {
-    /// Of all replicas together.
+    /// The resources.
     pub resources: Resources,
-    /// One a replica.
+    /// Replicas there is a place for; a job takes one each.
     pub slots: u32,
 }
 

@@ -190,7 +190,7 @@ impl Scheduler {
     /// Puts a job in the queue.
     ///
     /// # Errors
-    /// `IdConflict`, `NoReplicas`, `ResourceRange`, `NeverFits`, `QueueFull`.
+    /// `IdConflict`, `NoReplicas`, `ResourceRange`, `NeverFits` where an empty cluster has no room for it, `QueueFull`.
     pub fn submit(&mut self, spec: JobSpec) -> Result<Status, ScheduleError> {
         if let Some(job) = self.jobs.get(&spec.id) {
             return if job.spec == spec { Ok(Status::Existing) } else { Err(ScheduleError::IdConflict) };

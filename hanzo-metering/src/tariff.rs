@@ -100,7 +100,7 @@ impl Tariff {
         self
     }
 
-    /// The same with another basis of the usage.
+    /// The same with another basis of the usage, which has to be that of the meters: see [`MeterConfig::basis`](crate::MeterConfig::basis).
     pub const fn with_basis(mut self, basis: Basis) -> Self {
         self.basis = basis;
         self
@@ -123,7 +123,7 @@ impl Tariff {
         &self.weights
     }
 
-    /// Which readings of the meter are billed.
+    /// Which readings of the meter are billed; a [`Biller`](crate::Biller) takes no deployment whose meter has another basis.
     pub const fn basis(&self) -> Basis {
         self.basis
     }

@@ -23,6 +23,8 @@ impl Resources {
     /// First value that is too large for a resource.
     pub const LIMIT: u64 = 1 << 56;
 
+    /// Thousandths of a core, bytes of memory, thousandths of a GPU.
+    ///
     /// # Errors
     /// `ResourceRange` where a value is [`Self::LIMIT`] or more.
     pub const fn new(millicores: u64, bytes: u64, milli_gpus: u64) -> Result<Self, UnitError> {
@@ -89,6 +91,17 @@ impl Resources {
 }
 
 /// Resources integrated over time.
+///
+/// ```
+/// use hanzo_metering::{Resources, Weights};
+/// # fn main() -> Result<(), hanzo_metering::UnitError> {
+/// let hour = Resources::new(2_000, 4 << 30, 0)?.over(3_600_000_000_000);
+/// assert_eq!(hour.cpu, 7_200_000_000_000_000);
+/// // Two cores and 4 GiB are 2 x 10 + 4 x 5 = 40 CU, for an hour.
+/// let weights = Weights::default();
+/// assert_eq!(weights.nano_cu_hours(weights.quanta(&hour)?)?, 40_000_000_000);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Usage {
     /// Millicore-nanoseconds.
@@ -286,7 +299,7 @@ impl Weights {
     /// Billionths of a CU-hour, rounded down: for display, never to be summed.
     ///
     /// # Errors
-    /// `Overflow`.
+    /// `Overflow` past `u128`.
     pub fn nano_cu_hours(&self, quanta: Quanta) -> Result<u128, UnitError> {
         Ok(mul_div(quanta.0, NANO, self.per_cu_hour()).ok_or(UnitError::Overflow)?.0)
     }

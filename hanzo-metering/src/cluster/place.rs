@@ -24,7 +24,7 @@ pub enum Selection {
         /// Randomness of the network, such as a beacon's.
         seed: [u8; 32],
     },
-    /// The one that answers fastest (004, 8.2), by [`Cluster::observe_latency`].
+    /// The one that answers fastest (004, 8.2), by [`Cluster::observe_latency`]; one never observed goes before all others.
     LowestLatency,
 }
 

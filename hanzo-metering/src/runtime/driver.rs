@@ -24,7 +24,7 @@ pub struct JobTerms {
     pub tariff: Tariff,
     /// Which trusted execution environments it is attested in.
     pub tee: TeeKind,
-    /// How its meter reads.
+    /// How its meter reads; the basis is that of the tariff.
     pub meter: MeterConfig,
     /// Locked of the payer's wallet while it runs.
     pub deposit: Option<u128>,
@@ -44,6 +44,31 @@ pub struct DriverConfig {
 /// It holds no clock, spawns nothing and sleeps nowhere: the caller brings time and blocks, and awaits each step. An
 /// intent is durable before its job is deployed and an outcome after; what a crash leaves open is found out by
 /// [`recover`](Self::recover) and the steps after it. Where the runtime does not answer, the next step asks again.
+///
+/// ```
+/// use hanzo_metering::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let t = |s: u64| Timestamp::from_nanos(s * 1_000_000_000);
+/// let mut books = Journaled::new(Books::new(BooksConfig::new(TreasuryConfig::new(1, [])))?, MemoryStore::default());
+/// let payer = books.open_party(t(0), &[1; 32])?;
+/// let operator = books.open_party(t(0), &[2; 32])?;
+/// books.apply(t(0), &Effect::Mint { id: 1, to: payer.get(), amount: 1_000_000_000 })?;
+///
+/// let resources = Resources::new(2_000, 4 << 30, 0)?;
+/// let scheduler = SchedulerConfig::new(Demand { resources, slots: 1 });
+/// let config = DriverConfig { scheduler, epoch_blocks: 1_000 };
+/// let mut driver = Driver::new(config, books, FakeRuntime::new(7, Faults::default()))?;
+/// let config = DeploymentConfig::new(DeploymentId::new(9), RuntimeKind::Docker, "app:1", resources);
+/// let (tariff, tee, meter) = (Tariff::hanzo(1_250_000), TeeKind::None, MeterConfig::default());
+/// driver.submit(JobSpec::new(9, 1, resources), JobTerms { config, payer, operator, tariff, tee, meter, deposit: None })?;
+///
+/// driver.runtime().set_now(t(0));
+/// assert_eq!(driver.step_blocking(t(0), &[])?.started, [9]);
+/// driver.runtime().set_now(t(200));
+/// let report = driver.step_blocking(t(200), &[Event::Block { height: 100 }])?; // 100 blocks of 2 s
+/// assert_eq!((report.bills[0].invoice.total, report.bills[0].paid), (2_777_777, true));
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Driver<R, S> {
     scheduler: Scheduler,
@@ -124,7 +149,11 @@ impl<R: Runtime, S: JournalStore> Driver<R, S> {
         }
         config.scheduler.billed_to = books.state().biller().billed_to();
         let scheduler = Scheduler::recover(config.scheduler, books.state().job_records())?;
-        let terms: BTreeMap<u128, JobTerms> = terms.into_iter().map(|t| (t.config.id.get(), t)).collect();
+        let of_tariff = |mut terms: JobTerms| {
+            terms.meter.basis = terms.tariff.basis();
+            (terms.config.id.get(), terms)
+        };
+        let terms: BTreeMap<u128, JobTerms> = terms.into_iter().map(of_tariff).collect();
         // Ended, yet not billed to the end before the crash.
         let over = |job: &u128| matches!(scheduler.state(*job), Some(JobState::Done | JobState::Dead));
         let billed = |job: &u128| books.state().biller().contains(&deployment(*job));
@@ -145,6 +174,7 @@ impl<R: Runtime, S: JournalStore> Driver<R, S> {
     pub fn submit(&mut self, spec: JobSpec, mut terms: JobTerms) -> Result<(), ScheduleError> {
         terms.config.id = DeploymentId::new(spec.id);
         (terms.config.resources, terms.config.replicas) = (spec.request, spec.replicas);
+        terms.meter.basis = terms.tariff.basis();
         self.scheduler.submit(spec)?;
         self.terms.insert(spec.id, terms);
         Ok(())

@@ -32,6 +32,19 @@ pub enum FakeError {
 
 /// A runtime that runs nothing: it keeps to the rules of [`Runtime`](super::Runtime), fails as it is told, and remembers what would have
 /// run when. Seeded, so a run can be repeated.
+///
+/// ```
+/// use hanzo_metering::{BlockingRuntime, DeploymentConfig, DeploymentId, FakeRuntime, Faults};
+/// use hanzo_metering::{Resources, RuntimeKind, Timestamp};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (id, resources) = (DeploymentId::new(7), Resources::new(2_000, 4 << 30, 0)?);
+/// let runtime = FakeRuntime::new(1, Faults::default());
+/// BlockingRuntime::deploy(&runtime, &DeploymentConfig::new(id, RuntimeKind::Docker, "app:1", resources))?;
+/// runtime.set_now(Timestamp::from_nanos(50));
+/// BlockingRuntime::stop(&runtime, id)?;
+/// assert_eq!(runtime.history(), [(id, resources, Timestamp::ZERO, Timestamp::from_nanos(50))]);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct FakeRuntime {
     state: Mutex<State>,

@@ -252,8 +252,8 @@ pub enum ScheduleError {
         /// Highest before.
         last: u64,
     },
-    /// The job passes the whole pool.
-    #[error("demand passes the whole pool")]
+    /// The job needs more than the whole pool has.
+    #[error("demand is more than the whole pool has")]
     NeverFits,
     /// The job has no replicas.
     #[error("no replicas")]

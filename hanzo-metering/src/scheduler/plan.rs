@@ -65,6 +65,24 @@ pub struct PlanRules<'a> {
 /// tenant (the largest fraction of a resource it has, over its weight), then submission. Shares are taken anew after each start.
 ///
 /// It is [`Cluster::plan`] for one node.
+///
+/// ```
+/// use hanzo_metering::{Demand, Planner, QueuedJob, Resources, RunningJob, Timestamp};
+/// # fn main() -> Result<(), hanzo_metering::Error> {
+/// let t = Timestamp::from_nanos;
+/// let cores = |n: u64| Ok::<_, hanzo_metering::Error>(Demand { resources: Resources::new(n * 1_000, 0, 0)?, slots: 1 });
+/// let job = |id: u128, demand, max_duration_ns| {
+///     QueuedJob { id, seq: id as u64, tenant: id, priority: 128, submitted: t(0), demand, replicas: 1, max_duration_ns }
+/// };
+/// let capacity = Demand { slots: 10, ..cores(4)? };
+/// let planner = Planner { capacity, max_wait_ns: 1_000_000, weights: Default::default() };
+/// let running = [RunningJob { id: 1, tenant: 1, demand: cores(3)?, end: Some(t(100)) }];
+/// // Job 2 waits for the end of job 1; job 3 ends before that and may go first, job 4 would make it wait longer.
+/// let queued = [job(2, cores(4)?, None), job(3, cores(1)?, Some(50)), job(4, cores(1)?, Some(500))];
+/// let plan = planner.plan(t(0), &running, &queued);
+/// assert_eq!((plan.started, plan.head, plan.shadow), (vec![3], Some(2), Some(t(100))));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planner {
     /// What the pool has.
@@ -76,7 +94,7 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// The plan for now; the inputs may come in any order. Of running jobs that pass the pool, and of two with one id, the later
+    /// The plan for now; the inputs may come in any order. O(n log n) in waiting and running jobs. Of running jobs that pass the pool, and of two with one id, the later
     /// ones are left out.
     pub fn plan(&self, now: Timestamp, running: &[RunningJob], queued: &[QueuedJob]) -> Plan {
         let node = NodeId::new(0);

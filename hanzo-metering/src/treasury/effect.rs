@@ -6,6 +6,20 @@ use alloc::vec::Vec;
 ///
 /// Accounts are the numbers of [`AccountId`]; `id` identifies the effect (the evidence does for `Slash`), and the
 /// effect of an id is applied once. The id of a `Lock` names the escrow, the id of a `Bond` the bond.
+///
+/// ```
+/// use hanzo_metering::{Effect, FeeSchedule, Timestamp, Treasury, TreasuryConfig};
+/// # fn main() -> Result<(), hanzo_metering::TreasuryError> {
+/// let now = Timestamp::from_nanos(1);
+/// let mut treasury = Treasury::new(TreasuryConfig::new(1, [FeeSchedule::hanzo()]))?;
+/// let challenger = treasury.open_party(now, &[1; 32])?.get();
+/// treasury.apply(now, &Effect::Mint { id: 1, to: challenger, amount: 100 })?;
+/// treasury.apply(now, &Effect::Bond { id: 2, account: challenger, amount: 40 })?;
+/// treasury.apply(now, &Effect::DrawBond { id: 3, bond: 2, to: None, amount: 10 })?; // burned
+/// treasury.apply(now, &Effect::ReturnBond { id: 4, bond: 2 })?;
+/// assert_eq!((treasury.available(challenger), treasury.audit()?.burned), (90, 10));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the fields are explained at their variants")]

@@ -462,3 +462,41 @@ fn jobs() {
     let outcome = JobRecord::Outcome { job: 1, attempt: 1, outcome: Outcome::Ended };
     assert_eq!(Scheduler::recover(config, [outcome]).map(|_| ()), Err(ScheduleError::OutcomeWithoutIntent));
 }
+
+/// An invoice names its tariff, and the tariff the basis; so a meter of another basis is not billed by it.
+#[test]
+fn a_meter_of_another_basis_is_refused() {
+    let account = AccountId::new(9);
+    let (runtime, tee) = (RuntimeKind::Docker, TeeKind::None);
+    let meter = |basis| Meter::new(MeterConfig { basis, ..MeterConfig::default() }, t(0));
+    let mut biller = Biller::new(100, 0).unwrap();
+    let bases = [Basis::Reserved, Basis::Used, Basis::MaxOfBoth];
+    for (n, (of_meter, of_tariff)) in (0..).zip(bases.into_iter().flat_map(|a| bases.map(|b| (a, b)))) {
+        let tariff = Tariff::hanzo(1).with_basis(of_tariff);
+        let deployment = Deployment { account, tariff, runtime, tee, meter: meter(of_meter) };
+        let expected = if of_meter == of_tariff { Ok(()) } else { Err(BillingError::BasisMismatch) };
+        assert_eq!(biller.add([n; 32], deployment), expected);
+        assert_eq!(biller.contains(&[n; 32]), of_meter == of_tariff);
+    }
+}
+
+/// A frame that no journal could read again is refused before anything changes.
+#[test]
+fn a_deployment_beyond_a_frame_is_refused() {
+    let mut books =
+        Journaled::new(Books::new(BooksConfig::new(TreasuryConfig::new(1, []))).unwrap(), MemoryStore::default());
+    let account = books.open_party(t(0), &[1; 32]).unwrap();
+    let stored = books.store().bytes().len();
+    let deployment = |id: &[u8]| {
+        let mut meter = Meter::new(MeterConfig::default(), t(0));
+        let value = Value::Reserved(cores(1));
+        meter.record(t(0), Reading { source: b"node", id, at: t(0), value }).unwrap();
+        let (runtime, tee) = (RuntimeKind::Docker, TeeKind::None);
+        Deployment { account, tariff: Tariff::hanzo(1), runtime, tee, meter }
+    };
+    let refused = books.add_deployment(t(0), [7; 32], account, deployment(&vec![0; Frame::MAX_BODY]));
+    let Err(JournaledError::Refused(BooksError::DeploymentTooLong { len, max })) = refused else { panic!() };
+    assert!(len > max && max == Frame::MAX_BODY);
+    assert_eq!((books.store().bytes().len(), books.state().biller().len()), (stored, 0));
+    books.add_deployment(t(0), [7; 32], account, deployment(&[0; 100])).unwrap();
+}

@@ -90,8 +90,9 @@ impl World {
         }
         for d in 0..DEPLOYMENTS {
             let (payer, operator) = (account(d % 5), account(6 + d % 3));
+            let basis = [Basis::Reserved, Basis::Used, Basis::MaxOfBoth][usize::from(d % 3)];
             let config = MeterConfig {
-                basis: [Basis::Reserved, Basis::Used, Basis::MaxOfBoth][usize::from(d % 3)],
+                basis,
                 max_gap_ns: 30_000,
                 max_skew_ns: 500,
                 retention_ns: 25_000,
@@ -99,7 +100,7 @@ impl World {
             };
             let meter = Meter::new(config, t(0));
             // A price at which these short times cost something.
-            let tariff = Tariff::hanzo(1 << 51).with_mint(1 << 47);
+            let tariff = Tariff::hanzo(1 << 51).with_mint(1 << 47).with_basis(basis);
             let (runtime, tee) = (RuntimeKind::Kubernetes, TeeKind::Cpu);
             let deployment = Deployment { account: payer, tariff, runtime, tee, meter };
             world.live.add_deployment(t(0), [d; 32], operator, deployment).unwrap();
