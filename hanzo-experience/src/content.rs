@@ -16,8 +16,8 @@ use crate::{Cid, Error, ExperienceId, Result};
 
 /// An experience as it is hashed: immutable, always valid, with exactly one byte form.
 ///
-/// Votes, usage and vectors are a [record](crate::Record) outside the hash, so they change without changing
-/// the id. The canonical bytes are RFC 8785 JSON of nine members, all required: `confidence_ppm`, `created_at`,
+/// Votes and usage are in a [record](crate::Record), vectors in the library's index: they change without changing the
+/// id. The canonical bytes are RFC 8785 JSON of nine members, all required: `confidence_ppm`, `created_at`,
 /// `created_by`, `domain`, `examples`, `model`, `parents`, `text`, `v`.
 ///
 /// ```

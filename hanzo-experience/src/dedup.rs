@@ -4,6 +4,16 @@ use crate::{Content, Error, Result};
 
 /// When a new experience counts as a copy of one that is there: same domain, token sets alike, and, where both have
 /// vectors, a high cosine.
+///
+/// ```
+/// use hanzo_experience::{Dedup, TokenSet};
+///
+/// let gate = Dedup::new(600_000, 0.9)?;
+/// let (a, b) = (TokenSet::new("Test both ends of the bound"), TokenSet::new("test both ends of a bound"));
+/// assert_eq!(a.overlap(&b), (5, 7));
+/// assert!(gate.alike(&a, &b) && !Dedup::default().alike(&a, &b));
+/// # Ok::<(), hanzo_experience::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dedup {
     jaccard_ppm: u32,

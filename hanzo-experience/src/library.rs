@@ -114,6 +114,9 @@ impl Library {
     /// one log entry for each kind of change, in that order (additions that became merges after plain additions, pruning
     /// at the end), and none for what changes nothing.
     ///
+    /// Each entry takes the root of the state after it, `O(n)` hashes of n active experiences; each addition is compared
+    /// with every active text of its domain, unless [`LibraryConfig`] says otherwise.
+    ///
     /// # Errors
     /// With [`Mode::Atomic`] the error of the first refused operation in that order: [`Error::UnknownId`],
     /// [`Error::MergeTooSmall`], [`Error::DomainMismatch`], those of [`Content::new`] and of the vector. In any mode
@@ -373,7 +376,8 @@ impl Library {
         self.contents.iter().filter(|(id, _)| !self.active.contains(id))
     }
 
-    /// Quality of an active experience in ppm; usage counts relative to the most used active one.
+    /// Quality of an active experience in ppm; usage counts relative to the most used active one, which is looked up in
+    /// `O(n)`.
     ///
     /// # Errors
     /// [`Error::UnknownId`].

@@ -208,7 +208,20 @@ pub struct PruneItem {
 }
 
 /// Ids in the order in which they are pruned at `now` (Unix seconds): protected ones last, then by quality ascending,
-/// older first, id ascending.
+/// older first, id ascending. `O(n log n)`.
+///
+/// ```
+/// use hanzo_experience::{ExperienceId, PruneItem, PrunePolicy, prune_order};
+///
+/// let item = |i, quality_ppm, created_at, usage| {
+///     PruneItem { id: ExperienceId::from_bytes([i; 32]), quality_ppm, created_at, usage }
+/// };
+/// // The third has the least quality, but was made ten seconds ago.
+/// let items = [item(1, 700_000, 0, 9), item(2, 400_000, 0, 9), item(3, 100_000, 990, 0)];
+/// let policy = PrunePolicy { min_age: 60, min_uses: 0 };
+/// let order: Vec<u8> = prune_order(&items, policy, 1_000).iter().map(|id| id.as_bytes()[0]).collect();
+/// assert_eq!(order, [2, 1, 3]);
+/// ```
 pub fn prune_order(items: &[PruneItem], policy: PrunePolicy, now: u64) -> Vec<ExperienceId> {
     let mut items = items.to_vec();
     items.sort_unstable_by_key(|item| {

@@ -35,7 +35,7 @@ pub struct GovernanceConfig {
 }
 
 impl GovernanceConfig {
-    /// Defaults where a KEEPER has so many base units: a week of voting, a quorum of 10 % of the supply, approval by
+    /// Defaults where a KEEPER, the token of the Zoo network, has so many base units: a week of voting, a quorum of 10 % of the supply, approval by
     /// 66 % of yes and no (which is not two thirds), stakes of 100 KEEPER for experiences and 1000 for anything else,
     /// half of which a malicious proposal loses, found within a week; rejected stakes go back; 32 words, 1000 items.
     pub fn new(units_per_keeper: u128) -> Self {

@@ -13,6 +13,17 @@ use crate::{Error, Result, json};
 ///
 /// The limit of tokens is checked before each call, against what the calls before it reported: the last call can go over
 /// it by its own length. Running out is [fatal](Llm::is_fatal): a run ends, and goes on with more budget.
+///
+/// ```
+/// use hanzo_experience::grpo::{BudgetError, Budgeted, Llm, Prompt, ScriptedLlm, Stage};
+///
+/// let mut model = Budgeted::new(ScriptedLlm::new().then("42").then("43"), 1, 1_000);
+/// let prompt = Prompt { stage: Stage::Rollout, system: String::new(), user: "6 x 7?".into(), temperature: 0.7 };
+/// assert_eq!(model.complete(&prompt).unwrap().text, "42");
+/// assert_eq!(model.complete(&prompt), Err(BudgetError::Spent));
+/// model.add(1, 0);
+/// assert_eq!(model.complete(&prompt).unwrap().text, "43");
+/// ```
 #[derive(Debug, Clone)]
 pub struct Budgeted<L> {
     llm: L,
@@ -185,6 +196,18 @@ where
 ///
 /// A run that was interrupted is done again from the state before it: prompts that were answered cost nothing, and the
 /// outcome is as if it had not stopped. A prompt that occurs several times has several replies, in their order.
+///
+/// ```
+/// use hanzo_experience::grpo::{Llm, Prompt, Recorded, ScriptedLlm, Stage, Transcript};
+///
+/// let prompt = Prompt { stage: Stage::Rollout, system: String::new(), user: "6 x 7?".into(), temperature: 0.7 };
+/// let mut first = Recorded::new(ScriptedLlm::new().then("42"), Transcript::new());
+/// assert_eq!(first.complete(&prompt).unwrap().text, "42");
+///
+/// // Another run with the same replies needs no model.
+/// let mut again = Recorded::new(ScriptedLlm::new(), first.into_parts().0);
+/// assert_eq!(again.complete(&prompt).unwrap().text, "42");
+/// ```
 #[derive(Debug, Clone)]
 pub struct Recorded<L> {
     llm: L,

@@ -8,6 +8,22 @@ use crate::{Error, Result};
 ///
 /// Appending costs one node hash on average. The first root or proof after it costs O(log n) hashes, the next ones at
 /// that size none; every earlier size stays provable, in O(log n) hashes. Space is 64 bytes a leaf.
+///
+/// ```
+/// use hanzo_experience::merkle::{Log, leaf_hash, verify_consistency, verify_inclusion};
+///
+/// let mut log = Log::new();
+/// for text in ["one", "two", "three"] {
+///     log.append_data(text.as_bytes());
+/// }
+/// let old = log.root();
+/// log.append_data(b"four");
+///
+/// let proof = log.prove_inclusion(1, log.size())?;
+/// verify_inclusion(1, 4, &leaf_hash(b"two"), &proof, &log.root())?;
+/// verify_consistency(3, &old, 4, &log.root(), &log.prove_consistency(3, 4)?)?;
+/// # Ok::<(), hanzo_experience::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Log {
     /// `levels[k][i]` is the root of leaves `i * 2^k .. (i + 1) * 2^k`, for every such range that is full.

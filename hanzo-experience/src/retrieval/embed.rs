@@ -19,6 +19,15 @@ pub trait Embedder {
 }
 
 /// An [`Embedder`] from a closure.
+///
+/// ```
+/// use hanzo_experience::{Embedder, FnEmbedder};
+///
+/// let counts = |text: &str| Ok::<_, ()>(vec![text.len() as f32, text.split(' ').count() as f32]);
+/// let embedder = FnEmbedder::new("counts-v1", counts);
+/// assert_eq!(embedder.embed("check the units"), Ok(vec![15.0, 3.0]));
+/// assert_eq!(embedder.encoder_id(), "counts-v1");
+/// ```
 #[derive(Debug, Clone)]
 pub struct FnEmbedder<F> {
     encoder: String,

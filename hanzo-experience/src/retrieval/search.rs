@@ -98,7 +98,7 @@ impl Search {
 pub struct Hit {
     /// Its id.
     pub id: ExperienceId,
-    /// Cosine to the query; with a quality weight, the mean of cosine and quality.
+    /// Cosine to the query; with a [quality weight](Search::quality_weight), the weighted mean of cosine and quality.
     pub score: f32,
 }
 

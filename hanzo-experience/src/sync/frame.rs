@@ -83,7 +83,7 @@ impl Frame {
     /// The bytes.
     ///
     /// # Errors
-    /// [`Error::TooManyBytes`] for a body above 4 MiB.
+    /// [`Error::TooManyBytes`] for a body above 4 MiB; [`Error::OutOfRange`] for more than 65,535 ranges.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut body = Vec::new();
         let kind = match self {

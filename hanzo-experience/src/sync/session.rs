@@ -60,7 +60,9 @@ impl<'a> Session<'a> {
     /// # Errors
     /// [`Error::MalformedFrame`] for bytes that are no frame, contents that were not wanted and frames before the
     /// peer's hello; [`Error::WrongOrigin`] for another library; those of [`Content::from_canonical`] and
-    /// [`Record::from_canonical`]. The frame is refused whole then, and the session can be given up or go on.
+    /// [`Record::from_canonical`]; [`Error::TooManyBytes`] and [`Error::OutOfRange`] where the answer to ranges fits no
+    /// frame, as can happen from some 40,000 records on. The frame is refused whole then, and the session can be given up
+    /// or go on.
     pub fn on_frame(&mut self, frame: &[u8]) -> Result<Vec<Vec<u8>>> {
         let mut replies = Vec::new();
         match Frame::from_bytes(frame)? {
@@ -162,15 +164,18 @@ impl<'a> Session<'a> {
             }
             start = end;
         }
-        if answer.len() > u16::MAX.into() {
-            return Err(Error::MalformedFrame);
-        }
         let lists = answer.iter().filter(|range| matches!(range.kind, RangeKind::Items(_)));
-        self.listed.extend(lists.map(|range| range.bound));
+        let listed: Vec<Bound> = lists.map(|range| range.bound).collect();
+        let open = answer.iter().any(|range| range.kind != RangeKind::Skip);
+        let answer = Frame::Ranges(answer);
+        if open {
+            answer.to_bytes()?;
+        }
+        self.listed.extend(listed);
         self.send_records(&missing, replies);
-        self.awaiting = answer.iter().any(|range| range.kind != RangeKind::Skip);
-        if self.awaiting {
-            replies.push(Frame::Ranges(answer));
+        self.awaiting = open;
+        if open {
+            replies.push(answer);
         }
         Ok(())
     }
@@ -272,3 +277,31 @@ const SPLIT: usize = 16;
 const LIST: usize = 16;
 /// The most contents wanted at once: a content has at most 40 KiB, so that one frame holds the answer.
 const WANT: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LibraryConfig;
+
+    #[test]
+    fn an_answer_that_fits_no_frame_changes_nothing() {
+        let library = Library::new(LibraryConfig::new("example.com/large".parse().unwrap())).unwrap();
+        let mut session = Session::new(&library);
+        let id =
+            |i: u32| ExperienceId::from_bytes(core::array::from_fn(|at| i.to_be_bytes().get(at).map_or(0, |b| *b)));
+        session.items = (0..70_000).map(|i| (id(i), Hash::from_bytes([0; 32]))).collect();
+        session.on_frame(&session.hello().to_bytes().unwrap()).unwrap();
+
+        // A peer that differs everywhere, in ranges short enough to be listed.
+        let kind = RangeKind::Fingerprint { n: 1, root: Hash::from_bytes([0; 32]) };
+        let ends = (1..4_375).map(|part| Bound(id(part * 16))).chain([Bound::END]);
+        let ranges: Vec<Range> = ends.map(|bound| Range { bound, kind: kind.clone() }).collect();
+        let all = Frame::Ranges(ranges.clone()).to_bytes().unwrap();
+        assert!(matches!(session.on_frame(&all), Err(Error::TooManyBytes { .. })));
+        assert!(session.listed.is_empty() && session.awaiting);
+
+        // The session still answers what fits.
+        let few = ranges[..9].iter().cloned().chain([Range { bound: Bound::END, kind: RangeKind::Skip }]);
+        assert_eq!(session.on_frame(&Frame::Ranges(few.collect()).to_bytes().unwrap()).unwrap().len(), 1);
+    }
+}
