@@ -16,6 +16,44 @@ use crate::signing::{KeyDirectory, SignedKind, verify_hash};
 use crate::units::Epoch;
 
 /// What a network asks of every attestation.
+///
+/// ```
+/// use hanzo_poai::signature::Keypair as _;
+/// use hanzo_poai::{
+///     Admission, AdmissionContext, Attestation, ChainId, DeviceLimits, Epoch, JobSpec, ModelHash, PartyId, Provenance,
+///     Signed, Suite, WorkOrder, WorkerLog,
+/// };
+/// use ml_dsa::{MlDsa65, SigningKey};
+/// use std::collections::BTreeMap;
+///
+/// let (chain, client, worker) = (ChainId::new([1; 32]), PartyId::new([2; 32]), PartyId::new([3; 32]));
+/// let spec = JobSpec::builder(ModelHash::new([4; 32]), [5; 32]).max_tokens(100).build()?;
+/// let order = WorkOrder::new(&chain, &client, 0, spec, worker, 0);
+/// let key = SigningKey::<MlDsa65>::from_seed(&[7; 32].into());
+///
+/// let claim = Attestation::builder()
+///     .suite(Suite::ML_DSA_65).chain(chain).epoch(Epoch::new(7)).worker(worker)
+///     .job(*order.job()).model(*order.spec().model()).input(*order.spec().input())
+///     .output([6; 32]).environment([7; 32])
+///     .duration_us(1_000_000).flops(40_000_000_000).tokens_in(20).tokens_out(20)
+///     .build()?;
+/// let signed = Signed::sign(claim.clone(), &key)?;
+///
+/// let mut log = WorkerLog::new(chain, worker);
+/// let context = AdmissionContext {
+///     directory: &BTreeMap::from([((worker, Suite::ML_DSA_65), key.verifying_key())]),
+///     log: &log,
+///     order: Some(&order),
+///     device: &DeviceLimits { peak_flops: 10_000_000_000_000, params: 1_000_000_000 },
+///     quote: None,
+///     now: Epoch::new(7),
+/// };
+/// let signature = Provenance::Signature(signed.signature());
+/// let (admitted, _) = Admission::new(chain).check(&claim.encode(), &signature, &context)?;
+/// log.append(admitted)?;
+/// assert_eq!(log.next_seq(), 1);
+/// # Ok::<(), hanzo_poai::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admission {
     chain: ChainId,

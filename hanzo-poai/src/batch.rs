@@ -169,6 +169,29 @@ impl Signable for BatchHeader {
 }
 
 /// A run of attestations of one worker and epoch, with the tree over their hashes.
+///
+/// ```
+/// use hanzo_poai::signature::Keypair as _;
+/// use hanzo_poai::{Attestation, Batch, BatchHash, ChainId, Epoch, JobId, ModelHash, PartyId, Suite};
+/// use ml_dsa::{MlDsa65, SigningKey};
+///
+/// let mut done: Vec<Attestation> = Vec::new();
+/// for seq in 0..3 {
+///     let claim = Attestation::builder()
+///         .suite(Suite::ML_DSA_65).chain(ChainId::new([1; 32])).epoch(Epoch::new(7))
+///         .worker(PartyId::new([2; 32])).job(JobId::new([3; 32])).model(ModelHash::new([4; 32]))
+///         .input([5; 32]).output([6; 32]).environment([7; 32])
+///         .seq(seq).prev(done.last().map(Attestation::hash));
+///     done.push(claim.build()?);
+/// }
+/// let batch = Batch::new(&done, BatchHash::new([0; 32]))?;
+/// let key = SigningKey::<MlDsa65>::from_seed(&[7; 32].into());
+/// let signed = batch.sign(&key)?; // one signature for the three
+///
+/// signed.verify(&key.verifying_key())?;
+/// assert_eq!(signed.body().verify_inclusion(&done[1].hash(), &batch.proof(1)?)?, 1);
+/// # Ok::<(), hanzo_poai::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     header: BatchHeader,

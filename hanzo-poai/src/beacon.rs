@@ -33,6 +33,27 @@ impl Beacon {
 }
 
 /// First phase of a beacon: contributions are committed to.
+///
+/// ```
+/// use hanzo_poai::{ChainId, Commitments, Contribution, Epoch, PartyId};
+///
+/// let (chain, epoch) = (ChainId::new([1; 32]), Epoch::new(7));
+/// let party = |i: u8| PartyId::new([i; 32]);
+/// let secret = |i: u8| [100 + i; 32]; // 32 fresh random bytes
+///
+/// let mut commitments = Commitments::new(chain, epoch);
+/// for i in 0..4 {
+///     commitments.commit(Contribution::new(chain, epoch, party(i), &secret(i)))?;
+/// }
+/// let mut round = commitments.close([9; 32], None, 3)?;
+/// for i in 0..3 {
+///     round.reveal(&party(i), &secret(i))?;
+/// }
+/// let outcome = round.finish()?; // three of four are enough
+/// assert_eq!(outcome.beacon().epoch(), epoch);
+/// assert_eq!(outcome.withheld()[0].party, party(3));
+/// # Ok::<(), hanzo_poai::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commitments {
     chain: ChainId,

@@ -147,6 +147,15 @@ impl Score {
 
 /// Compares a claim with a re-executed reference.
 ///
+/// ```
+/// use hanzo_poai::{Comparator, Decision, Exact, Observation, Thresholds};
+///
+/// let (reference, claimed) = (Observation::Bytes(b"four"), Observation::Bytes(b"five"));
+/// let judgement = Thresholds::new(0.0, 0.0)?.judge(Exact.compare(&reference, &claimed))?;
+/// assert_eq!(judgement.decision, Decision::Mismatch);
+/// # Ok::<(), hanzo_poai::Error>(())
+/// ```
+///
 /// # Guarantees
 /// An implementor is deterministic and never gives NaN. Closures implement this trait.
 pub trait Comparator {

@@ -13,6 +13,26 @@ use crate::units::Millis;
 /// A contest that is won voids the order: drop it, take the charge back with
 /// [`Registry::void`](crate::Registry::void), void the counters of the class with
 /// [`Record::void`](crate::Record::void), and calibrate it again.
+///
+/// ```
+/// use hanzo_poai::{
+///     AttestationHash, AuditEntry, Calibration, Contest, ContestedOrder, ConvictionPolicy, Epoch, Evidence, Millis,
+///     Outcome, PartyId, Registry, Rung, RungId, SlashPolicy,
+/// };
+///
+/// let (policy, epoch) = (std::sync::Arc::new(ConvictionPolicy::default()), Epoch::new(7));
+/// let (rung, outcome) = (RungId::new(0), Outcome::Mismatch);
+/// let audits = [1, 2].map(|i| AuditEntry { attestation: AttestationHash::new([i; 32]), epoch, rung, outcome });
+/// let evidence = Evidence::conviction(&policy, PartyId::new([7; 32]), epoch, &audits)?;
+/// let order = Registry::new(SlashPolicy::default()).submit(&evidence, PartyId::new([8; 32]))?;
+///
+/// let waiting = ContestedOrder::new(order, Millis::new(0));
+/// assert!(waiting.due(Millis::new(86_400_000)).is_none(), "for a day it can be contested");
+/// let rung = Rung { p0_ppb: 20_000, inverse_level: 3_000_000 };
+/// let measured = Calibration::from_counts(500, 1_000_000)?; // 500 false mismatches in 10^6: far above 2e-5
+/// assert!(waiting.contest(&Contest::Calibration { rung: &rung, measured: &measured }, Millis::new(1)).is_ok());
+/// # Ok::<(), hanzo_poai::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContestedOrder {
     order: SlashOrder,

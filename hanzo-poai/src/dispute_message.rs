@@ -66,7 +66,7 @@ pub enum DisputeBody {
         claim: Claim,
         /// Operations of the trace.
         n_ops: u64,
-        /// The last state of the trace.
+        /// The last state as the challenger computed it.
         final_state: StateHash,
         /// The challenger's nonce.
         nonce: u64,

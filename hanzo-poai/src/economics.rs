@@ -16,7 +16,7 @@ use crate::units::BasisPoints;
 /// let certificate = config.certify()?;
 /// assert_eq!(certificate.compute_share_ppb, 11_887);
 ///
-/// // At the sources' 0.3 % the stake has to cover 332.3 times the gain.
+/// // At the paper's 0.3 % the stake has to cover 332.3 times the gain.
 /// let thin = EconomicConfig { stake: 332_000_000, ..config };
 /// let violation = thin.certify().unwrap_err();
 /// assert_eq!(violation.inequality, Inequality::Deterrence);

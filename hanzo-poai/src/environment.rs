@@ -43,6 +43,18 @@ impl DType {
 }
 
 /// What a worker states about the machine and the numerics of a run (40 bytes on the wire).
+///
+/// ```
+/// use hanzo_poai::{DType, Environment};
+///
+/// let environment = Environment {
+///     dtype: DType::Bf16, batch_invariant: false, fixed_reduction_order: true,
+///     kernel_class: 1, tensor_parallel: 2, device_class: 3, runtime: [4; 32],
+/// };
+/// assert_eq!(Environment::decode(&environment.encode())?, environment);
+/// assert!(!environment.is_reproducible(), "bf16 sums depend on the batch");
+/// # Ok::<(), hanzo_poai::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Environment {

@@ -11,15 +11,25 @@ use crate::hash::{Hash, tagged};
 #[repr(u16)]
 #[non_exhaustive]
 pub enum EvidenceItem {
-    /// Projection fingerprint of hidden states.
+    /// Projection fingerprint of hidden states: [`Fingerprint::encode`](crate::Fingerprint::encode).
     Fingerprint = 1,
-    /// Top-k log-probabilities.
+    /// Top-k log-probabilities: [`TopK::encode`](crate::TopK::encode).
     TopK = 2,
-    /// Token ids.
+    /// Token ids, in a form that the network fixes; this crate does not read them.
     Tokens = 3,
 }
 
 /// Items of evidence, at most one of each kind, in ascending order of kind.
+///
+/// ```
+/// use hanzo_poai::{EvidenceItem, EvidenceSet, Logits, TopK};
+///
+/// let top = TopK::from_logits(&Logits::new(&[0.0, 2.0, 1.0, -1.0], 4)?, 2)?;
+/// let set = EvidenceSet::new(vec![(EvidenceItem::TopK, top.encode())])?;
+/// assert_eq!(EvidenceSet::decode(&set.encode())?, set);
+/// assert_eq!(TopK::decode(set.get(EvidenceItem::TopK).unwrap())?, top);
+/// # Ok::<(), hanzo_poai::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EvidenceSet {
     items: Vec<(EvidenceItem, Vec<u8>)>,

@@ -19,6 +19,16 @@ pub struct ModelFile {
 }
 
 /// The files of a model, sorted by name, with their Merkle root.
+///
+/// ```
+/// use hanzo_poai::{ModelFile, ModelManifest};
+///
+/// let file = |name: &str, size, sha256| ModelFile { name: name.into(), size, sha256 };
+/// let (config, weights) = (file("config.json", 644, [1; 32]), file("model.safetensors", 8_044_936, [2; 32]));
+/// let manifest = ModelManifest::new(vec![weights.clone(), config.clone()])?;
+/// assert_eq!(manifest.hash(), ModelManifest::new(vec![config, weights])?.hash());
+/// # Ok::<(), hanzo_poai::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelManifest {
     files: Vec<ModelFile>,
@@ -30,7 +40,8 @@ impl ModelManifest {
     /// A manifest of files given in any order.
     ///
     /// # Errors
-    /// [`Error::BatchSize`] for no file or more than 2^32 - 1; [`Error::Duplicate`] for a repeated name.
+    /// [`Error::BatchSize`] for no file or more than 2^32 - 1; [`Error::Duplicate`] for a repeated name;
+    /// [`Error::Overflow`] for a name of 2^32 bytes or more.
     pub fn new(mut files: Vec<ModelFile>) -> Result<Self> {
         files.sort();
         if files.windows(2).any(|pair| matches!(pair, [a, b] if a.name == b.name)) {

@@ -22,6 +22,29 @@ pub enum PanelPhase {
 
 /// The verifiers drawn for one attestation. No verdict is seen before all are committed to, so none can be
 /// copied.
+///
+/// ```
+/// use hanzo_poai::{AttestationHash, ComparatorKind, Decision, Epoch, Outcome, Panel, PartyId, Verdict};
+///
+/// let (attestation, epoch) = (AttestationHash::new([1; 32]), Epoch::new(7));
+/// let verdict = |verifier: PartyId, decision| Verdict {
+///     decision, verifier, attestation, epoch,
+///     comparator: ComparatorKind::Exact, score_q32: 0, transcript: [0; 32],
+/// };
+/// let verdicts = [(1, Decision::Mismatch), (2, Decision::Mismatch), (3, Decision::Match)]
+///     .map(|(i, decision)| verdict(PartyId::new([i; 32]), decision));
+/// let salt = [9; 32]; // secret, and fresh for each verifier
+///
+/// let mut panel = Panel::new(attestation, epoch, &verdicts.each_ref().map(|v| v.verifier))?;
+/// for v in &verdicts {
+///     panel.commit(&v.verifier, v.commit(&salt))?;
+/// }
+/// for v in verdicts {
+///     panel.reveal(v, &salt)?;
+/// }
+/// assert_eq!(panel.tally().unwrap().majority(), Some(Outcome::Mismatch));
+/// # Ok::<(), hanzo_poai::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Panel {
     attestation: AttestationHash,

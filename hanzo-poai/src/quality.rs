@@ -3,6 +3,17 @@
 use crate::error::{Error, Result};
 
 /// Exponentially weighted mean of audit results, Q0.32 with `1.0 = 2^32`.
+///
+/// ```
+/// use hanzo_poai::{Quality, QualityPolicy};
+///
+/// let (policy, mut quality) = (QualityPolicy::default(), Quality::default());
+/// for _ in 0..20 {
+///     quality.update(&policy, 0)?; // a mismatch
+/// }
+/// assert!(quality.is_low(&policy));
+/// # Ok::<(), hanzo_poai::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Quality {

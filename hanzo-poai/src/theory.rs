@@ -200,7 +200,7 @@ pub fn unescrowed_cap(stake: f64, p: f64, jobs: u64) -> Result<f64> {
 }
 
 /// The stake of a role in base units: the largest of its minimum, `rate` a unit of capacity, and five months'
-/// revenue.
+/// revenue (the paper: table 6, and section 6.3).
 ///
 /// # Errors
 /// [`Error::Overflow`] past 2^128.

@@ -7,6 +7,16 @@ use crate::hash::{Hash, StateHash, Tag, TraceHash, tagged};
 use crate::merkle::{Tree, climb};
 
 /// The states `0..=n` of `n` operations, under one hash.
+///
+/// ```
+/// use hanzo_poai::{StateHash, Trace};
+///
+/// let trace = Trace::new((0..=4).map(|i| StateHash::new([i; 32])).collect())?; // 4 operations
+/// let opening = trace.open(2)?; // the state after two of them
+/// opening.verify(&trace.hash(), trace.ops())?;
+/// assert_eq!(opening.state, StateHash::new([2; 32]));
+/// # Ok::<(), hanzo_poai::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
     states: Vec<StateHash>,
@@ -14,7 +24,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// A trace of at least two states: before and after each operation.
+    /// A trace of at least two states: before and after each operation. `O(n)` hashes.
     ///
     /// # Errors
     /// [`Error::BatchSize`] for fewer than two states or more than 2^32.
@@ -43,7 +53,7 @@ impl Trace {
         trace_hash(self.ops(), &self.tree.root())
     }
 
-    /// Opens the state at `index`, 0 to [`Trace::ops`].
+    /// Opens the state at `index`, 0 to [`Trace::ops`]. `O(log n)`.
     ///
     /// # Errors
     /// [`Error::BadProof`] past the last state.

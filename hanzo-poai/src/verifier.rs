@@ -25,6 +25,21 @@ pub struct Candidate {
 /// # Errors
 /// [`Error::NoEligibleVerifier`] when fewer than `count` are eligible, [`Error::Duplicate`] for a repeated
 /// id, [`Error::Overflow`] when the weights sum past 2^64.
+///
+/// ```
+/// use hanzo_poai::{assign_verifiers, Beacon, Candidate, Epoch, JobId, PartyId};
+///
+/// let party = |i: u8| PartyId::new([i; 32]);
+/// let candidates: Vec<Candidate> =
+///     (1..=5).map(|i| Candidate { id: party(i), owner: party(100 + i), weight: 1_000 }).collect();
+/// let beacon = Beacon::new(Epoch::new(7), [5; 32]);
+/// let draw = |count| assign_verifiers(&beacon, &JobId::new([3; 32]), 0, &party(101), &candidates, count);
+///
+/// let three = draw(3)?;
+/// assert!(!three.contains(&party(1)), "has the worker's owner");
+/// assert_eq!(draw(4)?[..3], three);
+/// # Ok::<(), hanzo_poai::Error>(())
+/// ```
 pub fn assign_verifiers(
     beacon: &Beacon,
     job: &JobId,

@@ -106,7 +106,7 @@ impl Curve {
         Ok(Self { honest: ordered(honest)?, cheating: ordered(cheating)? })
     }
 
-    /// The rates of scores above a threshold, each 0 to 1; O(log n) in the scores of either side.
+    /// How many scores lie above a threshold. `O(log n)` in the scores of either side.
     pub fn at(&self, threshold: f64) -> CurvePoint {
         let above = |scores: &[f64]| (scores.len() - scores.partition_point(|score| *score <= threshold)) as u64;
         CurvePoint {
@@ -118,7 +118,7 @@ impl Curve {
         }
     }
 
-    /// The rates at every score that occurs, by rising threshold.
+    /// The counts at every score that occurs, by rising threshold. `O(n log n)`.
     pub fn points(&self) -> Vec<CurvePoint> {
         let mut thresholds = [self.honest.as_slice(), &self.cheating].concat();
         thresholds.sort_unstable_by(f64::total_cmp);
@@ -133,7 +133,7 @@ impl Curve {
     }
 
     /// Area under the curve: the probability that a cheating run scores above an honest one, ties counting
-    /// half (Mann and Whitney). 1/2 means that the comparator cannot tell them apart.
+    /// half (Mann and Whitney). 1/2 means that the comparator cannot tell them apart. `O(n log n)`.
     pub fn auc(&self) -> f64 {
         let mut wins = 0.0f64;
         for score in &self.cheating {

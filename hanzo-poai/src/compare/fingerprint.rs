@@ -110,6 +110,18 @@ impl Fingerprint {
 /// `||y - y'|| / ||y'||` of each window, `y'` the reference; the score is the largest over the windows, and
 /// its place is [`Score::first`]. The expected value does not depend on the width of the state, but the
 /// largest rises with the number of windows: calibrate with the same number.
+///
+/// ```
+/// use hanzo_poai::{Comparator, Fingerprint, FingerprintDistance, JobId, Observation};
+///
+/// let seed = JobId::new([7; 32]).seed();
+/// let hidden: Vec<f32> = (0..256).map(|i| (i as f32).sin()).collect();
+/// let near: Vec<f32> = hidden.iter().map(|x| 1.01 * x).collect();
+/// let (a, b) = (Fingerprint::new(&seed, &hidden, 256)?, Fingerprint::new(&seed, &near, 256)?);
+/// let score = FingerprintDistance.compare(&Observation::Fingerprint(&a), &Observation::Fingerprint(&b))?;
+/// assert!((score.value() - 0.01).abs() < 0.002);
+/// # Ok::<(), hanzo_poai::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FingerprintDistance;
 

@@ -7,6 +7,24 @@ use crate::error::{Error, Result};
 /// Compares claimed tokens with re-computed logits (Token-DiFR, arXiv 2511.20621): for each token the margin of
 /// [`GumbelSampler::margin`], clipped at 8 nats; the score is the mean. The reference is
 /// [`Observation::Logits`], the claim [`Observation::Tokens`]. `O(V)` a token, less with a top-k filter.
+///
+/// ```
+/// use hanzo_poai::{Comparator, GumbelSampler, JobId, JobSpec, Logits, Margin, ModelHash, Observation, TokenSampler};
+///
+/// let spec = JobSpec::builder(ModelHash::new([1; 32]), [2; 32])
+///     .sampler(TokenSampler::GumbelV1).temperature_q16(1 << 16)
+///     .build()?;
+/// let sampler = GumbelSampler::new(&spec, &JobId::new([3; 32]).seed());
+/// let row = [0.0, 2.0, 1.0, -1.0];
+/// let drawn = (0..64).map(|position| sampler.sample(position, &row)).collect::<Result<Vec<u32>, _>>()?;
+///
+/// let logits = row.repeat(64);
+/// let reference = Observation::Logits(Logits::new(&logits, 4)?);
+/// let margin = Margin::new(sampler);
+/// assert_eq!(margin.compare(&reference, &Observation::Tokens(&drawn))?.value(), 0.0);
+/// assert!(margin.compare(&reference, &Observation::Tokens(&[3; 64]))?.value() > 0.0);
+/// # Ok::<(), hanzo_poai::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Margin {
     sampler: GumbelSampler,

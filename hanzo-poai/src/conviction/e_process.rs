@@ -7,6 +7,17 @@ use crate::error::{Error, Result};
 /// `E(n, s) = mean over q of (q / p0)^s ((1 - q) / (1 - p0))^(n - s)` with q on the grid `p0 2^i` below 1/2,
 /// and 9/10. While each audit of an honest worker is a mismatch with probability at most p0 given the past,
 /// `P(sup E >= 1 / a) <= a` (Ville).
+///
+/// ```
+/// use hanzo_poai::EProcess;
+///
+/// let convicts = EProcess::new(1_000)?.convicts(3_000_000, 4)?; // p0 = 1e-6, level 1 / 3,000,000
+/// assert!(!convicts.contains(1, 0), "no mismatch, no conviction");
+/// assert!(!convicts.contains(1, 1), "one alone is too little");
+/// assert!(convicts.contains(2, 2));
+/// assert!(convicts.limit(3) > convicts.limit(2));
+/// # Ok::<(), hanzo_poai::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct EProcess {
     /// `(ln(q / p0), ln((1 - q) / (1 - p0)))` by grid point.

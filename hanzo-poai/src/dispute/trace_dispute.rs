@@ -31,6 +31,58 @@ pub enum Chosen {
 
 /// A dispute over a trace that messages are simply fed to. After an `Err` it stands as before, and the clock of
 /// the side on turn runs on.
+///
+/// ```
+/// use hanzo_poai::{
+///     dispute_id, Attestation, BisectionPolicy, Bond, ChainId, Claim, DisputeBody, DisputeMessage, Epoch, Hash, JobSpec,
+///     Millis, ModelHash, PartyId, Resolution, Side, StateHash, StepExecutor, StepResult, Suite, Trace, TraceDispute,
+/// };
+///
+/// /// Counts to 4. A state and the output are the number itself, so a step needs no operands.
+/// struct Count;
+/// fn number(i: u8) -> StateHash {
+///     StateHash::new([i; 32])
+/// }
+/// impl StepExecutor for Count {
+///     fn ops(&self, _: &JobSpec) -> u64 { 4 }
+///     fn initial(&self, _: &JobSpec) -> StateHash { number(0) }
+///     fn binds_output(&self, state: &StateHash, output: &Hash) -> bool { state.as_bytes() == output }
+///     fn step(&self, _: u64, before: &StateHash, _: &[u8], after: &StateHash) -> StepResult {
+///         let right = before.as_bytes()[0] + 1 == after.as_bytes()[0];
+///         if right { StepResult::Equal } else { StepResult::Differs }
+///     }
+/// }
+///
+/// // The worker's third step is wrong, and it signs the trace that follows.
+/// let trace = Trace::new([0, 1, 2, 7, 8].map(number).to_vec())?;
+/// let spec = JobSpec::builder(ModelHash::new([1; 32]), [2; 32]).build()?;
+/// let (chain, challenger) = (ChainId::new([3; 32]), PartyId::new([4; 32]));
+/// let claim = Attestation::builder()
+///     .suite(Suite::ML_DSA_65).chain(chain).epoch(Epoch::new(7)).worker(PartyId::new([5; 32]))
+///     .job(spec.job_id(&chain, &PartyId::new([6; 32]), 0)).model(*spec.model()).input(*spec.input())
+///     .output([8; 32]).environment([9; 32]).trace(Some(trace.hash().into()))
+///     .build()?;
+///
+/// let attestation = claim.hash();
+/// let id = dispute_id(&attestation, &challenger, 0);
+/// let say = |side, round, body| DisputeMessage::new(side, id, round, body);
+/// let open = DisputeBody::Open {
+///     attestation, challenger, claim: Claim::Trace, n_ops: 4, final_state: number(4), nonce: 0,
+/// };
+/// let (open, bond) = (say(Side::Challenger, 0, open)?, Bond { challenger, amount: 200 });
+/// let policy = BisectionPolicy::default();
+/// let mut dispute = TraceDispute::open(&policy, &open, &claim, &spec, &Count, &bond, Millis::new(0))?;
+///
+/// // The worker shows its states, the challenger says where they part, the referee runs that one step.
+/// let points = (0..=4).map(|i| trace.open(i)).collect::<Result<_, _>>()?;
+/// dispute.apply(&say(Side::Worker, 0, DisputeBody::Respond { lo: 0, hi: 4, points })?, &Count, Millis::new(1))?;
+/// dispute.apply(&say(Side::Challenger, 0, DisputeBody::Choose { lo: 2, hi: 3 })?, &Count, Millis::new(2))?;
+/// assert_eq!(dispute.located().unwrap().op(), 2);
+/// let prove = DisputeBody::Prove { op: 2, operands: vec![] };
+/// dispute.apply(&say(Side::Worker, 1, prove)?, &Count, Millis::new(3))?;
+/// assert!(matches!(dispute.outcome().unwrap().resolution, Resolution::WorkerWrong(_)));
+/// # Ok::<(), hanzo_poai::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceDispute {
     state: State,

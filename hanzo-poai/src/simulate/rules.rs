@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 /// What convicts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Convicts {
-    /// That many mismatches, as the sources have it with 1.
+    /// That many mismatches; with 1, the rule of the paper.
     Mismatches(u64),
     /// An e-process past its boundary.
     EProcess(BoundaryTable),
