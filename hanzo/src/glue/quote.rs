@@ -6,8 +6,11 @@ use hanzo_pqc::attestation::{Binding, Claims, Evidence, EvidenceVerifier, UnixTi
 /// Verifies the quote of an attestation with an [`EvidenceVerifier`] as of a point in time.
 ///
 /// The quote is one item of evidence ([`Evidence::to_bytes`]). It has to carry the attestation's 64 bytes as report
-/// data (CPU) or their first 32 as SPDM nonce (GPU). The measurements are those the claims state, without framing: for
-/// software evidence its 32 bytes. Whether they are welcome is for the caller to say.
+/// data (CPU) or their first 32 as SPDM nonce (GPU). The measurements are the 32 bytes that software evidence states.
+/// Whether they are welcome is for the caller to say.
+///
+/// Hardware evidence is refused, also where `verifier` accepts it: which of its registers stand for the whole is not
+/// agreed on. Judge it with the policies of `hanzo_pqc::attestation`, or with a [`QuoteVerifier`] of your own.
 ///
 /// ```
 /// use hanzo::glue::EvidenceQuotes;
