@@ -385,13 +385,13 @@ impl Library {
         self.quality_among(id, self.max_usage())
     }
 
-    fn quality_among(&self, id: &ExperienceId, max_usage: u64) -> Result<u32> {
+    pub(crate) fn quality_among(&self, id: &ExperienceId, max_usage: u64) -> Result<u32> {
         let content = self.active_content(id)?;
         let record = self.records.get(id).ok_or(Error::UnknownId { id: *id })?;
         Ok(self.config.quality.score(&record.evidence(content, max_usage)))
     }
 
-    fn max_usage(&self) -> u64 {
+    pub(crate) fn max_usage(&self) -> u64 {
         self.active.iter().filter_map(|id| self.records.get(id)).map(Record::usage).max().unwrap_or(0)
     }
 

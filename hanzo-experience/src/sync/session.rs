@@ -199,7 +199,9 @@ impl<'a> Session<'a> {
     }
 
     fn by_quality(&self, ids: &[ExperienceId]) -> Vec<ExperienceId> {
-        let mut order: Vec<_> = ids.iter().map(|id| (core::cmp::Reverse(self.library.quality(id).ok()), *id)).collect();
+        let most = self.library.max_usage();
+        let quality = |id| core::cmp::Reverse(self.library.quality_among(id, most).ok());
+        let mut order: Vec<_> = ids.iter().map(|id| (quality(id), *id)).collect();
         order.sort_unstable();
         order.into_iter().map(|(_, id)| id).collect()
     }
