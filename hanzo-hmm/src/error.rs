@@ -60,8 +60,8 @@ pub enum Error {
         /// Step of the observation.
         position: usize,
     },
-    /// A variance, rate or other parameter of a state that is not positive and finite.
-    #[error("{what} of state {state} must be positive and finite")]
+    /// A mean that is not finite, or a variance or rate that is not positive and finite.
+    #[error("{what} of state {state} is outside its range")]
     InvalidParameter {
         /// The parameter.
         what: &'static str,
@@ -183,7 +183,7 @@ pub enum Error {
     /// The integration left its energy bound or the finite numbers.
     #[error("the integration diverged (energy error {energy_error})")]
     Diverged {
-        /// Absolute energy error, or NaN-free infinity when a coordinate left the finite numbers.
+        /// Absolute energy error; infinite when a coordinate left the finite numbers.
         energy_error: f64,
     },
     /// Bytes that are no snapshot of this version, of this configuration, or of a possible state.

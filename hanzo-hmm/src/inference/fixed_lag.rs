@@ -8,7 +8,8 @@ use crate::{Error, Result};
 
 /// A smoother that follows a stream `lag` steps behind: P(state at t given the observations up to t + lag).
 ///
-/// Made by [`Hmm::fixed_lag`]. O(lag S^2) an observation, and no allocation after the first.
+/// Made by [`Hmm::fixed_lag`]. O(lag S^2) an observation. [`push_into`](Self::push_into) allocates nothing once `lag + 1`
+/// observations were seen.
 ///
 /// ```
 /// use hanzo_hmm::{Categorical, Hmm, Initial, Transitions};
@@ -104,7 +105,7 @@ impl<E: Emission> FixedLag<'_, E> {
         Ok(ready)
     }
 
-    /// The distributions of the steps that are still waiting, given all observations.
+    /// The distributions of the steps that are still waiting, oldest first, given all observations.
     ///
     /// # Errors
     ///

@@ -70,7 +70,7 @@ impl<E: Emission> Hmm<E> {
     }
 
     /// ln p(observation at t given those before t) of every step, 0 for a missing one; they add up to the
-    /// log-likelihood. Its negative is an anomaly score.
+    /// log-likelihood. Its negative is an anomaly score. O(T S^2) time, O(T) space.
     ///
     /// # Errors
     ///
@@ -141,6 +141,7 @@ impl<E: Emission> Hmm<E> {
 
     /// beta: P(observations after t given the state at t), 1 at the last step. Values are not scaled: they underflow to
     /// 0 (or, for densities, overflow to infinity) on long sequences, where [`backward_log`](Self::backward_log) does not.
+    /// O(T S^2) time, O(T S) space.
     ///
     /// # Errors
     ///
@@ -193,7 +194,8 @@ impl<E: Emission> Hmm<E> {
         Ok(())
     }
 
-    /// Akaike's criterion of the model for these sequences, `2 k - 2 ln P`; smaller is better.
+    /// Akaike's criterion of the model for these sequences, `2 k - 2 ln P` with `k` of
+    /// [`n_free_parameters`](Self::n_free_parameters); smaller is better, and an impossible sequence makes it infinite.
     ///
     /// # Errors
     ///
@@ -203,7 +205,8 @@ impl<E: Emission> Hmm<E> {
         Ok(2.0 * self.n_free_parameters() as f64 - 2.0 * log_likelihood)
     }
 
-    /// The Bayesian criterion of the model for these sequences, `k ln N - 2 ln P` with N observed steps.
+    /// The Bayesian criterion of the model for these sequences, `k ln N - 2 ln P` with N observed steps; smaller is
+    /// better.
     ///
     /// # Errors
     ///

@@ -7,6 +7,16 @@ use crate::{Error, Result};
 /// `T x S` values, one for each step and state; the states of one step are neighbours.
 ///
 /// Indexed by `(state, t)`.
+///
+/// ```
+/// use hanzo_hmm::Lattice;
+///
+/// let lattice = Lattice::new(vec![0.1, 0.9, 0.4, 0.6], 2)?; // two states at two steps
+/// assert_eq!(lattice[(1, 0)], 0.9);
+/// assert_eq!(lattice.step(1), [0.4, 0.6]);
+/// assert_eq!(lattice.get(2, 0), None);
+/// # Ok::<(), hanzo_hmm::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Lattice {
     n_states: usize,

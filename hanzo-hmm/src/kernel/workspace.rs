@@ -129,6 +129,7 @@ impl Workspace {
     /// let sequence: Vec<usize> = (0..10_000).map(|t| t / 30 % 2).collect();
     /// let chunk = NonZeroUsize::new(1_000).expect("not zero");
     /// let mut workspace = Workspace::new().with_strategy(Strategy::Scan { chunk });
+    /// assert_eq!(workspace.strategy(), Strategy::Scan { chunk });
     /// let scanned = hmm.log_likelihood_with(&mut workspace, &sequence)?;
     /// let plain = hmm.log_likelihood(&sequence)?;
     /// assert!((scanned - plain).abs() < 1e-12 * plain.abs());
@@ -153,5 +154,11 @@ impl Workspace {
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         self.kernel
+    }
+
+    /// How it spreads sequences.
+    #[must_use]
+    pub fn strategy(&self) -> Strategy {
+        self.strategy
     }
 }

@@ -128,7 +128,8 @@ impl<E: Emission> BaumWelch<E> {
         Self { learn, ..self }
     }
 
-    /// Keeps these transitions, `(from, to)`, as they are; the others of a row share what is left of it.
+    /// Keeps these transitions, `(from, to)`, as they are; the others of a row share what is left of it. A second call
+    /// replaces the first.
     #[must_use]
     pub fn freeze(self, transitions: impl IntoIterator<Item = (usize, usize)>) -> Self {
         Self { frozen: transitions.into_iter().collect(), ..self }
@@ -169,7 +170,7 @@ impl<E: Emission> BaumWelch<E> {
     /// [`Error::InvalidOption`] for a negative or NaN tolerance or pseudocount, no restart, a frozen transition that does
     /// not exist; [`Error::NoData`] without any observation; the family's error for a bad observation;
     /// [`Error::ImpossibleSequence`] for a sequence of probability 0; [`Error::NotErgodic`] when a chain that starts
-    /// stationary falls apart. The model is then unchanged.
+    /// stationary falls apart; the family's error when its M-step finds no valid parameters. The model is then unchanged.
     pub fn fit<'a, Q>(&self, model: &mut Hmm<E>, sequences: &[Q]) -> Result<FitSummary>
     where
         E: Clone,
@@ -180,6 +181,23 @@ impl<E: Emission> BaumWelch<E> {
 
     /// [`fit`](Self::fit) that reports each iteration to `progress` and stops when that returns `false`; what was learned
     /// so far then counts.
+    ///
+    /// ```
+    /// use hanzo_hmm::{BaumWelch, Categorical, Hmm, Initial, Transitions};
+    ///
+    /// let mut hmm = Hmm::new(
+    ///     Initial::Free(vec![0.5, 0.5]),
+    ///     Transitions::new(vec![vec![0.7, 0.3], vec![0.3, 0.7]])?,
+    ///     Categorical::new(vec![vec![0.9, 0.1], vec![0.2, 0.8]])?,
+    /// )?;
+    /// let mut seen = Vec::new();
+    /// let fit = BaumWelch::new().tolerance(0.0).fit_with(&mut hmm, &[[0, 0, 1, 1, 0, 1]], |progress| {
+    ///     seen.push(progress.log_likelihood);
+    ///     progress.iteration < 3
+    /// })?;
+    /// assert_eq!((fit.iterations, fit.log_likelihoods), (3, seen));
+    /// # Ok::<(), hanzo_hmm::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -414,7 +432,7 @@ impl<E: Emission> BaumWelch<E> {
             model.set_transitions(transitions)?;
         }
         if self.learn.emissions {
-            return model.emission_mut().maximize(&counts.emissions, &self.emission_prior);
+            return model.emission_mut().maximise(&counts.emissions, &self.emission_prior);
         }
         Ok(false)
     }
@@ -427,6 +445,17 @@ impl<E: Emission> Default for BaumWelch<E> {
 }
 
 /// Which parameters training changes.
+///
+/// ```
+/// use hanzo_hmm::{BaumWelch, Categorical, Hmm, Initial, Learn, Transitions};
+///
+/// let transitions = Transitions::new(vec![vec![0.7, 0.3], vec![0.3, 0.7]])?;
+/// let emission = Categorical::new(vec![vec![0.9, 0.1], vec![0.2, 0.8]])?;
+/// let mut hmm = Hmm::new(Initial::Free(vec![0.5, 0.5]), transitions.clone(), emission.clone())?;
+/// BaumWelch::new().learn(Learn::ALL.keep_transitions()).fit(&mut hmm, &[[0, 0, 1, 1, 0, 1]])?;
+/// assert!(*hmm.transitions() == transitions && *hmm.emission() != emission);
+/// # Ok::<(), hanzo_hmm::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Learn {
     initial: bool,

@@ -8,8 +8,9 @@ use crate::{Error, Result};
 
 /// Online EM: parameters follow the observations, and nothing of the past is kept but averaged statistics.
 ///
-/// The weight of the newest observation is `n^-0.6`; parameters change from observation 20 on. A pseudocount, 1e-3 by
-/// default and weighted like an observation, keeps what was not seen in time possible. The start distribution stays.
+/// The weight of observation `n`, counted from 0, is `n^-0.6` (1 for the first); parameters change from observation 20
+/// on. A pseudocount, 1e-3 by default and weighted like an observation, keeps what was not seen in time possible. The start
+/// distribution stays.
 ///
 /// ```
 /// use hanzo_hmm::{Categorical, Hmm, Initial, OnlineEm, Transitions};
@@ -107,7 +108,7 @@ impl<E: Emission + Clone> OnlineEm<E> {
     /// # Errors
     ///
     /// The family's error for a bad observation; [`Error::ImpossibleSequence`] for one of probability 0; for a stationary
-    /// start [`Error::NotErgodic`]. The learner is then unchanged.
+    /// start [`Error::NotErgodic`]; the family's error when no valid parameters come out. The learner is then unchanged.
     pub fn update(&mut self, o: Option<E::Obs<'_>>) -> Result<f64> {
         let n = self.model.n_states();
         let position = usize::try_from(self.steps).unwrap_or(usize::MAX);
@@ -224,7 +225,7 @@ impl<E: Emission + Clone> OnlineEm<E> {
         }
         let mut model = self.model.clone();
         model.set_transitions(Transitions::from_checked(rows, n))?;
-        model.emission_mut().maximize(&total, &E::pseudocount(pseudocount))?;
+        model.emission_mut().maximise(&total, &E::pseudocount(pseudocount))?;
         Ok(model)
     }
 }

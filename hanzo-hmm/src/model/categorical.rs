@@ -175,7 +175,7 @@ impl Emission for Categorical {
         CategoricalPrior { pseudocount, everywhere: false }
     }
 
-    fn maximize(&mut self, stats: &CategoricalStats, prior: &CategoricalPrior) -> Result<bool> {
+    fn maximise(&mut self, stats: &CategoricalStats, prior: &CategoricalPrior) -> Result<bool> {
         let mut probabilities = self.probabilities.clone();
         let mut counts = vec![0.0; self.n_symbols];
         for (i, row) in probabilities.chunks_exact_mut(self.n_symbols).enumerate() {
@@ -202,7 +202,7 @@ impl Emission for Categorical {
     }
 }
 
-/// Expected symbol counts of every state.
+/// Expected symbol counts of every state, for [`Categorical`] to read.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct CategoricalStats {
@@ -238,6 +238,19 @@ impl CategoricalStats {
 
 /// A symmetric Dirichlet prior on every row: `pseudocount` is added to the expected count of each symbol whose
 /// probability is not zero. The default, 0, is maximum likelihood.
+///
+/// ```
+/// use hanzo_hmm::{BaumWelch, Categorical, CategoricalPrior, Hmm, Initial, Transitions};
+///
+/// let mut hmm = Hmm::new(
+///     Initial::Free(vec![1.0]),
+///     Transitions::new(vec![vec![1.0]])?,
+///     Categorical::new(vec![vec![0.5, 0.5, 0.0]])?,
+/// )?;
+/// BaumWelch::new().emission_prior(CategoricalPrior::new(1.0)?).fit(&mut hmm, &[[0, 0, 0]])?;
+/// assert_eq!(hmm.emission().row(0), [0.8, 0.2, 0.0]); // 3 + 1 and 0 + 1; the impossible symbol stays so
+/// # Ok::<(), hanzo_hmm::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct CategoricalPrior {
     pseudocount: f64,
@@ -288,7 +301,7 @@ mod tests {
         let mut stats = family.new_stats();
         family.accumulate(&mut stats, 0, &[3.0]);
         let prior = CategoricalPrior::new(1.0).unwrap();
-        assert!(!family.maximize(&stats, &prior).unwrap());
+        assert!(!family.maximise(&stats, &prior).unwrap());
         assert_eq!(family.row(0), [0.8, 0.2, 0.0]);
         assert_eq!(family.n_free_parameters(), 1);
         assert!((family.log_prior(&prior) - (0.8_f64 * 0.2).ln()).abs() < 1e-15);

@@ -25,7 +25,7 @@ use crate::{Error, Result};
 /// The default is 1e-6 and 1e-12. With a floor active the likelihood may fall, which
 /// [`FitSummary::floored`](crate::FitSummary::floored) tells. For full and tied covariances the floor is that of the
 /// pivots of the Cholesky factor; a matrix that does not reach it gets floor * 10^k added to its diagonal, with the
-/// smallest k that helps.
+/// smallest k that helps. For spherical ones it is the mean of the coordinates' floors.
 ///
 /// ```
 /// use hanzo_hmm::VarianceFloor;

@@ -28,17 +28,21 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// Labels for `steps` steps that allow everything.
+    /// Labels for `steps` steps that allow everything, in `ceil(n_states / 64)` words of memory a step.
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyModel`] without states.
+    /// [`Error::EmptyModel`] without states; [`Error::InvalidOption`] for more steps than memory holds.
     pub fn free(n_states: usize, steps: usize) -> Result<Self> {
         if n_states == 0 {
             return Err(Error::EmptyModel);
         }
         let words = n_states.div_ceil(64);
-        let mut sets = vec![u64::MAX; words * steps];
+        let too_many = Error::InvalidOption { name: "steps" };
+        let Some(size) = words.checked_mul(steps) else { return Err(too_many) };
+        let mut sets = Vec::new();
+        sets.try_reserve_exact(size).map_err(|_| too_many)?;
+        sets.resize(size, u64::MAX);
         if !n_states.is_multiple_of(64) {
             let last = (1 << (n_states % 64)) - 1;
             sets.iter_mut().skip(words - 1).step_by(words).for_each(|word| *word = last);
@@ -46,7 +50,7 @@ impl Labels {
         Ok(Self { n_states, steps, sets })
     }
 
-    /// Labels that name the state of some steps.
+    /// Labels that name the state of some steps, one entry a step; `None` allows every state.
     ///
     /// # Errors
     ///
@@ -97,12 +101,15 @@ impl Labels {
         self.steps == 0
     }
 
-    /// Whether step `t` allows `state`; steps beyond the end allow everything.
+    /// Whether step `t` allows `state`; steps beyond the end allow every state. A state that does not exist is never
+    /// allowed.
     #[must_use]
     pub fn allows(&self, t: usize, state: usize) -> bool {
-        let words = self.n_states.div_ceil(64);
-        let word = self.sets.as_slice().get(t * words + state / 64);
-        t >= self.steps || word.is_some_and(|word| word >> (state % 64) & 1 == 1)
+        if state >= self.n_states || t >= self.steps {
+            return state < self.n_states;
+        }
+        let word = self.sets.as_slice().get(t * self.n_states.div_ceil(64) + state / 64);
+        word.is_some_and(|word| word >> (state % 64) & 1 == 1)
     }
 
     /// Writes `zero` to the values of the states that step `t` does not allow.
@@ -169,6 +176,10 @@ mod tests {
         assert_eq!((values.iter().sum::<f64>(), values[69]), (2.0, 1.0));
         assert!(labels.allow(1, &[]).is_err() && labels.allow(3, &[0]).is_err() && labels.allow(0, &[70]).is_err());
         assert!(Labels::free(0, 1).is_err());
+        assert!(Labels::free(70, usize::MAX).is_err() && Labels::free(2, usize::MAX).is_err());
+        assert!(labels.allows(usize::MAX, 69) && !labels.allows(0, 70) && !labels.allows(usize::MAX, 70));
+        // Not the set of the next step.
+        assert!(!Labels::free(2, 3).unwrap().allows(0, 64));
         assert!(Labels::known(2, &[Some(2)]).is_err());
     }
 }

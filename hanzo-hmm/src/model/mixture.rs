@@ -13,6 +13,9 @@ use crate::{Error, Result};
 
 /// Each state emits from its own mixture of `K` Gaussians, with diagonal or full covariances.
 ///
+/// Diagonal components integrate the NaN coordinates of [`Rows::with_missing`](crate::Rows::with_missing) out; with full
+/// ones these are an error.
+///
 /// ```
 /// use hanzo_hmm::{Emission, GaussianMixture};
 ///
@@ -270,7 +273,7 @@ impl Emission for GaussianMixture {
         }
     }
 
-    fn maximize(&mut self, stats: &MixtureStats, prior: &MixturePrior) -> Result<bool> {
+    fn maximise(&mut self, stats: &MixtureStats, prior: &MixturePrior) -> Result<bool> {
         let mut weights = self.weights.clone();
         for (row, counts) in weights.chunks_exact_mut(self.n_components).zip(stats.mass.chunks_exact(self.n_components))
         {
@@ -280,8 +283,8 @@ impl Emission for GaussianMixture {
         }
         let mut parts = self.parts.clone();
         let floored = match (&mut parts, &stats.parts) {
-            (Parts::Diag(parts), PartStats::Diag(stats)) => parts.maximize(stats, &prior.floor)?,
-            (Parts::Full(parts), PartStats::Full(stats)) => parts.maximize(stats, &prior.floor)?,
+            (Parts::Diag(parts), PartStats::Diag(stats)) => parts.maximise(stats, &prior.floor)?,
+            (Parts::Full(parts), PartStats::Full(stats)) => parts.maximise(stats, &prior.floor)?,
             _ => false,
         };
         *self = Self::from_parts(weights, self.n_components, parts);
@@ -305,7 +308,7 @@ impl Emission for GaussianMixture {
     }
 }
 
-/// Expected masses of the components, and the statistics of their Gaussians.
+/// Expected masses of the components, and the statistics of their Gaussians, for [`GaussianMixture`] to read.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct MixtureStats {
@@ -403,7 +406,7 @@ mod tests {
             let mut stats = family.new_stats();
             family.accumulate(&mut stats, &[1.5], &[0.5, 0.5]);
             assert!(family.fits(&stats));
-            other.maximize(&stats, &MixturePrior::default()).unwrap();
+            other.maximise(&stats, &MixturePrior::default()).unwrap();
             assert_eq!(other.weights()[2..], [1.0, 0.0]);
         }
     }

@@ -131,7 +131,8 @@ impl<'a, T> Rows<'a, T> {
 impl Rows<'_> {
     /// The same rows, where NaN now stands for a missing coordinate.
     ///
-    /// Families whose coordinates are independent given the state integrate it out; infinite numbers stay errors.
+    /// Families whose coordinates are independent given the state integrate it out; for full and tied covariances it
+    /// stays [`Error::NonFiniteObservation`], and so do infinite numbers for all.
     #[must_use]
     pub fn with_missing(self) -> Self {
         Self { partial: true, ..self }

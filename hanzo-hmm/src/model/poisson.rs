@@ -12,7 +12,8 @@ use crate::kernel::{Arch, Level, LogProbRun, Task};
 use crate::model::flatten;
 use crate::{Error, Result};
 
-/// Each state emits a vector of `D` independent counts, with its own rates.
+/// Each state emits a vector of `D` independent counts, with its own rates: ln P(x) is the sum of
+/// `x ln(rate) - rate - ln x!`. Counts above 2^53 are taken as the nearest `f64`.
 ///
 /// ```
 /// use hanzo_hmm::{BaumWelch, Hmm, Initial, Poisson, Rows, Transitions};
@@ -45,7 +46,7 @@ impl Poisson {
     /// # Errors
     ///
     /// [`Error::EmptyModel`] without states or coordinates; [`Error::DimensionMismatch`] for jagged rows;
-    /// [`Error::InvalidParameter`] for a rate that is not positive and finite.
+    /// [`Error::InvalidParameter`] for a rate that is not positive, or above `f64::MAX / D`.
     pub fn new(rates: Vec<Vec<f64>>) -> Result<Self> {
         let dim = rates.first().map_or(0, Vec::len);
         if dim == 0 {
@@ -203,7 +204,7 @@ impl Emission for Poisson {
         stats.mass.iter_mut().chain(&mut stats.sum).for_each(|x| *x *= factor);
     }
 
-    fn maximize(&mut self, stats: &PoissonStats, prior: &PoissonPrior) -> Result<bool> {
+    fn maximise(&mut self, stats: &PoissonStats, prior: &PoissonPrior) -> Result<bool> {
         let mut rates = self.rates.clone();
         let mut floored = false;
         for (k, rate) in rates.iter_mut().enumerate() {
@@ -223,7 +224,7 @@ impl Emission for Poisson {
     }
 }
 
-/// Expected masses and sums of counts of every state.
+/// Expected masses and sums of counts of every state, for [`Poisson`] to read.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct PoissonStats {
@@ -468,7 +469,7 @@ mod tests {
         let mut family = Poisson::new(vec![vec![1.0]]).unwrap();
         let mut stats = family.new_stats();
         family.accumulate(&mut stats, &[0], &[1.0]);
-        assert!(family.maximize(&stats, &PoissonPrior::default()).unwrap());
+        assert!(family.maximise(&stats, &PoissonPrior::default()).unwrap());
         assert_eq!(family.rates(), [1e-10]);
     }
 }

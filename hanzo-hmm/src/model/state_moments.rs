@@ -17,7 +17,11 @@ pub trait StateMoments: Emission {
     /// Number of coordinates of an observation.
     fn n_coordinates(&self) -> usize;
 
-    /// Mean and variance of a coordinate in a state; both indices are below the numbers of coordinates and states.
+    /// Mean and variance of a coordinate in a state.
+    ///
+    /// # Panics
+    ///
+    /// May panic, as a slice does, for a state or a coordinate that does not exist.
     fn moments(&self, state: usize, coordinate: usize) -> (f64, f64);
 }
 

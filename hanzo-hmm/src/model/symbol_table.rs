@@ -6,8 +6,19 @@ use crate::{Error, Result};
 
 /// The emission probabilities of finitely many symbols, one row of states a symbol, ready for the kernels.
 ///
-/// Each row is kept twice: as logs, and divided by the power of two of its maximum, which is exact. One more row of
-/// ones stands for a missing observation.
+/// A family with finitely many symbols gives it from [`Emission::table`](crate::Emission::table), and inference then looks
+/// its rows up. Each row is kept twice: as logs, and divided by the power of two of its maximum, which is exact. One
+/// more row of ones stands for a missing observation. The probabilities of a state need not add up to 1.
+///
+/// ```
+/// use hanzo_hmm::SymbolTable;
+///
+/// // Two states, three symbols.
+/// let table = SymbolTable::new(&[0.5, 0.25, 0.25, 0.0, 0.5, 0.5], 2, 3)?;
+/// assert_eq!((table.n_states(), table.n_symbols()), (2, 3));
+/// assert_eq!(table.log_row(1)?, [0.25_f64.ln(), 0.5_f64.ln()]);
+/// # Ok::<(), hanzo_hmm::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct SymbolTable {
     n_states: usize,

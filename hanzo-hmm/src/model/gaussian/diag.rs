@@ -267,7 +267,7 @@ impl Emission for GaussianDiag {
         stats.states.scale(factor);
     }
 
-    fn maximize(&mut self, stats: &GaussianDiagStats, prior: &VarianceFloor) -> Result<bool> {
+    fn maximise(&mut self, stats: &GaussianDiagStats, prior: &VarianceFloor) -> Result<bool> {
         let (mut means, mut variances) = (self.means.clone(), self.variances.clone());
         let floors: Vec<f64> = (0..self.dim).map(|d| prior.of(stats.states.data_variance(d))).collect();
         let mut floored = false;
@@ -346,7 +346,8 @@ impl DiagRun<'_, '_> {
     }
 }
 
-/// Expected masses, means and squared deviations of every state and coordinate.
+/// Expected masses, means and squared deviations of every state and coordinate, for [`GaussianDiag`] and
+/// [`GaussianSpherical`](crate::GaussianSpherical) to read.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GaussianDiagStats {

@@ -7,7 +7,8 @@ use super::tile::{Tile, Tiled};
 #[cfg(feature = "serde")]
 use crate::{Error, Result};
 
-/// Expected masses, means and scatter matrices of every state.
+/// Expected masses, means and scatter matrices of every state, for [`GaussianFull`](crate::GaussianFull) and
+/// [`GaussianTied`](crate::GaussianTied) to read.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct GaussianFullStats {
@@ -212,6 +213,6 @@ mod tests {
             assert!((a - b).abs() < 1e-10 * a.abs().max(1.0));
         }
         assert!(family.fits(&whole));
-        assert!(!family.maximize(&whole, &VarianceFloor::default()).unwrap());
+        assert!(!family.maximise(&whole, &VarianceFloor::default()).unwrap());
     }
 }
