@@ -30,6 +30,17 @@ pub(crate) mod builder;
 pub(crate) mod selection;
 
 /// One tensor of an adapter.
+///
+/// ```
+/// use hanzo_bitdelta::{Adapter, Dtype, Entry, RawTensor, ZeroTensor};
+/// let adapter = Adapter::builder()
+///     .entry("norm", RawTensor::new(Dtype::U8, &[3], vec![1, 2, 3])?)
+///     .entry("head", ZeroTensor::new(Dtype::F32, &[2, 2])?)
+///     .build()?;
+/// assert_eq!(adapter.names().collect::<Vec<_>>(), ["head", "norm"]);
+/// assert!(matches!(adapter.get("norm")?, Entry::Raw(tensor) if tensor.data() == [1, 2, 3]));
+/// # Ok::<(), hanzo_bitdelta::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
     /// The packed difference to the base tensor.

@@ -27,6 +27,16 @@ impl PackedDelta {
 
     /// `out = base + D`, rounded to the element type once. One pass.
     ///
+    /// ```
+    /// use hanzo_bitdelta::{Granularity, MatMut, MatRef, PackOptions, PackedDelta};
+    /// let delta = MatRef::new(&[0.5_f32, -0.5], 1, 2)?;
+    /// let packed = PackedDelta::from_delta(delta, &PackOptions::new().granularity(Granularity::Tensor))?;
+    /// let (base, mut fine) = ([1.0_f32, 2.0], [0.0; 2]);
+    /// packed.materialize(MatRef::new(&base, 1, 2)?, MatMut::new(&mut fine, 1, 2)?)?;
+    /// assert_eq!(fine, [1.5, 1.5]);
+    /// # Ok::<(), hanzo_bitdelta::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::ShapeMismatch`]; [`Error::NonFinite`] when the base is not finite; [`Error::Overflow`] when a sum is not.
     /// After an `Err` the content of `out` is unspecified.

@@ -90,14 +90,18 @@ impl CacheConfig {
     }
 
     /// Sets the largest number of bytes; see [`Adapter::memory_bytes`]. With 0 nothing is kept.
+    ///
+    /// An adapter is counted when it is loaded. What it decodes later (raw tensors, signs in
+    /// [`Layout::RowMajor64`](crate::Layout::RowMajor64)) is not counted; with [`Verify::Eager`](crate::Verify::Eager) all is.
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// What an adapter counts: its bytes, or the share of one entry if that is more. Shares are rounded down, so that `max_entries` of them fit; one more does
-    /// not unless `max_bytes` is below `max_entries * (max_entries + 1)`, where an adapter has its bytes counted anyway.
+    /// What an adapter counts: its bytes, or the share of one entry if that is more. Shares are rounded down, so that
+    /// `max_entries` of them fit; one more does not unless `max_bytes` is below `max_entries * (max_entries + 1)`, where an
+    /// adapter has its bytes counted anyway.
     fn weight(self, adapter: &Adapter) -> u64 {
         let share = self.max_bytes / self.max_entries.max(1);
         (adapter.memory_bytes() as u64).max(share).max(1)

@@ -43,7 +43,17 @@ pub struct PackedDelta {
     largest: [f32; MAX_PLANES],
 }
 
-/// The description of a packed delta whose bits and scales already exist.
+/// The description of a packed delta whose bits and scales already exist; checked where it is used.
+///
+/// ```
+/// use hanzo_bitdelta::{Granularity, PackedDelta, PackedSpec};
+/// let spec = PackedSpec::new(1, 3, Granularity::Tensor);
+/// // Column j is bit j: -1, +1, -1, times 0.5.
+/// let delta = PackedDelta::from_rowmajor64(&[0b010], &spec, &[0.5])?;
+/// assert_eq!(delta.to_dense(), [-0.5, 0.5, -0.5]);
+/// assert!(PackedDelta::from_rowmajor64(&[0b1010], &spec, &[0.5]).is_err()); // there is no column 3
+/// # Ok::<(), hanzo_bitdelta::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackedSpec {
     /// Number of rows (outputs).
@@ -310,6 +320,16 @@ impl PackedDelta {
     }
 
     /// Compares with the true delta, in `f64`.
+    ///
+    /// ```
+    /// use hanzo_bitdelta::{Granularity, MatRef, PackOptions, PackedDelta};
+    /// let delta = MatRef::new(&[1.0_f32, -3.0], 1, 2)?;
+    /// let packed = PackedDelta::from_delta(delta, &PackOptions::new().granularity(Granularity::Tensor))?;
+    /// let fidelity = packed.fidelity(delta)?; // 1, -3 as 2, -2
+    /// assert_eq!((fidelity.delta_energy(), fidelity.residual_energy()), (10.0, 2.0));
+    /// assert_eq!(fidelity.relative_energy(), 0.2);
+    /// # Ok::<(), hanzo_bitdelta::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`]; [`Error::NonFinite`] when `delta`, or [`Error::Overflow`] when the packed delta, is not

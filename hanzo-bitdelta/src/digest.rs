@@ -3,15 +3,33 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::fmt;
+use core::str::FromStr;
 
 use crate::dtype::Dtype;
 use crate::error::{Error, Extent, Result};
 
-/// BLAKE3 digest of the base tensors that an adapter changes; see [`base_digest`].
+/// BLAKE3 digest of the base tensors that an adapter changes; see [`base_digest`]. Its text is `blake3:` and 64 lower-case
+/// hexadecimal digits.
+///
+/// ```
+/// use hanzo_bitdelta::BaseDigest;
+/// let digest = BaseDigest::from_bytes([0xab; 32]);
+/// assert_eq!(digest.to_string(), format!("blake3:{}", "ab".repeat(32)));
+/// assert_eq!(digest.to_string().parse(), Ok(digest));
+/// assert!("".parse::<BaseDigest>().is_err() && "AB".repeat(32).parse::<BaseDigest>().is_err());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BaseDigest([u8; 32]);
 
-/// BLAKE3 digest of an adapter's canonical header, and through it of all its tensors.
+/// BLAKE3 digest of an adapter's canonical header, and through it of all its tensors. Its text is 64 lower-case hexadecimal
+/// digits.
+///
+/// ```
+/// use hanzo_bitdelta::AdapterId;
+/// let id = AdapterId::from_bytes([0xab; 32]);
+/// assert_eq!((id.to_string(), "ab".repeat(32).parse()), ("ab".repeat(32), Ok(id)));
+/// assert!("AB".repeat(32).parse::<AdapterId>().is_err());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AdapterId([u8; 32]);
 
@@ -59,6 +77,26 @@ impl fmt::Display for AdapterId {
     /// 64 lower-case hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Hex(&self.0).fmt(f)
+    }
+}
+
+impl FromStr for BaseDigest {
+    type Err = Error;
+
+    /// # Errors
+    /// [`Error::Malformed`] for text that `Display` does not give.
+    fn from_str(text: &str) -> Result<Self> {
+        parse_base(text).flatten().ok_or(Error::Malformed { reason: "the base digest is no digest" })
+    }
+}
+
+impl FromStr for AdapterId {
+    type Err = Error;
+
+    /// # Errors
+    /// [`Error::Malformed`] for text that `Display` does not give.
+    fn from_str(text: &str) -> Result<Self> {
+        parse_hex(text).map(Self).ok_or(Error::Malformed { reason: "the adapter id is not 64 lower-case digits" })
     }
 }
 

@@ -107,6 +107,8 @@ pub trait Teacher {
 /// );
 /// let (better, report) = distill(&adapter, &mut teacher, &DistillOptions::new())?;
 /// assert!(report.held_out() < 1e-3 && report.held_out() < report.held_out_before());
+/// assert_eq!(report.first_loss(), Some(4.0));
+/// assert_eq!(distill(&adapter, &mut teacher, &DistillOptions::new().steps(0))?.1.first_loss(), None);
 /// # let _ = better;
 /// # Ok::<(), hanzo_bitdelta::Error>(())
 /// ```
@@ -200,8 +202,8 @@ pub struct DistillReport {
     best_step: u32,
     held_out_before: f64,
     held_out: f64,
-    first_loss: f64,
-    last_loss: f64,
+    first_loss: Option<f64>,
+    last_loss: Option<f64>,
 }
 
 impl DistillReport {
@@ -223,15 +225,15 @@ impl DistillReport {
         self.held_out
     }
 
-    /// Training loss before the first step; NaN when there was none.
+    /// Training loss before the first step; `None` when there was none.
     #[must_use]
-    pub fn first_loss(&self) -> f64 {
+    pub fn first_loss(&self) -> Option<f64> {
         self.first_loss
     }
 
-    /// Training loss before the last step; NaN when there was none.
+    /// Training loss before the last step; `None` when there was none.
     #[must_use]
-    pub fn last_loss(&self) -> f64 {
+    pub fn last_loss(&self) -> Option<f64> {
         self.last_loss
     }
 }
@@ -262,21 +264,16 @@ pub fn distill(
     let finite = |loss: f64, step: u32| if loss.is_finite() { Ok(loss) } else { Err(Error::Diverged { step }) };
 
     let held_out_before = finite(teacher.held_out_loss(&scales)?, 0)?;
-    let mut report = DistillReport {
-        best_step: 0,
-        held_out_before,
-        held_out: held_out_before,
-        first_loss: f64::NAN,
-        last_loss: f64::NAN,
-    };
+    let mut report =
+        DistillReport { best_step: 0, held_out_before, held_out: held_out_before, first_loss: None, last_loss: None };
     let mut best = start;
     for step in 0..options.steps {
         grad.values_mut().for_each(|value| *value = 0.0);
         let loss = finite(teacher.loss_and_grad(&scales, &mut grad)?, step)?;
         if step == 0 {
-            report.first_loss = loss;
+            report.first_loss = Some(loss);
         }
-        report.last_loss = loss;
+        report.last_loss = Some(loss);
         let t = f64::from(step);
         let rate = rate * (1.0 + (core::f64::consts::PI * t / f64::from(options.steps)).cos()) / 2.0;
         let (bias1, bias2) = (1.0 - BETA1.powf(t + 1.0), 1.0 - BETA2.powf(t + 1.0));

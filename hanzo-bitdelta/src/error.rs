@@ -132,10 +132,10 @@ pub enum Error {
         /// Bytes that the cache may hold.
         limit: u64,
     },
-    /// The file could not be read.
+    /// A file could not be read, or not be written.
     #[cfg(feature = "std")]
     #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
-    #[error("the file could not be read: {kind}")]
+    #[error("the file could not be read or written: {kind}")]
     Io {
         /// What the operating system reported.
         kind: std::io::ErrorKind,

@@ -31,6 +31,19 @@ pub enum Verify {
 }
 
 /// How to read an adapter; the default is canonical files, verified lazily.
+///
+/// ```
+/// use hanzo_bitdelta::{Adapter, Dtype, Error, RawTensor, ReadOptions, Verify};
+/// let adapter = Adapter::builder().entry("w", RawTensor::new(Dtype::U8, &[1], vec![1])?).build()?;
+/// let mut file = adapter.to_bytes()?;
+/// *file.last_mut().unwrap() ^= 1;
+/// // Eagerly, the wrong byte shows at once; lazily, when the tensor is used.
+/// let eager = Adapter::from_bytes(file.clone().into(), ReadOptions::new().verify(Verify::Eager));
+/// assert!(matches!(eager, Err(Error::Checksum { .. })));
+/// let lazy = Adapter::from_bytes(file.into(), ReadOptions::new())?;
+/// assert!(matches!(lazy.get("w"), Err(Error::Checksum { .. })));
+/// # Ok::<(), hanzo_bitdelta::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct ReadOptions {
     pub(crate) verify: Verify,

@@ -1,4 +1,4 @@
-//! Experience that agents share, one bit an element: seed document 002, sections 5 and 10.2.
+//! Priors that agents share as streams of 1-bit increments.
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -11,8 +11,8 @@ use crate::online::{ErrorFeedback, OnlineDelta};
 use crate::options::{Granularity, PackOptions};
 use crate::report::StorageAccount;
 
-/// The sending side of shared priors: named matrices of experience (embeddings, log-odds, statistics; one a bucket of the
-/// library), each a stream of 1-bit increments with error feedback.
+/// The sending side of shared priors: named matrices ("buckets") of embeddings, log-odds or statistics, each a stream of
+/// 1-bit increments with error feedback.
 ///
 /// [`emit`](Self::emit) gives one adapter file with an increment for every bucket that changed; [`PriorReplica`] is the
 /// receiving side. By default each run of 384 values of a row has a scale: 29.5 times smaller than `f32`.
@@ -75,7 +75,7 @@ impl PriorStream {
     }
 
     /// The increments of all buckets that changed since the last call, as an adapter without a base: canonical bytes, a
-    /// digest a tensor, an id.
+    /// digest a tensor, an id. Copies all buckets, so that an error changes nothing.
     ///
     /// # Errors
     /// Those of [`ErrorFeedback::emit`] and [`build`](crate::AdapterBuilder::build). Nothing changes then.
@@ -107,7 +107,8 @@ pub struct PriorReplica {
 }
 
 impl PriorReplica {
-    /// Adds the increments of an update. The caller sees to it that each update of a stream is added once.
+    /// Adds the increments of an update. The caller sees to it that each update of a stream is added once. Copies all
+    /// buckets, so that an error changes nothing.
     ///
     /// # Errors
     /// [`Error::NotPacked`] for a raw tensor; [`Error::ShapeMismatch`] when a bucket has another shape; those of

@@ -18,8 +18,8 @@ pub(crate) mod dense;
 mod gemm;
 
 impl PackedDelta {
-    /// `y += D x`, computed on the packed bits: `rows * cols / 8` table look-ups a plane, no allocation with a used
-    /// workspace.
+    /// `y += D x`, computed on the packed bits: `O(rows * cols)` a plane, by look-ups in tables of signed sums of 2 to 8 inputs.
+    /// No allocation with a used workspace.
     ///
     /// Each row sums `±x` in groups of 8 columns and segments of 1024, multiplies by the scale, and adds to `y` last, all
     /// in `f32` with ordinary rounding. The bits of the result are the same for every backend and machine.

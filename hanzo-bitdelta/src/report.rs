@@ -2,7 +2,7 @@
 
 use crate::dtype::Dtype;
 
-/// How close a packed delta is to the delta it stands for.
+/// How close a packed delta is to the delta it stands for; made by [`PackedDelta::fidelity`](crate::PackedDelta::fidelity).
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Fidelity {
@@ -55,7 +55,8 @@ impl Fidelity {
     }
 }
 
-/// Bytes of a packed delta beside those of the dense tensor.
+/// Bytes of a packed delta beside those of the dense tensor; made by
+/// [`PackedDelta::storage`](crate::PackedDelta::storage).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct StorageReport {
@@ -115,11 +116,11 @@ impl StorageReport {
     }
 }
 
-/// Bytes of many tensors beside those of the dense ones: the account of seed document 002, section 10.2.
+/// Bytes of many tensors beside those of the dense ones.
 ///
 /// ```
 /// use hanzo_bitdelta::StorageAccount;
-/// // The document's figures: 2.4 GB of full-precision priors, 82 MB compressed.
+/// // 2.4 GB of full-precision priors that take 82 MB, then with 12 % for transport.
 /// let account = StorageAccount::new().with_bytes(2_400_000_000, 82_000_000);
 /// assert_eq!((100.0 * account.ratio()).round(), 2927.0);
 /// assert_eq!((10.0 * account.with_transport_overhead_bp(1200).ratio()).round(), 261.0);

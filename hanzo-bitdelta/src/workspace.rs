@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use crate::error::Result;
 use crate::kernel::{Backend, Engine, Scratch};
 
-/// Buffers for products: after the first call of a size, no product of one matrix with the same workspace allocates.
+/// Buffers for products: after the first call of a size, no product of one matrix with the same workspace allocates
+/// (`matmul_dense_acc` of the feature `gemm` excepted, which unpacks a panel at each call).
 ///
 /// A workspace carries no state from one call to the next; use one a thread.
 ///

@@ -11,7 +11,21 @@ use crate::product::check_vector;
 use crate::product::dense::dense_matvec_acc;
 use crate::workspace::Workspace;
 
-/// An adapter together with the caller's word that the base model at hand is the right one: products by name.
+/// An adapter together with the caller's word that the base model at hand is the right one: products by name. Made by
+/// [`Adapter::bind`].
+///
+/// ```
+/// use hanzo_bitdelta::{Adapter, BaseDigest, Error, MatRef, PackOptions, PackedDelta, Workspace};
+/// let base = BaseDigest::from_bytes([7; 32]);
+/// let delta = PackedDelta::from_delta(MatRef::new(&[0.5_f32, 0.5], 1, 2)?, &PackOptions::new())?;
+/// let adapter = Adapter::builder().base_digest(base).entry("w", delta).build()?;
+/// assert!(matches!(adapter.bind(&BaseDigest::from_bytes([8; 32])), Err(Error::BaseMismatch { .. })));
+///
+/// let mut y = [0.0];
+/// adapter.bind(&base)?.matvec_acc("w", &[1.0, 3.0], &mut y, &mut Workspace::new())?;
+/// assert_eq!(y, [2.0]);
+/// # Ok::<(), hanzo_bitdelta::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct BoundAdapter {
     adapter: Adapter,

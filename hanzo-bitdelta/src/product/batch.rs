@@ -57,6 +57,21 @@ pub fn batched_matvec_acc(jobs: &mut [Job<'_>], ws: &mut Workspace) -> Result<()
 ///
 /// # Errors
 /// As for [`PackedDelta::fused_matvec_acc`], for the first job at fault; then every `y` is untouched.
+///
+/// ```
+/// use hanzo_bitdelta::{Job, MatRef, PackOptions, PackedDelta, Workspace, fused_batched_matvec_acc};
+/// let pack = |d: &[f32]| PackedDelta::from_delta(MatRef::new(d, 1, 2)?, &PackOptions::new());
+/// let (ada, bob) = (pack(&[1.0, 1.0])?, pack(&[-2.0, -2.0])?);
+/// let mut y = [[0.0], [0.0]];
+/// let [first, second] = &mut y;
+/// let mut jobs = [
+///     Job { delta: &ada, x: &[3.0, 4.0], y: first },
+///     Job { delta: &bob, x: &[3.0, 4.0], y: second },
+/// ];
+/// fused_batched_matvec_acc(MatRef::new(&[10.0_f32, 0.0], 1, 2)?, &mut jobs, &mut Workspace::new())?;
+/// assert_eq!(y, [[37.0], [16.0]]); // 30 + 7, 30 - 14
+/// # Ok::<(), hanzo_bitdelta::Error>(())
+/// ```
 pub fn fused_batched_matvec_acc<T: Element>(
     base: MatRef<'_, T>,
     jobs: &mut [Job<'_>],

@@ -19,8 +19,8 @@ use crate::workspace::Workspace;
 /// 1), and the sum to `y`.
 ///
 /// # Errors
-/// [`Error::ShapeMismatch`] when the lengths do not fit; [`Error::NonFinite`] for an input that is not finite;
-/// [`Error::Overflow`] when a result would be. `y` is untouched then.
+/// [`Error::ShapeMismatch`] when the lengths do not fit; [`Error::NonFinite`] for a weight, an input or an output value that
+/// is not finite; [`Error::Overflow`] when a result would not be. `y` is untouched then.
 pub fn dense_matvec_acc<T: Element>(w: MatRef<'_, T>, x: &[f32], y: &mut [f32], ws: &mut Workspace) -> Result<()> {
     Extent::check(&[w.cols()], &[x.len()])?;
     Extent::check(&[w.rows()], &[y.len()])?;
