@@ -47,6 +47,25 @@ pub use software::{SoftwareAttester, SoftwareVerifier};
 ///
 /// Every closure of the same shape is a verifier, which is how an operator plugs one in.
 ///
+/// ```
+/// use hanzo_pqc::attestation::{
+///     AttestationError, Binding, Claims, Evidence, EvidenceKind, EvidenceVerifier, NoEvidence, UnixTime,
+/// };
+///
+/// // An operator's own rule for one kind; the next verifier is asked about the others.
+/// let own = |evidence: &Evidence, _: &Binding, _: UnixTime| -> Result<Claims, AttestationError> {
+///     match evidence.kind() {
+///         EvidenceKind::Tdx => Err(AttestationError::Revoked),
+///         kind => Err(AttestationError::Unsupported { kind }),
+///     }
+/// };
+/// let verifier = (own, NoEvidence);
+/// let bound = Binding { report_data: [0; 64], gpu_nonce: [0; 32] };
+/// let ask = |kind| verifier.verify(&Evidence::new(kind, b"report", b"").unwrap(), &bound, UnixTime::from_seconds(0));
+/// assert_eq!(ask(EvidenceKind::Tdx), Err(AttestationError::Revoked));
+/// assert_eq!(ask(EvidenceKind::Snp), Err(AttestationError::Unsupported { kind: EvidenceKind::Snp }));
+/// ```
+///
 /// # Guarantees
 ///
 /// `Ok` means that the signatures of the evidence and of its endorsements are good at `now`, that nothing in it was in debug mode, and

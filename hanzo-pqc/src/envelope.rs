@@ -64,8 +64,8 @@ impl Envelope {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidLength`] where the key is of another suite than the header, [`Error::Unsupported`] for a vault's header,
-    /// [`Error::NonContributory`] for an X25519 point of small order.
+    /// [`Error::SuiteMismatch`] where the key is of another suite than the header, [`Error::Unsupported`] for a vault's header, and as
+    /// [`EncapsulationKey::encapsulate`].
     pub fn seal<B: KemBackend, R: CryptoRng + ?Sized>(
         header: EnvelopeHeader,
         key: &EncapsulationKey<B>,
@@ -73,13 +73,7 @@ impl Envelope {
         rng: &mut R,
     ) -> Result<Self> {
         let suite = header.suite.ok_or(Error::Unsupported { what: "a recipient key" })?;
-        if key.suite() != suite {
-            return Err(Error::InvalidLength {
-                what: "encapsulation key",
-                expected: suite.encapsulation_key_len(),
-                actual: key.as_bytes().len(),
-            });
-        }
+        suite.check_same(key.suite())?;
         let (ciphertext, shared) = key.encapsulate(&[], rng)?;
         let aad = header.to_bytes();
         let kek = kdf::kek::<B>(suite, shared.expose_bytes(), &aad, key.as_bytes(), ciphertext.as_bytes())?;
@@ -432,6 +426,19 @@ impl ZeroizeOnDrop for Dek {}
 /// The 32-byte key of a vault, under which data keys are stored.
 ///
 /// Secret: wiped on drop, `Debug` shows nothing, no `PartialEq`, no serialisation.
+///
+/// ```
+/// use hanzo_pqc::{Dek, Envelope, EnvelopeHeader, Error, KeyId, PrivacyTier, VaultKey};
+/// # use hanzo_pqc::rand_core::SeedableRng;
+/// # let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(1);
+///
+/// let (vault, dek) = (VaultKey::generate(&mut rng), Dek::generate(&mut rng));
+/// let header = EnvelopeHeader::vault(PrivacyTier::AtRest, KeyId::new("tenant-7/model-0")?);
+/// let stored = Envelope::seal_vault(header, &vault, &dek, &mut rng)?;
+/// assert!(stored.open_vault(&vault)?.ct_eq(&dek));
+/// assert_eq!(stored.open_vault(&VaultKey::generate(&mut rng)).err(), Some(Error::Decrypt));
+/// # Ok::<(), Error>(())
+/// ```
 ///
 /// ```compile_fail,E0277
 /// fn comparable<T: PartialEq>() {}

@@ -17,9 +17,18 @@ pub enum Error {
         actual: usize,
     },
     /// A key of the right length fails its check: a coefficient of an ML-KEM key is not reduced (FIPS 203 section 7.2),
-    /// or the hash inside an expanded decapsulation key does not match (section 7.3).
+    /// the hash inside an expanded decapsulation key does not match (section 7.3), an expanded ML-DSA key does not fit together,
+    /// a point is not on its curve or an Ed25519 one of small order, or a key file is of another algorithm.
     #[error("key fails its validity check")]
     InvalidKey,
+    /// A key or ciphertext is of another suite than the one it meets.
+    #[error("{found} where {expected} is needed")]
+    SuiteMismatch {
+        /// Name of the suite that fits.
+        expected: &'static str,
+        /// Name of the suite that came.
+        found: &'static str,
+    },
     /// A signature does not verify, or is no signature of this algorithm.
     #[error("signature does not verify")]
     InvalidSignature,

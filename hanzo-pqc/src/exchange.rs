@@ -180,7 +180,10 @@ fn parse<'a, T: Deserialize<'a>>(what: &'static str, text: &'a str) -> Result<T>
     if text.len() > MAX_JSON_LEN {
         return Err(Error::TooLong { what, limit: MAX_JSON_LEN });
     }
-    serde_json::from_str(text).map_err(|error| Error::Malformed { what, offset: error.column() })
+    serde_json::from_str(text).map_err(|error| {
+        let before: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+        Error::Malformed { what, offset: before + error.column().saturating_sub(1) }
+    })
 }
 
 fn decode(what: &'static str, text: &str) -> Result<Vec<u8>> {

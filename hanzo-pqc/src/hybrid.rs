@@ -179,11 +179,12 @@ impl<B: KemBackend> DecapsulationKey<B> {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidLength`] for a ciphertext of another suite, [`Error::Unsupported`] for a context where the suite has none
+    /// [`Error::SuiteMismatch`] for a ciphertext of another suite, [`Error::Unsupported`] for a context where the suite has none
     /// ([`HybridSuite::takes_context`]), [`Error::InvalidContext`] above 65,535 bytes, [`Error::NonContributory`] for an X25519 point of
-    /// small order, [`Error::InvalidKey`] for bytes that are no point of P-384.
+    /// small order, [`Error::InvalidKey`] for bytes that are no point of P-384, [`Error::Backend`] where the backend's module fails.
     pub fn decapsulate(&self, ciphertext: &Ciphertext, ctx: &[u8]) -> Result<SharedSecret> {
         let suite = self.suite();
+        suite.check_same(ciphertext.suite)?;
         check_context(suite, ctx)?;
         let (pq_part, curve_part) =
             split(&ciphertext.bytes, suite.kem().ciphertext_len(), suite.ciphertext_len(), "ciphertext")?;
@@ -368,12 +369,7 @@ fn check_context(suite: HybridSuite, ctx: &[u8]) -> Result<()> {
 }
 
 /// Checks the whole length and splits at `at`, which is at most `expected`.
-pub(crate) fn split<'a>(
-    bytes: &'a [u8],
-    at: usize,
-    expected: usize,
-    what: &'static str,
-) -> Result<(&'a [u8], &'a [u8])> {
+fn split<'a>(bytes: &'a [u8], at: usize, expected: usize, what: &'static str) -> Result<(&'a [u8], &'a [u8])> {
     if bytes.len() != expected {
         return Err(Error::InvalidLength { what, expected, actual: bytes.len() });
     }

@@ -23,6 +23,16 @@ use crate::kem::KemAlgorithm;
 /// - X-Wing: SHA3-256 of both secrets, the X25519 ciphertext and key, and a label (draft-connolly-cfrg-xwing-kem), the seed expanded by
 ///   SHAKE256; so interoperable with other X-Wing implementations, but for X25519 points of small order, which are refused here.
 /// - MLKEM1024-P384: the same form with P-384 (draft-irtf-cfrg-concrete-hybrid-kems).
+///
+/// ```
+/// use hanzo_pqc::{HybridSuite, KemAlgorithm};
+///
+/// let suite = HybridSuite::from_code(0x0041)?;
+/// assert_eq!((suite.name(), suite.kem()), ("ML-KEM-768", KemAlgorithm::MlKem768));
+/// assert_eq!((suite.encapsulation_key_len(), suite.ciphertext_len()), (1184, 1088));
+/// assert!(!suite.is_hybrid() && !suite.takes_context());
+/// # Ok::<(), hanzo_pqc::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HybridSuite {
@@ -205,6 +215,14 @@ impl HybridSuite {
     pub fn from_name(name: &str) -> Result<Self> {
         let found = Self::ALL.iter().copied().find(|suite| suite.name() == name);
         found.ok_or(Error::UnknownName { what: "suite" })
+    }
+
+    /// Refuses any other suite.
+    pub(crate) fn check_same(self, found: Self) -> Result<()> {
+        if self == found {
+            return Ok(());
+        }
+        Err(Error::SuiteMismatch { expected: self.name(), found: found.name() })
     }
 
     pub(crate) const fn combiner(self) -> Combiner {

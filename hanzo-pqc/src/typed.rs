@@ -105,7 +105,7 @@ impl<S: Suite> DecapsulationKey<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidKey`] for a key of another suite.
+    /// [`Error::SuiteMismatch`] for a key of another suite.
     pub fn new(key: hybrid::DecapsulationKey) -> Result<Self> {
         let encapsulation_key = EncapsulationKey::new(key.encapsulation_key().clone())?;
         Ok(Self { key, encapsulation_key })
@@ -169,11 +169,9 @@ impl<S: Suite> EncapsulationKey<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidKey`] for a key of another suite, [`Error::NonContributory`] for an X25519 point of small order.
+    /// [`Error::SuiteMismatch`] for a key of another suite, [`Error::NonContributory`] for an X25519 point of small order.
     pub fn new(key: hybrid::EncapsulationKey) -> Result<Self> {
-        if key.suite() != S::SUITE {
-            return Err(Error::InvalidKey);
-        }
+        S::SUITE.check_same(key.suite())?;
         #[cfg(feature = "hybrid")]
         if key.suite().is_hybrid() {
             key.check_point()?;
@@ -280,6 +278,7 @@ mod tests {
         assert!(EncapsulationKey::<XWing>::new_from_slice(&bytes).is_err());
         let untyped = hybrid::EncapsulationKey::from_bytes(HybridSuite::XWing, &bytes).unwrap();
         assert_eq!(EncapsulationKey::<XWing>::new(untyped), Err(Error::NonContributory));
-        assert_eq!(EncapsulationKey::<MlKem768>::new(key.encapsulation_key().clone()), Err(Error::InvalidKey));
+        let mismatch = Error::SuiteMismatch { expected: "ML-KEM-768", found: "X-Wing" };
+        assert_eq!(EncapsulationKey::<MlKem768>::new(key.encapsulation_key().clone()), Err(mismatch));
     }
 }

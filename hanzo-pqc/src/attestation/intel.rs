@@ -24,6 +24,16 @@ use super::{
 ///
 /// **A quote that verifies may still be of an outdated platform**: its status and advisories are claims ([`IntelPlatform`]), and a policy allows up to date alone
 /// unless it says otherwise. A revoked platform never verifies.
+///
+/// Source: Intel's DCAP specifications of quote generation and verification for SGX and TDX.
+///
+/// ```
+/// use hanzo_pqc::attestation::{AttestationError, TdxVerifier, UnixTime};
+///
+/// let verifier = TdxVerifier::new().with_collateral(br#"{"tcb_info": ".."}"#);
+/// let got = verifier.verify_quote(b"", b"", UnixTime::from_seconds(1_800_000_000));
+/// assert_eq!(got, Err(AttestationError::Malformed { offset: 0 }));
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct TdxVerifier {
     collateral: Box<[u8]>,

@@ -30,6 +30,15 @@ mod report;
 /// Revocation is the operator's, as [`Self::revoked_serials`].
 ///
 /// Source: DMTF DSP0274 1.1 (SPDM), TCG DICE Attestation Architecture (TcbInfo), NVIDIA's nvtrust for the opaque fields.
+///
+/// ```
+/// use hanzo_pqc::attestation::{AttestationError, NvidiaVerifier, UnixTime};
+///
+/// let verifier = NvidiaVerifier::new().revoked_serials([[0x12, 0x34]]);
+/// // Report and chain come from NVML: nvmlDeviceGetConfComputeGpuAttestationReport and .._GpuCertificate.
+/// let got = verifier.verify_report(b"", b"", UnixTime::from_seconds(1_800_000_000));
+/// assert!(matches!(got, Err(AttestationError::Malformed { .. })));
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct NvidiaVerifier {
     revoked: BTreeSet<Box<[u8]>>,

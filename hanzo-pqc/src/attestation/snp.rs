@@ -31,6 +31,16 @@ mod report;
 /// The issuers' own chain to AMD's root key is not walked: the issuer is the pin. Nothing is fetched; CRLs are the operator's, as [`Self::revoked_keys`].
 ///
 /// Source: SEV Secure Nested Paging Firmware ABI Specification (AMD 56860), VCEK Certificate and KDS Interface Specification (57230).
+///
+/// ```
+/// use hanzo_pqc::attestation::{AttestationError, SnpVerifier, UnixTime};
+///
+/// let verifier = SnpVerifier::new().revoked_keys([[0xAB; 32]]);
+/// let now = UnixTime::from_seconds(1_800_000_000);
+/// // `report` comes from the guest's /dev/sev-guest, `vcek` from AMD's key server or the machine's own certificate table.
+/// let (report, vcek) = ([0; SnpVerifier::REPORT_LEN], []);
+/// assert_eq!(verifier.verify_report(&report, &vcek, now), Err(AttestationError::Malformed { offset: 0 }));
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct SnpVerifier {
     revoked: BTreeSet<[u8; 32]>,

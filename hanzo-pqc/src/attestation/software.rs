@@ -19,6 +19,26 @@ use crate::wire::{Reader, put_lp16, put_lp32};
 ///
 /// It proves that someone holds the key, and nothing of the machine. A broker admits it at tier 1 at most, only where its configuration turns it on and
 /// only for data keys whose policy names the verifying key and the measurement.
+///
+/// ```
+/// use hanzo_pqc::attestation::{
+///     AttestationError, Binding, Claims, EvidenceVerifier, SoftwareAttester, SoftwareVerifier, UnixTime,
+/// };
+/// use hanzo_pqc::{SignatureAlgorithm, SigningKey};
+/// # use hanzo_pqc::rand_core::SeedableRng;
+/// # let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(1);
+///
+/// let attester = SoftwareAttester::new(SigningKey::generate(SignatureAlgorithm::MlDsa65, &mut rng), [7; 32])?;
+/// let bound = Binding { report_data: [1; 64], gpu_nonce: [0; 32] };
+/// let evidence = attester.attest(&bound, &mut rng)?;
+///
+/// let now = UnixTime::from_seconds(1_800_000_000);
+/// let claims = SoftwareVerifier.verify(&evidence, &bound, now);
+/// assert!(matches!(claims, Ok(Claims::Software(claims)) if claims.measurement == [7; 32]));
+/// let other = Binding { report_data: [2; 64], ..bound };
+/// assert_eq!(SoftwareVerifier.verify(&evidence, &other, now), Err(AttestationError::Binding));
+/// # Ok::<(), hanzo_pqc::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct SoftwareAttester {
     key: SigningKey,

@@ -17,6 +17,16 @@ use crate::error::{Error, Result};
 /// With Ed25519 (feature `composite`): M' = `CompositeAlgorithmSignatures2025` ‖ label ‖ u8(len ctx) ‖ ctx ‖ SHA-512(M), signed by ML-DSA
 /// under the label as its context and by Ed25519. With SLH-DSA (feature `unstable-slh-dsa`): lp16(`hanzo-pqc/v1/` name) ‖ u8(len ctx) ‖
 /// ctx ‖ SHA-512(M), signed by both under an empty context.
+///
+#[cfg_attr(feature = "composite", doc = "```")]
+#[cfg_attr(not(feature = "composite"), doc = "```ignore")]
+/// use hanzo_pqc::{CompositeAlgorithm, SignatureAlgorithm};
+///
+/// let algorithm = CompositeAlgorithm::from_name("MLDSA65-Ed25519-SHA512")?;
+/// assert_eq!((algorithm.code(), algorithm.ml_dsa()), (Some(4), SignatureAlgorithm::MlDsa65));
+/// assert_eq!((algorithm.verifying_key_len(), algorithm.signature_len()), (1984, 3373));
+/// # Ok::<(), hanzo_pqc::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CompositeAlgorithm {

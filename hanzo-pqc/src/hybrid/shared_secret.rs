@@ -6,7 +6,7 @@ use subtle::ConstantTimeEq;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 #[cfg(feature = "hybrid")]
-use super::{Ciphertext, EncapsulationKey, split};
+use super::{Ciphertext, EncapsulationKey};
 #[cfg(feature = "hybrid")]
 use crate::backend::KemBackend;
 #[cfg(feature = "hybrid")]
@@ -63,7 +63,7 @@ impl SharedSecret {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidLength`] where key and ciphertext are of different suites.
+    /// [`Error::SuiteMismatch`] where key and ciphertext are of different suites.
     #[cfg(feature = "hybrid")]
     #[cfg_attr(docsrs, doc(cfg(feature = "hybrid")))]
     pub fn key_confirmation<B: KemBackend>(
@@ -72,7 +72,7 @@ impl SharedSecret {
         ciphertext: &Ciphertext,
     ) -> Result<[u8; 32]> {
         let suite = encapsulation_key.suite();
-        split(ciphertext.as_bytes(), 0, suite.ciphertext_len(), "ciphertext")?;
+        suite.check_same(ciphertext.suite())?;
         kdf::confirm::<B>(suite, &self.0, encapsulation_key.as_bytes(), ciphertext.as_bytes()).map(|value| *value)
     }
 

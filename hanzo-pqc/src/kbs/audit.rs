@@ -53,7 +53,7 @@ pub struct AuditEvent {
     pub session: SessionId,
     /// The keys it was about, 16 at most.
     pub keys: Vec<KeyId>,
-    /// The evidence message, and for each key the policy and the envelope, where they are known.
+    /// The evidence message, and for each key the policy and the envelope, where they are known; 33 at most.
     pub digests: Vec<[u8; 32]>,
     /// Why something was refused, or what the operator notes; 1024 bytes at most, longer ones are cut.
     pub detail: Box<str>,
@@ -171,6 +171,30 @@ impl<F: FnMut(&AuditRecord) -> Result<(), KbsError>> AuditSink for F {
 /// Numbers records and chains them.
 ///
 /// The chain shows removed and changed records. That it was not cut at its end, or written anew as a whole, shows only beside the digest of the last record, kept elsewhere.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+///
+/// use hanzo_pqc::KeyId;
+/// use hanzo_pqc::attestation::UnixTime;
+/// use hanzo_pqc::kbs::{AuditEvent, AuditKind, AuditLog, AuditRecord, KbsError};
+///
+/// let kept = Arc::new(Mutex::new(Vec::new()));
+/// let sink = kept.clone();
+/// let mut log = AuditLog::new(move |record: &AuditRecord| -> Result<(), KbsError> {
+///     sink.lock().unwrap().push(record.clone());
+///     Ok(())
+/// });
+/// let (now, key) = (UnixTime::from_seconds(1_800_000_000), KeyId::new("tenant-7/model")?);
+/// log.append(now, AuditEvent::of_keys(AuditKind::Put, vec![key.clone()]))?;
+/// log.append(now, AuditEvent::of_keys(AuditKind::Revoke, vec![key]))?;
+///
+/// let mut records = kept.lock().unwrap().clone();
+/// assert_eq!(AuditLog::verify(&records)?, *log.head());
+/// records.remove(0);
+/// assert!(AuditLog::verify(&records).is_err());
+/// # Ok::<(), KbsError>(())
+/// ```
 pub struct AuditLog {
     next: u64,
     previous: [u8; 32],

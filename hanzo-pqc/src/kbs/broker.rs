@@ -26,7 +26,8 @@ use crate::hybrid::EncapsulationKey;
 use crate::suite::HybridSuite;
 use crate::tier::PrivacyTier;
 
-/// What a broker grants. The defaults: evidence from tier 1 up, tiers up to 3, hybrid suites only, 60 s to answer, no software evidence.
+/// What a broker grants. The defaults: evidence from tier 1 up, tiers up to 3, the suites 0xF002 and 0xF003 (ML-KEM with X25519 through
+/// HKDF), 60 s to answer, no software evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KbsConfig {
     attestation_required: bool,
@@ -65,14 +66,15 @@ impl KbsConfig {
         self
     }
 
-    /// Whether tier 4 is granted.
+    /// Whether tier 4 is granted, where [`Self::gpu_cc_enabled`] is on too. No built-in verifier proves its TEE-I/O.
     #[must_use]
     pub const fn tee_io_enabled(mut self, enabled: bool) -> Self {
         self.tee_io_enabled = enabled;
         self
     }
 
-    /// Whether tier 1 accepts evidence signed by a software key, under policies that name the key.
+    /// Whether tier 1 accepts evidence signed by a software key, under policies that name the key. It has no effect where
+    /// [`Self::attestation_required`] is off: tier 1 then takes no evidence at all.
     #[must_use]
     pub const fn software_evidence(mut self, accepted: bool) -> Self {
         self.software_evidence = accepted;
@@ -204,8 +206,9 @@ impl<V: EvidenceVerifier, K: KeyStore, S: ChallengeStore, B: DsaBackend + KemBac
     ///
     /// # Errors
     ///
-    /// [`KbsError::TierNotOffered`], [`KbsError::SuiteNotOffered`], [`Error::TierMismatch`] where every known suite is too weak,
-    /// [`KbsError::Busy`] where too many sessions are live or the admission says no. The broker is then as before.
+    /// [`KbsError::TierNotOffered`]; [`KbsError::SuiteNotOffered`], or [`Error::TierMismatch`] where one of the suites that will not do is too
+    /// weak for the tier; [`KbsError::Busy`] where too many sessions are live or the admission says no; [`KbsError::ClockOutOfRange`];
+    /// [`KbsError::StoreUnavailable`], and whatever the audit log's sink gives. No challenge is out then.
     pub fn challenge<R: CryptoRng + ?Sized>(
         &mut self,
         now: UnixTime,
@@ -264,8 +267,8 @@ impl<V: EvidenceVerifier, K: KeyStore, S: ChallengeStore, B: DsaBackend + KemBac
     /// else.
     ///
     /// In order, stopping at the first failure: the session is looked up and consumed; its end is checked; the key is read for its suite; the kinds of
-    /// evidence are counted; each item is verified; each binding is compared; the policy of every key is asked; the keys are fetched, wrapped, and
-    /// the receipt is signed. Takes from `rng` what [`Envelope::seal`] takes for each key in turn, then 32 bytes for the signature.
+    /// evidence are counted; each item is verified; each binding is compared; tier 4's TEE-I/O is looked for; the policy of every key is asked; the keys
+    /// are fetched, wrapped, and the receipt is signed. Takes from `rng` what [`Envelope::seal`] takes for each key in turn, then 32 bytes for the signature.
     ///
     /// # Errors
     ///

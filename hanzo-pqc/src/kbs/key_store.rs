@@ -149,7 +149,8 @@ impl<T> VaultKeyStore<T> {
     /// The longest name, in bytes: a version's number still fits behind it.
     pub const MAX_NAME_LEN: usize = 244;
 
-    /// A store over a table whose keys are wrapped under this vault key.
+    /// A store over a table whose keys are wrapped under this vault key. Nothing is read yet: a wrong vault key shows at
+    /// [`KeyStore::data_key`], as [`Error::Decrypt`].
     #[must_use]
     pub const fn open(table: T, vault: VaultKey) -> Self {
         Self { vault, former: None, rewrapped: None, table }
@@ -209,7 +210,8 @@ impl<T: KeyTable> VaultKeyStore<T> {
     ///
     /// # Errors
     ///
-    /// As [`Self::set_policy`] and [`Envelope::seal_vault`]; [`Error::TooLong`] above 1024 versions.
+    /// As [`Self::set_policy`] and [`Envelope::seal_vault`]; [`KbsError::ReservedKeyId`] for a name with a version in it;
+    /// [`Error::TooLong`] above 1024 versions.
     pub fn rotate<R: CryptoRng + ?Sized>(
         &mut self,
         key: &KeyId,

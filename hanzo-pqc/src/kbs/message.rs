@@ -131,7 +131,7 @@ impl Request {
     }
 }
 
-/// Which kinds of CPU evidence a session accepts; any one of them suffices, none at all when empty.
+/// Which kinds of CPU evidence a session accepts: one item of any of them is needed. Where it is empty none is accepted.
 ///
 /// Byte: bit 0 TDX, bit 1 SNP, bit 2 SGX, bit 7 software.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -23,35 +23,36 @@ pub use builder::PolicyBuilder;
 /// Bytes: `HKPO` 01 ‖ fields (u8 tag ‖ u32 length ‖ value), tags strictly ascending, sets sorted without duplicates. The one byte 2A in place of a
 /// set is "any"; only the functions named `dangerous_any_*` write it. "With X" is where the session shows evidence of kind X.
 ///
-/// | tag | field | where absent |
-/// |---|---|---|
-/// | 1 | name, UTF-8 of at most 64 bytes, a label only | |
-/// | 2, 3 | tiers; suites | denied |
-/// | 4 | the greatest age of DCAP collateral, s | 2,592,000 |
-/// | 5 | SHA-256 of the recipient keys | denied where the session shows no CPU evidence |
-/// | 16 | statuses of Intel platforms ([`crate::attestation::TcbStatus`]) | up to date alone |
-/// | 17; 18 to 21 | MRTD; RTMR0 to RTMR3 | denied with TDX |
-/// | 22, 23, 24 | MRCONFIGID, MROWNER, MRSEAM | not checked |
-/// | 25 | refused advisories | none |
-/// | 26, 27 | MRENCLAVE; MRSIGNER and product | denied with SGX where both are absent |
-/// | 28 | the lowest ISVSVN | not checked |
-/// | 33 | SNP measurements | denied with SNP |
-/// | 34 | the lowest reported TCB of each product | denied with SNP |
-/// | 35, 44 | whether VLEK signatures count, and whose | denied with VLEK |
-/// | 36 | VMPL | 0 alone |
-/// | 37, 38, 39 | host data, identity key, author key | not checked |
-/// | 40 | the lowest guest SVN | not checked |
-/// | 41 | forbidden bits of the guest policy; 19, debug, is always one of them | 18 |
-/// | 42 | platform information: bits that must be one, bits that must be zero | not checked |
-/// | 43 | chips | not checked |
-/// | 48, 49 | GPU driver, VBIOS | denied with a GPU |
-/// | 50 | GPU measurements: every index listed must match one of its values | denied with a GPU |
-/// | 51 | GPU feature flags | 0 alone |
-/// | 52, 53 | GPU firmware identities, serial numbers | not checked |
-/// | 54 | whether index 36 is left out where the report says that decoder 0 is off | 1 |
-/// | 64, 65 | SHA-256 of the verifying keys of software evidence; its measurements | denied with software evidence |
+/// | tag | name | field | where absent |
+/// |---|---|---|---|
+/// | 1 | `name` | UTF-8 of at most 64 bytes, a label only | |
+/// | 2, 3 | `tiers`, `suites` | tiers; suites | denied |
+/// | 4 | `maximum_collateral_age_s` | the greatest age of DCAP collateral, s | 2,592,000 |
+/// | 5 | `recipients` | SHA-256 of the recipient keys | denied where the session shows no CPU evidence |
+/// | 16 | `tcb_statuses` | statuses of Intel platforms ([`crate::attestation::TcbStatus`]) | up to date alone |
+/// | 17; 18 to 21 | `tdx_mrtd`; `tdx_rtmr0` to `tdx_rtmr3` | MRTD; RTMR0 to RTMR3 | denied with TDX |
+/// | 22, 23, 24 | `tdx_mrconfigid`, `tdx_mrowner`, `tdx_mrseam` | MRCONFIGID, MROWNER, MRSEAM | not checked |
+/// | 25 | `refused_advisories` | refused advisories | none |
+/// | 26, 27 | `sgx_mrenclave`, `sgx_mrsigner_product` | MRENCLAVE; MRSIGNER and product | denied with SGX where both are absent |
+/// | 28 | `sgx_minimum_svn` | the lowest ISVSVN | not checked |
+/// | 33 | `snp_measurements` | SNP measurements | denied with SNP |
+/// | 34 | `snp_minimum_tcb` | the lowest reported TCB of each product | denied with SNP |
+/// | 35, 44 | `snp_vlek_allowed`, `snp_csp_ids` | whether VLEK signatures count, and whose | denied with VLEK |
+/// | 36 | `snp_vmpl` | VMPL | 0 alone |
+/// | 37, 38, 39 | `snp_host_data`, `snp_id_key_digests`, `snp_author_key_digests` | host data, identity key, author key | not checked |
+/// | 40 | `snp_minimum_guest_svn` | the lowest guest SVN | not checked |
+/// | 41 | `snp_forbidden_policy_bits` | forbidden bits of the guest policy; 19, debug, is always one of them | 18 |
+/// | 42 | `snp_platform_info` | platform information: bits that must be one, bits that must be zero | not checked |
+/// | 43 | `snp_chip_ids` | chips | not checked |
+/// | 48, 49 | `gpu_driver_versions`, `gpu_vbios_versions` | GPU driver, VBIOS | denied with a GPU |
+/// | 50 | `gpu_measurements` | GPU measurements: every index listed must match one of its values | denied with a GPU |
+/// | 51 | `gpu_feature_flags` | GPU feature flags | 0 alone |
+/// | 52, 53 | `gpu_fwids`, `gpu_leaf_serials` | GPU firmware identities, serial numbers | not checked |
+/// | 54 | `gpu_nvdec0_rule` | whether index 36 is left out where the report says that decoder 0 is off | 1 |
+/// | 64, 65 | `software_keys`, `software_measurements` | SHA-256 of the verifying keys of software evidence; its measurements | denied with software evidence |
 ///
-/// A tag that this version cannot enforce is refused, never ignored. With the feature `config`, `Policy::from_toml` reads the same fields by name.
+/// A tag that this version cannot enforce is refused, never ignored. With the feature `config`, `Policy::from_toml` reads the fields by these names; a
+/// denial gives them too ([`Denied::field`]).
 ///
 /// ```
 /// use hanzo_pqc::attestation::UnixTime;

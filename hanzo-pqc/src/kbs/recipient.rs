@@ -13,7 +13,7 @@ use crate::dsa::VerifyingKey;
 use crate::envelope::{Dek, KeyId};
 use crate::hybrid::DecapsulationKey;
 
-/// A recipient before its challenge: a request, and the pinned key of the broker it trusts.
+/// A recipient before its challenge: a request, and the pinned key of the broker it trusts. The module [`kbs`](crate::kbs) has an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {
     request: Request,

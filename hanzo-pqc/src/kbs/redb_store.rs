@@ -17,6 +17,30 @@ use crate::error::Result as FormatResult;
 use crate::wire::{Reader, put_lp32};
 
 /// An open file, for [`RedbTable`] and [`RedbChallengeStore`]. One process opens it at a time; clones share it.
+///
+/// ```
+/// use hanzo_pqc::attestation::UnixTime;
+/// use hanzo_pqc::kbs::{KeyStore, Policy, RedbFile, RedbTable, VaultKeyStore};
+/// use hanzo_pqc::{Dek, KeyId, VaultKey};
+/// # use hanzo_pqc::rand_core::SeedableRng;
+/// # let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(1);
+/// # let path = std::env::temp_dir().join(format!("hanzo-pqc-redb-file-{}.redb", std::process::id()));
+///
+/// let (name, dek) = (KeyId::new("tenant-7/model")?, Dek::generate(&mut rng));
+/// let file = RedbFile::open(&path)?;
+/// let mut store = VaultKeyStore::open(RedbTable::new(&file)?, VaultKey::from_bytes(&[7; 32]));
+/// store.put(name.clone(), &dek, Policy::default(), &mut rng)?;
+/// drop((store, file));
+///
+/// // After a restart.
+/// let file = RedbFile::open(&path)?;
+/// let store = VaultKeyStore::open(RedbTable::new(&file)?, VaultKey::from_bytes(&[7; 32]));
+/// let kept = store.data_key(&name, UnixTime::from_seconds(1_800_000_000))?;
+/// assert!(kept.is_some_and(|kept| kept.ct_eq(&dek)));
+/// # drop((store, file));
+/// # std::fs::remove_file(&path).unwrap();
+/// # Ok::<(), hanzo_pqc::kbs::KbsError>(())
+/// ```
 #[derive(Clone)]
 pub struct RedbFile(Arc<Database>);
 

@@ -148,10 +148,30 @@ fn sealing_with_the_wrong_kind_of_key() {
     let hybrid = EnvelopeHeader::new(TIER, HybridSuite::MlKem768X25519, id.clone()).unwrap();
     let vault = EnvelopeHeader::vault(TIER, id);
     let ek = dk.encapsulation_key();
-    assert!(matches!(Envelope::seal(hybrid.clone(), ek, &dek, &mut rng), Err(Error::InvalidLength { .. })));
+    let mismatch = Error::SuiteMismatch { expected: HybridSuite::MlKem768X25519.name(), found: "ML-KEM-768" };
+    assert_eq!(Envelope::seal(hybrid.clone(), ek, &dek, &mut rng), Err(mismatch));
+    assert_eq!(mismatch.to_string(), "ML-KEM-768 where MLKEM768-X25519-HKDF-SHA256 is needed");
     assert!(matches!(Envelope::seal(vault, ek, &dek, &mut rng), Err(Error::Unsupported { .. })));
     let key = VaultKey::generate(&mut rng);
     assert!(matches!(Envelope::seal_vault(hybrid, &key, &dek, &mut rng), Err(Error::Unsupported { .. })));
+}
+
+/// X-Wing and the HKDF suite have keys and ciphertexts of the same lengths: only the suite tells them apart.
+#[test]
+fn suites_of_the_same_lengths_do_not_mix() {
+    let mut rng = ChaCha12Rng::seed_from_u64(1);
+    let (ours, other) = (HybridSuite::MlKem768X25519, HybridSuite::XWing);
+    let mismatch = Error::SuiteMismatch { expected: ours.name(), found: other.name() };
+    let (key, foreign) = (DecapsulationKey::generate(ours, &mut rng), DecapsulationKey::generate(other, &mut rng));
+    let (ciphertext, shared) = foreign.encapsulation_key().encapsulate(&[], &mut rng).unwrap();
+    assert_eq!(ciphertext.as_bytes().len(), ours.ciphertext_len());
+    assert_eq!(key.decapsulate(&ciphertext, &[]).err(), Some(mismatch));
+    assert_eq!(shared.key_confirmation(key.encapsulation_key(), &ciphertext), Err(mismatch));
+    let header = EnvelopeHeader::new(TIER, ours, KeyId::new("id").unwrap()).unwrap();
+    let dek = Dek::new(&[1; 32]).unwrap();
+    assert_eq!(Envelope::seal(header, foreign.encapsulation_key(), &dek, &mut rng), Err(mismatch));
+    let typed = hanzo_pqc::typed::DecapsulationKey::<hanzo_pqc::typed::MlKem768X25519>::new(foreign);
+    assert_eq!(typed.err(), Some(mismatch));
 }
 
 #[test]

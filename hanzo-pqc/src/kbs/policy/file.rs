@@ -12,10 +12,12 @@ use crate::error::{Error, Result};
 use crate::suite::HybridSuite;
 
 impl Policy {
-    /// Reads a policy file: the fields of the table above by name, of which none is implied.
+    /// Reads a policy file: the fields of the table of [`Policy`] by name, of which none is implied.
     ///
-    /// Digests and measurements are lists of hex; tiers, levels and flags lists of numbers; `suites` and `tcb_statuses` lists of names; `snp_minimum_tcb` a list of
-    /// tables, `snp_platform_info` a table of `one` and `zero`, `gpu_measurements` a table from index to list. "Any" is the field's name in the list `dangerous_any`.
+    /// Digests, measurements and serial numbers are lists of hex (of `sgx_mrsigner_product`: 32 bytes of signer, then 2 of product, big-endian); tiers, levels and
+    /// flags lists of numbers; versions, advisories and providers lists of texts; `suites` and `tcb_statuses` lists of names; `snp_vlek_allowed` and
+    /// `gpu_nvdec0_rule` true or false; `snp_minimum_tcb` a list of tables, `snp_platform_info` a table of `one` and `zero`, `gpu_measurements` a table from index to
+    /// list. "Any" is the field's name in the list `dangerous_any`.
     ///
     /// ```
     /// use hanzo_pqc::kbs::Policy;
