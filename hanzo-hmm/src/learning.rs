@@ -8,3 +8,4 @@ mod stationary;
 pub use baum_welch::{BaumWelch, FitSummary, Learn, Memory, Progress};
 pub use expectations::Expectations;
 pub use online::OnlineEm;
+pub(crate) use online::{EXPONENT, FIRST_UPDATE};

@@ -112,6 +112,7 @@ fn bad_requests_change_nothing() {
     check(mismatch("embedding", 0, 3), &|_, o| o.embedding = Some(vec![0.1; 3]));
     check(Error::OutOfRange { what: "feature" }, &|_, o| o.features = Some(vec![1e7; 24]));
     check(Error::OutOfRange { what: "quality threshold" }, &|r, _| r.preferences.quality_threshold = 1.5);
+    check(Error::OutOfRange { what: "horizon" }, &|_, o| o.horizon = 0);
     check(Error::OutOfRange { what: "expected output tokens" }, &|_, o| o.expected_output_tokens = 1e300);
     assert_eq!(market.route(&"x".repeat(257), &plain().0, &plain().1), Err(Error::TenantLimit));
     let before = |m: &MarketMaker| {

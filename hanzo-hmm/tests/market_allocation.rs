@@ -64,8 +64,12 @@ fn requests() -> Vec<(String, RoutingRequest, RouteOptions)> {
             request.requirements.min_tokens_per_second = Some(20.0);
             request.preferences.quality_threshold = 0.5;
             request.preferences.preferred_models = vec!["model 3".into()];
-            let options =
-                RouteOptions { class: i % 12, seed: (i % 3 == 0).then_some(i as u64), ..RouteOptions::default() };
+            let options = RouteOptions {
+                class: i % 12,
+                horizon: 1 + i % 4,
+                seed: (i % 3 == 0).then_some(i as u64),
+                ..RouteOptions::default()
+            };
             (format!("tenant {}", i % 3), request, options)
         })
         .collect()

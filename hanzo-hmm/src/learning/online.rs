@@ -110,6 +110,21 @@ impl<E: Emission + Clone> OnlineEm<E> {
     /// The family's error for a bad observation; [`Error::ImpossibleSequence`] for one of probability 0; for a stationary
     /// start [`Error::NotErgodic`]; the family's error when no valid parameters come out. The learner is then unchanged.
     pub fn update(&mut self, o: Option<E::Obs<'_>>) -> Result<f64> {
+        let next = self.expect(o)?;
+        if self.steps >= FIRST_UPDATE {
+            self.model = self.maximise(&next)?;
+        }
+        Ok(self.commit(next))
+    }
+
+    /// The E-step of [`update`](Self::update) alone: averages follow the observation, parameters stay.
+    pub(crate) fn follow(&mut self, o: Option<E::Obs<'_>>) -> Result<f64> {
+        let next = self.expect(o)?;
+        Ok(self.commit(next))
+    }
+
+    /// Belief and averages after one more step.
+    fn expect(&self, o: Option<E::Obs<'_>>) -> Result<Next<E>> {
         let n = self.model.n_states();
         let position = usize::try_from(self.steps).unwrap_or(usize::MAX);
         let mut logs = vec![0.0; n];
@@ -135,14 +150,45 @@ impl<E: Emission + Clone> OnlineEm<E> {
 
         let weight = if self.steps == 0 { 1.0 } else { (self.steps as f64).powf(-EXPONENT) };
         let (moves, stats) = self.average(&prediction, o, weight);
-        if self.steps >= FIRST_UPDATE {
-            let model = self.maximise(&belief, &moves, &stats, weight)?;
-            self.model = model;
-        }
-        (self.belief, self.moves, self.stats) = (belief, moves, stats);
-        self.log_likelihood += gain;
+        Ok(Next { belief, moves, stats, weight, gain })
+    }
+
+    fn commit(&mut self, next: Next<E>) -> f64 {
+        (self.belief, self.moves, self.stats) = (next.belief, next.moves, next.stats);
+        self.log_likelihood += next.gain;
         self.steps += 1;
-        Ok(gain)
+        next.gain
+    }
+
+    /// Another model of as many states in place of the one learned so far; the averages stay.
+    pub(crate) fn set_model(&mut self, model: Hmm<E>) {
+        self.model = model;
+    }
+
+    /// Averaged emission statistics.
+    pub(crate) fn averages(&self) -> E::Stats {
+        self.total(&self.belief, &self.stats)
+    }
+
+    /// Steps, log-likelihood, belief, averaged transitions and statistics: everything but the parameters.
+    pub(crate) fn state(&self) -> (u64, f64, &[f64], &[f64], &[E::Stats]) {
+        (self.steps, self.log_likelihood, &self.belief, &self.moves, &self.stats)
+    }
+
+    /// Takes over such a state of the same size.
+    pub(crate) fn resume(&mut self, steps: u64, log_likelihood: f64, tables: (Vec<f64>, Vec<f64>, Vec<E::Stats>)) {
+        (self.steps, self.log_likelihood) = (steps, log_likelihood);
+        (self.belief, self.moves, self.stats) = tables;
+    }
+
+    fn total(&self, belief: &[f64], stats: &[E::Stats]) -> E::Stats {
+        let mut total = self.model.emission().new_stats();
+        for (b, stats) in belief.iter().zip(stats) {
+            let mut part = stats.clone();
+            E::scale(&mut part, *b);
+            E::merge(&mut total, &part);
+        }
+        total
     }
 
     /// The model as learned so far.
@@ -206,19 +252,16 @@ impl<E: Emission + Clone> OnlineEm<E> {
         (moves, stats)
     }
 
-    fn maximise(&self, belief: &[f64], moves: &[f64], stats: &[E::Stats], weight: f64) -> Result<Hmm<E>> {
+    fn maximise(&self, next: &Next<E>) -> Result<Hmm<E>> {
         let n = self.model.n_states();
         let mut counts = vec![0.0; n * n];
-        let mut total = self.model.emission().new_stats();
-        for (k, b) in belief.iter().enumerate() {
-            for (count, rho) in counts.iter_mut().zip(&moves[k * n * n..]) {
+        for (k, b) in next.belief.iter().enumerate() {
+            for (count, rho) in counts.iter_mut().zip(&next.moves[k * n * n..]) {
                 *count += b * rho;
             }
-            let mut part = stats[k].clone();
-            E::scale(&mut part, *b);
-            E::merge(&mut total, &part);
         }
-        let pseudocount = self.pseudocount * weight;
+        let total = self.total(&next.belief, &next.stats);
+        let pseudocount = self.pseudocount * next.weight;
         let mut rows = self.model.transitions().probabilities().to_vec();
         for (row, counts) in rows.chunks_exact_mut(n).zip(counts.chunks_exact(n)) {
             update_row(row, counts, pseudocount, false, None);
@@ -230,7 +273,16 @@ impl<E: Emission + Clone> OnlineEm<E> {
     }
 }
 
+/// What an observation changes.
+struct Next<E: Emission> {
+    belief: Vec<f64>,
+    moves: Vec<f64>,
+    stats: Vec<E::Stats>,
+    weight: f64,
+    gain: f64,
+}
+
 /// The weight of observation `n` is `n` to the power of minus this.
-const EXPONENT: f64 = 0.6;
+pub(crate) const EXPONENT: f64 = 0.6;
 /// Observations before the parameters first change.
-const FIRST_UPDATE: u64 = 20;
+pub(crate) const FIRST_UPDATE: u64 = 20;

@@ -5,11 +5,17 @@
 /// Closures of the same signature are adapters.
 ///
 /// # Guarantees
-/// An implementation must be pure, keep every entry finite, and not call the market maker that asks it.
+/// An implementation depends on nothing but its arguments and what it was told before, keeps every entry finite, and does not call the market maker that asks it.
 pub trait TenantAdapter {
     /// Changes `log_habit` (one entry a model, in catalogue order) for a request of `class` in a market with the given regime posterior.
     /// `ln E` grows by 1 where a model shall be `e` times as likely, other things equal.
     fn adjust(&self, tenant: &str, regime: &[f64], class: usize, log_habit: &mut [f64]);
+
+    /// Told once of every outcome with a score: the answer of a model (its place in the catalogue) to a request of `class`, under the regime posterior of its
+    /// decision, was better by `surprise` in [-1, 1] than all tenants together had led to expect. Does nothing unless implemented.
+    fn learn_outcome(&self, tenant: &str, regime: &[f64], class: usize, model: usize, surprise: f64) {
+        let _ = (tenant, regime, class, model, surprise);
+    }
 }
 
 impl<F: Fn(&str, &[f64], usize, &mut [f64])> TenantAdapter for F {

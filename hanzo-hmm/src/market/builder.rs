@@ -13,12 +13,13 @@ use super::config::Config;
 use super::features::{Featuriser, HashedText};
 use super::integrator::Integration;
 use super::learner::{Classes, Learner, Likelihood};
-use super::likelihood::QualityModel;
+use super::likelihood::{Learning, QualityModel};
 use super::market_maker::{Counter, MarketMaker, PriceBoard};
 use super::pool_curve::PoolCurve;
 use super::price_dynamics::{PriceDynamics, RegimeConstants};
 use super::quote::Mid;
 use super::regime::RegimeModel;
+use super::regime_means::MOST_LEARNED;
 use super::routing::Routing;
 use crate::{Error, Result};
 
@@ -140,11 +141,11 @@ impl MarketMakerBuilder {
         self
     }
 
-    /// Builds the market maker in the state of a [`snapshot`](MarketMaker::snapshot). The configuration may differ in its weights, but not in its models or
-    /// the number of features. Decisions go on byte for byte as they would have.
+    /// Builds the market maker in the state of a [`snapshot`](MarketMaker::snapshot). The configuration may differ in its weights, but not in its models,
+    /// the number of features, or what is learned in which way (`shared_quality`, `neighbours` and `learn_regimes` on or off, ages by regime). Decisions go on byte for byte as they would have.
     ///
     /// # Errors
-    /// Those of [`build`](Self::build), and `BadSnapshot` for bytes that are damaged, of another version or of other models.
+    /// Those of [`build`](Self::build), and `BadSnapshot` for bytes that are damaged, of another version, of other models, or learned in another way.
     pub fn restore(self, bytes: &[u8]) -> Result<MarketMaker> {
         let market = self.build()?;
         match market.load(bytes) {
@@ -176,16 +177,20 @@ impl MarketMakerBuilder {
         if reads_features && (dim == 0 || dim > MAX_FEATURES) {
             return Err(Error::InvalidConfig { field: "features" });
         }
+        if config.learn_regimes && regimes.regimes() > MOST_LEARNED {
+            return Err(Error::InvalidConfig { field: "learn_regimes" });
+        }
         let (learner, classes) = match self.likelihood {
             Likelihood::Linear => {
                 let base = config.models.iter().map(|m| m.quality).collect();
                 let linear = featuriser.bias().unwrap_or(0)..dim;
-                (
-                    Learner::Linear(
-                        QualityModel::new(dim, linear, regimes.regimes(), base)?.forgetting(config.forgetting),
-                    ),
-                    1,
-                )
+                let learning = Learning {
+                    forgetting: config.forgetting,
+                    discount: config.discount,
+                    shared: config.shared_quality,
+                    neighbours: config.neighbours,
+                };
+                (Learner::Linear(QualityModel::new(dim, linear, regimes.regimes(), base, learning)?), 1)
             }
             Likelihood::Categorical(classes) => {
                 let number = classes.number();
@@ -199,7 +204,7 @@ impl MarketMakerBuilder {
                     Learner::Categorical(Counts::new(
                         [number, regimes.regimes()],
                         read,
-                        config.forgetting,
+                        (config.forgetting, config.discount),
                         models,
                         limit,
                     )),

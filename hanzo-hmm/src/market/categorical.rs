@@ -2,11 +2,13 @@
 
 use std::iter::repeat_n;
 
+use super::aging::Discount;
 use super::beliefs::Beliefs;
 use super::dirichlet::dirichlet_novelty;
 use super::entropy::{entropy, total};
 use super::free_energy::{Assessment, Efe, LATENCY_BINS, Preferences};
-use super::likelihood::{DEGRADED_QUALITY, Responsibility};
+use super::health::DEGRADED_QUALITY;
+use super::likelihood::Responsibility;
 use super::linear::dot;
 use super::request::{Outcome, Status};
 use super::service::latency_bin;
@@ -28,7 +30,7 @@ pub(crate) struct Counts {
     regimes: usize,
     /// Prior counts of every model.
     priors: Vec<[f64; OUTCOMES]>,
-    forgetting: f64,
+    forgetting: (f64, Discount),
     centres: Option<Centres>,
 }
 
@@ -59,7 +61,7 @@ impl Counts {
     pub(crate) fn new(
         [classes, regimes]: [usize; 2],
         dim: usize,
-        forgetting: f64,
+        forgetting: (f64, Discount),
         models: impl Iterator<Item = (f64, f64)>,
         default_latency_ms: f64,
     ) -> Self {
@@ -175,17 +177,19 @@ impl Counts {
         }
     }
 
-    /// Adds an outcome to the counts of the regimes held responsible, which alone age by it. What a model does while it is degraded says little
+    /// Adds an outcome to the counts of the regimes held responsible; these alone age by it, or all do. What a model does while it is degraded says little
     /// about its quality.
     pub(crate) fn learn(&mut self, model: usize, class: usize, seen: &Seen, evidence: &Responsibility, weight: f64) {
         let prior = self.priors[model];
         let at = (class * self.models + model) * self.regimes;
         for (row, f) in self.rows[at..at + self.regimes].iter_mut().zip(&*evidence.regime) {
             let part = weight * f;
-            if part < LEAST_PART {
+            let (factor, discount) = self.forgetting;
+            let ages = discount == Discount::All && factor < 1.0;
+            if part < LEAST_PART && !ages {
                 continue;
             }
-            let keep = self.forgetting.powf(part);
+            let keep = factor.powf(if ages { weight } else { part });
             for (k, (count, prior)) in row.counts.iter_mut().zip(prior).enumerate() {
                 let health = if k < QUALITIES { evidence.healthy } else { 1.0 };
                 *count = prior + keep * (*count - prior) + part * health * seen.0[k];
@@ -418,7 +422,7 @@ mod tests {
     const REGIME: [f64; 4] = [0.1, 0.5, 0.15, 0.25];
 
     fn counts(classes: usize) -> Counts {
-        Counts::new([classes, 4], 0, 1.0, [(0.5, 400.0), (0.8, 1_500.0)].into_iter(), 1_000.0)
+        Counts::new([classes, 4], 0, (1.0, Discount::Regime), [(0.5, 400.0), (0.8, 1_500.0)].into_iter(), 1_000.0)
     }
 
     fn flat(evidence: [f64; 4]) -> Responsibility {
@@ -523,7 +527,7 @@ mod tests {
     #[test]
     fn only_the_regime_held_responsible_learns_and_ages() {
         let mut c = counts(2);
-        c.forgetting = 0.995;
+        c.forgetting = (0.995, Discount::Regime);
         let before = c.clone();
         for _ in 0..5_000 {
             c.learn(0, 1, &Seen::score(1.0), &flat([0.0, 1.0, 0.0, 0.0]), 1.0);
@@ -551,7 +555,7 @@ mod tests {
 
     #[test]
     fn centres_part_what_lies_apart() {
-        let mut c = Counts::new([2, 4], 2, 1.0, [(0.5, 1.0)].into_iter(), 1.0);
+        let mut c = Counts::new([2, 4], 2, (1.0, Discount::Regime), [(0.5, 1.0)].into_iter(), 1.0);
         assert_eq!(c.classify(&[1.0, 0.0], 99), Ok(0));
         let mut rng = crate::market::SplitMix64::new(3);
         for i in 0..400 {

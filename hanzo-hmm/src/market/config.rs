@@ -1,11 +1,14 @@
 //! Configuration of a market maker.
 
+use super::aging::Discount;
 use super::catalogue::{self, ModelSpec, Precision, default_catalogue};
 use super::cooldown::CooldownPolicy;
 use super::curve::{ConstantProduct, Curve};
 use super::free_energy::Preferences;
+use super::memory::MOST_NEIGHBOURS;
 use super::pool::{Pool, QuoteTerms};
 use super::regime::{Regime, RegimeModel};
+use super::regime_means::MOST_LEARNED;
 use crate::{Error, Result};
 
 /// Declares the fields of [`Config`] once: the struct, its defaults, its setters, and the form that is read before it is checked.
@@ -85,6 +88,10 @@ config! {
     num_regimes: usize = Regime::COUNT;
     /// Lead in probability by which another regime takes over as the reported one, in [0, 1]. Default 0.15.
     transition_threshold: f64 = 0.15;
+    /// Whether the means of the regimes follow the observations of all requests, by online EM: a mean moves by what is held to belong to its regime, against the
+    /// weight of 20 observations for the mean that it began with. For up to 16 regimes, at `O(S^4 + S^3 D)` a decision with observations, with allocation; whoever
+    /// sends observations moves the means. Default no.
+    learn_regimes: bool = false;
     /// Factor on the potential energy of prices, positive. Default 1.
     energy_scale: f64 = 1.0;
     /// Bits a weight of quantised tenant adapters; only 1 exists. Default 1.
@@ -132,9 +139,17 @@ config! {
     /// Largest part of what a model has learned that may come from one tenant; never less than twice an equal share among
     /// the tenants heard so far. 1 turns the cap off. Default 0.05.
     tenant_cap: f64 = 0.05;
-    /// Factor by which old outcomes count less with each new one of their model, in [0.995, 1]; with the categorical likelihood, of their model, class and
-    /// regime, so that a regime ages by its own outcomes. Default 1: none is forgotten.
+    /// Factor by which old outcomes count less with each new one of their model (and class, with the categorical likelihood), in [0.995, 1]. Default 1: none is
+    /// forgotten.
     forgetting: f64 = 1.0;
+    /// Whether outcomes age by the later ones of their regime or by all. Default: by those of their regime.
+    discount: Discount = Discount::Regime;
+    /// Whether the linear likelihood takes a part of the quality to be common to all models, learned from the outcomes of all. Default no: on a table of real
+    /// outcomes it cost more than it saved.
+    shared_quality: bool = false;
+    /// Last outcomes among which the linear likelihood looks for the nearest ones to a request, up to 16,384; what they say beyond the regression is one more
+    /// feature of each model. Every decision and outcome goes through all of them: some 0.1 ms a thousand outcomes of 264 features. Default 0: none.
+    neighbours: usize = 0;
     /// When a failing model is taken out of service.
     cooldown: CooldownPolicy = CooldownPolicy::default();
     /// Swap fee of the pools in basis points. Default 30.
@@ -181,6 +196,8 @@ impl Config {
         require(self.max_tenants > 0, "max_tenants")?;
         require(self.tenant_cap > 0.0 && self.tenant_cap <= 1.0, "tenant_cap")?;
         require((0.995..=1.0).contains(&self.forgetting), "forgetting")?;
+        require(self.neighbours <= MOST_NEIGHBOURS, "neighbours")?;
+        require(!self.learn_regimes || self.num_regimes <= MOST_LEARNED, "learn_regimes")?;
         require(self.cooldown.failures > 0, "cooldown")?;
         require(self.base_units_per_usd > 0, "base_units_per_usd")?;
         require(self.pool_tokens > 0, "pool_tokens")?;

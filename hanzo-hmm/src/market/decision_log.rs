@@ -14,10 +14,14 @@ pub(crate) struct OpenDecision {
     pub(crate) model: usize,
     pub(crate) features: Vec<f64>,
     pub(crate) class: usize,
+    /// Class that the caller gave.
+    pub(crate) given_class: usize,
     pub(crate) regime: Beliefs,
     pub(crate) limit_ms: f64,
     /// Expected cost in dollars.
     pub(crate) usd: f64,
+    /// Expected quality.
+    pub(crate) quality: f64,
     pub(crate) made_at: Millis,
     /// What an [`Admission`](super::Admission) has set aside for it.
     pub(crate) reservation: Option<u64>,
@@ -78,7 +82,8 @@ impl DecisionLog {
                 w.f64s(&d.features);
                 w.f64s(&d.regime);
                 w.u64(d.class as u64);
-                w.f64s(&[d.limit_ms, d.usd]);
+                w.u64(d.given_class as u64);
+                w.f64s(&[d.limit_ms, d.usd, d.quality]);
                 w.u64(d.made_at);
                 w.u64(u64::from(d.reservation.is_some()));
                 w.u64(d.reservation.unwrap_or(0));
@@ -110,14 +115,29 @@ impl DecisionLog {
             super::linear::check_features(&features)?;
             let mut regime = Beliefs::filled(regimes, 0.0);
             r.distribution(&mut regime)?;
-            let class = r.index(classes)?;
-            let (limit_ms, usd, made_at) = (r.amount()?, r.amount()?, r.u64()?);
+            let (class, given_class) = (r.index(classes)?, r.index(usize::MAX)?);
+            let (limit_ms, usd, quality, made_at) = (r.amount()?, r.amount()?, r.amount()?, r.u64()?);
+            if quality > 1.0 {
+                return bad("quality");
+            }
             let (reserved, number) = (r.flag()?, r.u64()?);
             if number != 0 && !reserved {
                 return bad("reservation");
             }
             let reservation = reserved.then_some(number);
-            let decision = OpenDecision { tenant, model, features, class, regime, limit_ms, usd, made_at, reservation };
+            let decision = OpenDecision {
+                tenant,
+                model,
+                features,
+                class,
+                given_class,
+                regime,
+                limit_ms,
+                usd,
+                quality,
+                made_at,
+                reservation,
+            };
             self.kept.push_back(Some(decision));
         }
         Ok(())
@@ -141,9 +161,11 @@ mod tests {
             model,
             features: Vec::new(),
             class: 0,
+            given_class: 0,
             regime: Beliefs::filled(4, 0.25),
             limit_ms: 1.0,
             usd: 0.0,
+            quality: 0.5,
             made_at: 0,
             reservation: Some(7),
         }

@@ -3,8 +3,10 @@
 use super::baseline::{Choice, Context, Feedback, Router, best};
 use super::beliefs::Beliefs;
 use super::free_energy::binary_entropy;
-use super::likelihood::{Circumstances, Health, QualityModel};
+use super::health::Health;
+use super::likelihood::{Circumstances, Learning, QualityModel, Represented};
 use super::linear::check_features;
+use super::memory::MOST_NEIGHBOURS;
 use super::regime::{RegimeFilter, RegimeModel};
 
 /// Routes by expected free energy with the quality model of [`MarketMaker`](crate::MarketMaker), and nothing else of it: no filters, latencies or tenants.
@@ -32,13 +34,14 @@ use super::regime::{RegimeFilter, RegimeModel};
 #[derive(Debug, Clone, PartialEq)]
 pub struct EfeRouter {
     settings: Settings,
+    learning: Learning,
     bias: Option<usize>,
     priors: Vec<f64>,
     regimes: Option<RegimeModel>,
     filter: Option<RegimeFilter>,
     quality: Option<QualityModel>,
     health: Vec<Health>,
-    features: Vec<f64>,
+    seen: Represented,
     /// The request learned from last, until the first choice: examples given beforehand are requests seen, too.
     example: Option<Vec<f64>>,
 }
@@ -62,13 +65,14 @@ impl EfeRouter {
     pub fn new() -> Self {
         Self {
             settings: Settings { quality_weight: 10.0, novelty_weight: NOVELTY, health: true },
+            learning: Learning::default(),
             bias: None,
             priors: Vec::new(),
             regimes: None,
             filter: None,
             quality: None,
             health: Vec::new(),
-            features: Vec::new(),
+            seen: Represented::default(),
             example: Some(Vec::new()),
         }
     }
@@ -110,12 +114,27 @@ impl EfeRouter {
         self
     }
 
+    /// Whether arms have a part of their quality in common, as with [`Config::shared_quality`](crate::Config::shared_quality). Default no.
+    #[must_use]
+    pub fn shared_quality(mut self, share: bool) -> Self {
+        self.learning.shared = share;
+        self
+    }
+
+    /// Outcomes among which the nearest ones are looked for, at most 16,384, as with [`Config::neighbours`](crate::Config::neighbours). Default none.
+    #[must_use]
+    pub fn neighbours(mut self, outcomes: usize) -> Self {
+        self.learning.neighbours = outcomes.min(MOST_NEIGHBOURS);
+        self
+    }
+
     fn grow(&mut self, arms: usize, dim: usize) {
         let stale = self.quality.as_ref().is_none_or(|q| q.dim() != dim || q.models() < arms);
         if stale {
             let mut base = self.priors.clone();
             base.resize(arms, 0.5);
-            self.quality = QualityModel::new(dim, self.bias.unwrap_or(0)..dim, self.posterior().len(), base).ok();
+            let linear = self.bias.unwrap_or(0)..dim;
+            self.quality = QualityModel::new(dim, linear, self.posterior().len(), base, self.learning).ok();
             self.health = vec![Health::new(); arms];
         }
     }
@@ -152,8 +171,8 @@ impl Router for EfeRouter {
         }
         self.example = None;
         quality.observe_and_fit(text);
-        quality.represent(text, &regime, &mut self.features);
-        let s = &self.settings;
+        quality.represent(text, &regime, &mut self.seen);
+        let (s, seen) = (&self.settings, &mut self.seen);
         let gain = |(u, cost): (usize, &f64)| {
             let now = Circumstances {
                 regime: &regime,
@@ -161,7 +180,7 @@ impl Router for EfeRouter {
                 availability: 1.0,
                 threshold: 0.0,
             };
-            let f = quality.forecast(u, &self.features, &now);
+            let f = quality.forecast(u, seen, &now);
             let information = (binary_entropy(f.mean) - f.conditional_entropy).max(0.0);
             s.quality_weight * (f.mean - cost) + information + s.novelty_weight * 0.5 * f.leverage.ln_1p()
         };
@@ -182,15 +201,14 @@ impl Router for EfeRouter {
             quality.observe_and_fit(&text);
             example.clone_from(&text);
         }
-        let mut z = std::mem::take(&mut self.features);
-        quality.represent(&text, &regime, &mut z);
-        let mut evidence = quality.judge(u, &z, feedback.score, &regime, healthy);
+        let seen = &mut self.seen;
+        quality.represent(&text, &regime, seen);
+        let mut evidence = quality.judge(u, seen, feedback.score, &regime, healthy);
         let observed = self.filter.as_ref().is_some_and(RegimeFilter::observed);
         if !observed {
             evidence.regime = regime;
         }
-        let learned = quality.learn(u, &text, feedback.score, &evidence, 1.0, &mut z);
-        self.features = z;
+        let learned = quality.learn(u, &text, feedback.score, &evidence, 1.0, seen);
         if learned.is_err() {
             return;
         }

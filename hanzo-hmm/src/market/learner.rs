@@ -3,7 +3,7 @@
 use super::beliefs::Beliefs;
 use super::categorical::{self, Counts, Now, QUALITIES, Seen};
 use super::free_energy::{Assessment, LATENCY_BINS, Preferences};
-use super::likelihood::{Circumstances, QualityModel, Refit, Responsibility};
+use super::likelihood::{Circumstances, QualityModel, Refit, Represented, Responsibility};
 use super::request::Outcome;
 use super::snapshot::{Reader, Writer, bad};
 use crate::Result;
@@ -68,7 +68,7 @@ pub(crate) struct Kind<'a> {
 /// What one decision has computed once for all models.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Prepared {
-    z: Vec<f64>,
+    seen: Represented,
     log_quality: [f64; QUALITIES],
 }
 
@@ -115,8 +115,15 @@ impl Learner {
 
     pub(crate) fn prepare(&self, kind: &Kind<'_>, preferences: &Preferences, threshold: f64, out: &mut Prepared) {
         match self {
-            Self::Linear(quality) => quality.represent(kind.features, kind.regime, &mut out.z),
+            Self::Linear(quality) => quality.represent(kind.features, kind.regime, &mut out.seen),
             Self::Categorical(_) => out.log_quality = categorical::log_quality(preferences, threshold),
+        }
+    }
+
+    /// Turns what was prepared for a request to the same request in another regime.
+    pub(crate) fn move_on(&self, regime: &[f64], prepared: &mut Prepared) {
+        if let Self::Linear(quality) = self {
+            quality.move_on(regime, &mut prepared.seen);
         }
     }
 
@@ -125,7 +132,7 @@ impl Learner {
         &self,
         model: usize,
         kind: &Kind<'_>,
-        prepared: &Prepared,
+        prepared: &mut Prepared,
         standing: &Standing,
         preferences: &Preferences,
         threshold: f64,
@@ -134,7 +141,7 @@ impl Learner {
         match self {
             Self::Linear(quality) => {
                 let now = Circumstances { regime: kind.regime, healthy, availability, threshold };
-                let forecast = quality.forecast(model, &prepared.z, &now);
+                let forecast = quality.forecast(model, &mut prepared.seen, &now);
                 Assessment {
                     efe: preferences.evaluate(&forecast, usd, latency),
                     quality: forecast.mean,
@@ -171,8 +178,8 @@ impl Learner {
         match self {
             Self::Linear(quality) => {
                 let score = judged.outcome.score?;
-                quality.represent(kind.features, kind.regime, &mut prepared.z);
-                Some(quality.judge(model, &prepared.z, score, kind.regime, judged.healthy))
+                quality.represent(kind.features, kind.regime, &mut prepared.seen);
+                Some(quality.judge(model, &mut prepared.seen, score, kind.regime, judged.healthy))
             }
             // So that late outcomes give the same counts in any order.
             Self::Categorical(_) if judged.late => Some(certain(kind.regime)),
@@ -198,7 +205,7 @@ impl Learner {
     ) -> Result<()> {
         match self {
             Self::Linear(quality) => match judged.outcome.score {
-                Some(score) => quality.learn(model, kind.features, score, evidence, weight, &mut prepared.z),
+                Some(score) => quality.learn(model, kind.features, score, evidence, weight, &mut prepared.seen),
                 None => Ok(()),
             },
             Self::Categorical(counts) => {
@@ -219,7 +226,7 @@ impl Learner {
     ) -> Result<()> {
         let evidence = certain(kind.regime);
         match self {
-            Self::Linear(quality) => quality.learn(model, kind.features, score, &evidence, 1.0, &mut prepared.z),
+            Self::Linear(quality) => quality.learn(model, kind.features, score, &evidence, 1.0, &mut prepared.seen),
             Self::Categorical(counts) => {
                 counts.learn(model, kind.class, &Seen::score(score), &evidence, 1.0);
                 Ok(())

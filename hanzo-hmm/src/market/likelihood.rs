@@ -2,17 +2,19 @@
 //!
 //! `y = base_u + v_u . z(x) + b_{r,u} + noise` in regime `r`; a degraded model gives a fixed part of that quality, a model that fails to
 //! answer gives none. `z(x)` is short: the request's shares of a few dozen [`Prototypes`] and the few features that are no hashed words. So
-//! each outcome teaches about all requests of its kind, and a decision costs little. What is learned about one model says
-//! nothing about another: on real outcomes a part shared by all models cost more by taking away the benefit of the doubt
-//! than it saved.
+//! each outcome teaches about all requests of its kind, and a decision costs little. By default what is learned about one model says
+//! nothing about another: on real outcomes a part `w . z(x)` shared by all models cost more by taking away the benefit of the doubt
+//! than it saved. A caller may ask for it, and for one more number in `z`: what the nearest outcomes of the model say beyond the regression.
 
-use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
 
+use super::aging::{Aging, Discount};
 use super::beliefs::Beliefs;
+use super::coefficients::{Coefficients, Example};
 use super::free_energy::binary_entropy;
-use super::linear::{BayesianLinear, dot};
+use super::health::DEGRADED_QUALITY;
+use super::linear::dot;
+use super::memory::{Memory, Remembered};
 use super::prototypes::{Fit, MOST, Prototypes, Sample};
 use super::snapshot::{Reader, Writer, bad};
 use crate::Result;
@@ -50,79 +52,146 @@ pub(crate) struct Responsibility {
     pub(crate) healthy: f64,
 }
 
+/// How a [`QualityModel`] learns.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Learning {
+    /// Outcomes count less by this factor with each later one.
+    pub(crate) forgetting: f64,
+    pub(crate) discount: Discount,
+    /// Whether models have a part of their quality in common.
+    pub(crate) shared: bool,
+    /// Outcomes among which neighbours are looked for.
+    pub(crate) neighbours: usize,
+}
+
+impl Default for Learning {
+    fn default() -> Self {
+        Self { forgetting: 1.0, discount: Discount::default(), shared: false, neighbours: 0 }
+    }
+}
+
 /// The quality model of all models of a catalogue.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct QualityModel {
     prototypes: Prototypes,
-    own: Vec<BayesianLinear>,
+    coefficients: Coefficients,
     base: Vec<f64>,
-    dim: usize,
-    linear: Range<usize>,
-    regimes: usize,
-    forgetting: f64,
-    /// Weight of the outcomes of each model by which its older ones are still to age.
-    pending: Vec<f64>,
-    /// The last outcomes, from which coefficients are found again when the prototypes have moved.
-    memory: VecDeque<Remembered>,
-    /// Outcomes remembered so far.
-    remembered: u64,
+    shape: Shape,
+    memory: Memory,
     refitting: bool,
 }
 
-/// An outcome; the features are shared with a refit that is under way.
+/// What the regressions see of a request: linear features, shares of the prototypes, what the neighbours say, probabilities of the regimes.
 #[derive(Debug, Clone, PartialEq)]
-struct Remembered {
-    features: Arc<[f32]>,
-    regime: Beliefs,
-    model: usize,
-    score: f64,
-    weight: f64,
+struct Shape {
+    dim: usize,
+    linear: Range<usize>,
+    regimes: usize,
+    /// Whether neighbours are asked.
+    local: bool,
+}
+
+impl Shape {
+    /// Numbers that all models see alike; what the neighbours say comes after them.
+    fn common(&self) -> usize {
+        self.linear.len() + MOST
+    }
+
+    /// Prior precisions of a model's own coefficients, in noise units.
+    fn prior(&self, shared: bool) -> Vec<f64> {
+        let mut out = vec![if shared { OWN_PRIOR } else { PRIOR }; self.common()];
+        out.resize(self.common() + usize::from(self.local), PRIOR);
+        out.resize(out.len() + self.regimes, REGIME_PRIOR);
+        out
+    }
+
+    /// Of those that models share.
+    fn shared_prior(&self) -> Vec<f64> {
+        vec![SHARED_PRIOR; self.common()]
+    }
+}
+
+/// A request as the regressions see it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Represented {
+    z: Vec<f64>,
+    /// What the neighbours say of each model, if they are asked.
+    local: Vec<f64>,
+    near: Vec<(f64, f64)>,
 }
 
 impl QualityModel {
     /// `dim` features, of which those in `linear` enter the regression as they are, a number of regimes, and one prior mean quality a model.
-    pub(crate) fn new(dim: usize, linear: Range<usize>, regimes: usize, base: Vec<f64>) -> Result<Self> {
+    pub(crate) fn new(
+        dim: usize,
+        linear: Range<usize>,
+        regimes: usize,
+        base: Vec<f64>,
+        learning: Learning,
+    ) -> Result<Self> {
         let linear = linear.start.min(dim)..linear.end.min(dim);
-        let own = BayesianLinear::new(&prior(linear.len(), regimes))?;
-        let prototypes = Prototypes::new(dim);
+        let shape = Shape { dim, linear, regimes, local: learning.neighbours > 0 };
+        let aging = Aging::new(learning.forgetting, learning.discount, regimes);
+        let shared = if learning.shared { shape.shared_prior() } else { Vec::new() };
         Ok(Self {
-            prototypes,
-            own: vec![own; base.len()],
-            forgetting: 1.0,
-            pending: vec![0.0; base.len()],
+            prototypes: Prototypes::new(dim),
+            coefficients: Coefficients::new(base.len(), regimes, shape.prior(learning.shared), &shared, aging)?,
             base,
-            dim,
-            linear,
-            regimes,
-            memory: VecDeque::new(),
-            remembered: 0,
+            shape,
+            memory: Memory::new(learning.neighbours),
             refitting: false,
         })
     }
 
-    /// Outcomes count less by this factor with each later one of their model.
-    pub(crate) fn forgetting(self, factor: f64) -> Self {
-        Self { forgetting: factor, ..self }
-    }
-
     /// Number of features.
     pub(crate) fn dim(&self) -> usize {
-        self.dim
+        self.shape.dim
     }
 
     /// Number of models.
     pub(crate) fn models(&self) -> usize {
-        self.own.len()
+        self.coefficients.models()
     }
 
-    /// What the regression sees of a request: linear features, shares of the prototypes, probabilities of the regimes.
-    pub(crate) fn represent(&self, x: &[f64], regime: &[f64], out: &mut Vec<f64>) {
+    /// What the regressions see of a request. `O(32 d)`, and `O(n d)` where `n` outcomes are searched for neighbours.
+    pub(crate) fn represent(&self, x: &[f64], regime: &[f64], out: &mut Represented) {
+        let Represented { z, local, near } = out;
+        self.describe(x, 0.0, regime, z);
+        local.clear();
+        if self.shape.local {
+            self.memory.neighbours(x, self.prototypes.scale(), self.models(), near);
+            // The mean of the neighbours shrunk to the regression, less the regression.
+            local.extend(near.iter().enumerate().map(|(u, (mass, sum))| {
+                let linear: f64 = self.means(u, z).zip(regime).map(|(mean, q)| q * mean).sum();
+                (sum - mass * linear) / (mass + SHRINK)
+            }));
+        }
+    }
+
+    /// The same request in another regime.
+    pub(crate) fn move_on(&self, regime: &[f64], out: &mut Represented) {
+        let at = out.z.len() - self.shape.regimes;
+        out.z[at..].copy_from_slice(regime);
+    }
+
+    fn describe(&self, x: &[f64], local: f64, regime: &[f64], z: &mut Vec<f64>) {
         let mut shares = [0.0; MOST];
         self.prototypes.shares(x, &mut shares);
-        out.clear();
-        out.extend(&x[self.linear.clone()]);
-        out.extend(shares);
-        out.extend(regime);
+        z.clear();
+        z.extend(&x[self.shape.linear.clone()]);
+        z.extend(shares);
+        if self.shape.local {
+            z.push(local);
+        }
+        z.extend(regime);
+    }
+
+    /// What the regression of one model sees.
+    fn of<'a>(&self, u: usize, seen: &'a mut Represented) -> &'a [f64] {
+        if let Some(&local) = seen.local.get(u) {
+            seen.z[self.shape.common()] = local;
+        }
+        &seen.z
     }
 
     /// Takes a request into the search for prototypes. Now and then a refit is due, which costs `O(32 d)` for each of a thousand sampled requests
@@ -130,7 +199,15 @@ impl QualityModel {
     pub(crate) fn observe(&mut self, x: &[f64]) -> Option<Refit> {
         let sample = self.prototypes.observe(x, self.refitting)?;
         self.refitting = true;
-        Some(Refit { sample, model: self.clone_for_refit() })
+        let model = Self {
+            prototypes: self.prototypes.without_sample(),
+            coefficients: self.coefficients.clone(),
+            base: self.base.clone(),
+            shape: self.shape.clone(),
+            memory: self.memory.clone(),
+            refitting: true,
+        };
+        Some(Refit { sample, model })
     }
 
     /// [`observe`](Self::observe) with the refit on the spot.
@@ -140,58 +217,54 @@ impl QualityModel {
         }
     }
 
-    /// All but the sample of requests.
-    fn clone_for_refit(&self) -> Self {
-        Self {
-            prototypes: self.prototypes.without_sample(),
-            own: self.own.clone(),
-            base: self.base.clone(),
-            dim: self.dim,
-            linear: self.linear.clone(),
-            regimes: self.regimes,
-            forgetting: self.forgetting,
-            pending: Vec::new(),
-            memory: self.memory.clone(),
-            remembered: self.remembered,
-            refitting: true,
-        }
-    }
-
     /// Takes over what a refit found, with the outcomes that have come since it began.
     pub(crate) fn install(&mut self, refitted: Refitted) {
-        let Refitted { fit, mut own, remembered } = refitted;
+        let Refitted { fit, mut found, remembered } = refitted;
         self.refitting = false;
         self.prototypes.install(fit);
-        let since = usize::try_from(self.remembered - remembered).unwrap_or(usize::MAX).min(self.memory.len());
-        self.pending.fill(0.0);
-        for (new, old) in own.iter_mut().zip(&self.own) {
-            new.same_noise(old);
+        found.same_noise(&self.coefficients);
+        if self.memory.since(remembered).next().is_some() {
+            found.postpone(self.memory.since(remembered).map(|past| (past.model, &*past.regime, past.weight)));
+            self.replay(false, || self.memory.since(remembered), &mut found);
         }
-        if since > 0 {
-            let mut x = vec![0.0; self.dim];
-            let mut z = Vec::new();
-            for past in self.memory.range(self.memory.len() - since..) {
-                past.absorb(self, 1.0, &mut x, &mut z, &mut own);
-                self.pending[past.model] += past.weight;
+        self.coefficients = found;
+    }
+
+    /// Learns remembered outcomes, described by the prototypes of now.
+    fn replay<'a, I: Iterator<Item = &'a Remembered>>(
+        &'a self,
+        aged: bool,
+        outcomes: impl Fn() -> I,
+        found: &mut Coefficients,
+    ) {
+        let (mut x, mut z) = (vec![0.0; self.shape.dim], Vec::new());
+        found.absorb(aged, &mut |learn| {
+            for past in outcomes() {
+                for (x, &v) in x.iter_mut().zip(&*past.features) {
+                    *x = f64::from(v);
+                }
+                self.describe(&x, past.local, &past.regime, &mut z);
+                let target = past.score - self.base[past.model];
+                learn(&Example { model: past.model, z: &z, regime: &past.regime, target, weight: past.weight });
             }
-            own.iter_mut().for_each(BayesianLinear::refresh);
-        }
-        self.own = own;
+        });
     }
 
     /// Mean quality of model `u` in each regime when healthy, before it is clipped to [0, 1].
     fn means<'a>(&'a self, u: usize, z: &[f64]) -> impl Iterator<Item = f64> + use<'a> {
-        let own = self.own[u].coefficients();
-        let (slopes, offsets) = own.split_at(own.len() - self.regimes);
-        let common = self.base[u] + dot(slopes, &z[..slopes.len()]);
+        let own = self.coefficients.own(u).coefficients();
+        let (slopes, offsets) = own.split_at(own.len() - self.shape.regimes);
+        let common = self.base[u] + self.coefficients.common(z) + dot(slopes, &z[..slopes.len()]);
         offsets.iter().map(move |b| common + b)
     }
 
     /// The forecast for model `u` from what [`represent`](Self::represent) gave.
-    pub(crate) fn forecast(&self, u: usize, z: &[f64], now: &Circumstances<'_>) -> QualityForecast {
+    pub(crate) fn forecast(&self, u: usize, seen: &mut Represented, now: &Circumstances<'_>) -> QualityForecast {
+        let z = self.of(u, seen);
         let means = self.means(u, z);
-        let leverage = self.own[u].width(z);
-        let sd = (self.own[u].noise_variance() * (1.0 + leverage)).sqrt();
+        let own = self.coefficients.own(u);
+        let leverage = own.width(z);
+        let sd = (own.noise_variance() * (1.0 + leverage)).sqrt();
         let mut forecast = QualityForecast { mean: 0.0, conditional_entropy: 0.0, meets: 0.0, leverage };
         for (&f, raw) in now.regime.iter().zip(means).filter(|(f, _)| **f > 0.0) {
             for (h, factor) in [(now.healthy, 1.0), (1.0 - now.healthy, DEGRADED_QUALITY)] {
@@ -211,9 +284,17 @@ impl QualityModel {
 
     /// What a score says about regime and health, given the beliefs before it. The less is known about the model's quality for such a
     /// request, the less a bad score speaks against its health.
-    pub(crate) fn judge(&self, u: usize, z: &[f64], score: f64, regime: &[f64], healthy: f64) -> Responsibility {
-        let certainty = 1.0 / (1.0 + DOUBT * self.own[u].width(z));
-        let mut by_regime = Beliefs::filled(self.regimes, 0.0);
+    pub(crate) fn judge(
+        &self,
+        u: usize,
+        seen: &mut Represented,
+        score: f64,
+        regime: &[f64],
+        healthy: f64,
+    ) -> Responsibility {
+        let z = self.of(u, seen);
+        let certainty = 1.0 / (1.0 + DOUBT * self.coefficients.own(u).width(z));
+        let mut by_regime = Beliefs::filled(self.shape.regimes, 0.0);
         let mut posterior = Beliefs::of(regime);
         let mut healthy_mass = 0.0;
         for (i, raw) in self.means(u, z).enumerate() {
@@ -232,10 +313,10 @@ impl QualityModel {
     }
 
     /// Learns a score with weight `weight * P(healthy)` and the regime as it is held responsible.
-    /// `z` is memory.
+    /// `seen` is memory.
     ///
     /// # Errors
-    /// Those of [`BayesianLinear::update`].
+    /// Those of [`BayesianLinear::update`](super::BayesianLinear::update).
     pub(crate) fn learn(
         &mut self,
         u: usize,
@@ -243,79 +324,42 @@ impl QualityModel {
         score: f64,
         responsibility: &Responsibility,
         weight: f64,
-        z: &mut Vec<f64>,
+        seen: &mut Represented,
     ) -> Result<()> {
         let weight = weight * responsibility.healthy;
-        self.represent(x, &responsibility.regime, z);
-        self.own[u].update(z, score - self.base[u], weight)?;
-        if self.forgetting < 1.0 {
-            self.pending[u] += weight;
-            if self.pending[u] >= AGING {
-                let keep = self.forgetting.powf(std::mem::take(&mut self.pending[u]));
-                self.own[u].forget(keep, &prior(self.linear.len(), self.regimes));
-            }
-        }
+        let regime = &responsibility.regime;
+        self.represent(x, regime, seen);
+        let z = self.of(u, seen);
+        self.coefficients.learn(&Example { model: u, z, regime, target: score - self.base[u], weight })?;
         if weight > 0.0 {
-            if self.memory.len() >= MOST_REMEMBERED {
-                self.memory.pop_front();
-            }
-            self.remembered += 1;
-            self.memory.push_back(Remembered {
+            self.memory.push(Remembered {
                 features: x.iter().map(|&v| v as f32).collect(),
-                regime: responsibility.regime.clone(),
+                regime: regime.clone(),
                 model: u,
                 score,
                 weight,
+                local: seen.local.get(u).copied().unwrap_or(0.0),
             });
         }
         Ok(())
     }
 
     pub(crate) fn save(&self, w: &mut Writer) {
+        w.u64(self.coefficients.layout() << 1 | u64::from(self.shape.local));
         self.prototypes.save(w);
-        self.own.iter().for_each(|own| own.save(w));
-        w.f64s(&self.pending);
-        w.u64(self.memory.len() as u64);
-        for past in &self.memory {
-            w.floats(&past.features);
-            w.f64s(&past.regime);
-            w.u64(past.model as u64);
-            w.f64s(&[past.score, past.weight]);
-        }
+        self.coefficients.save(w);
+        self.memory.save(w);
     }
 
+    /// Takes over a saved state of the same size, learned in the same way.
     pub(crate) fn load(&mut self, r: &mut Reader<'_>) -> Result<()> {
+        if r.u64()? != self.coefficients.layout() << 1 | u64::from(self.shape.local) {
+            return bad("way of learning");
+        }
         self.prototypes.load(r)?;
-        self.own.iter_mut().try_for_each(|own| own.load(r))?;
-        r.amounts(&mut self.pending)?;
-        self.memory.clear();
+        self.coefficients.load(r)?;
         self.refitting = false;
-        for _ in 0..r.index(MOST_REMEMBERED + 1)? {
-            let features = r.floats(self.dim)?;
-            if features.len() != self.dim || features.iter().any(|v| v.abs() > 1e6) {
-                return bad("memory");
-            }
-            let mut regime = Beliefs::filled(self.regimes, 0.0);
-            r.distribution(&mut regime)?;
-            let model = r.index(self.own.len())?;
-            let (score, weight) = (r.amount()?, r.amount()?);
-            if score > 1.0 || weight > 1.0 {
-                return bad("memory");
-            }
-            self.memory.push_back(Remembered { features: features.into(), regime, model, score, weight });
-        }
-        Ok(())
-    }
-}
-
-impl Remembered {
-    /// Adds a part of the outcome to the model it came from, represented as `by` does it.
-    fn absorb(&self, by: &QualityModel, part: f64, x: &mut [f64], z: &mut Vec<f64>, own: &mut [BayesianLinear]) {
-        for (x, &v) in x.iter_mut().zip(&*self.features) {
-            *x = f64::from(v);
-        }
-        by.represent(x, &self.regime, z);
-        own[self.model].absorb(z, self.score - by.base[self.model], part * self.weight);
+        self.memory.load(r, [self.shape.dim, self.models(), self.shape.regimes])
     }
 }
 
@@ -330,7 +374,7 @@ pub(crate) struct Refit {
 #[derive(Debug)]
 pub(crate) struct Refitted {
     fit: Option<Fit>,
-    own: Vec<BayesianLinear>,
+    found: Coefficients,
     /// Outcomes that are in it.
     remembered: u64,
 }
@@ -341,55 +385,9 @@ impl Refit {
         let Self { sample, mut model } = self;
         let fit = sample.fit();
         model.prototypes.install(fit.clone());
-        let prior = prior(model.linear.len(), model.regimes);
-        let mut own = std::mem::take(&mut model.own);
-        own.iter_mut().for_each(|own| own.restart(&prior));
-        let (mut x, mut z) = (vec![0.0; model.dim], Vec::new());
-        let mut later = vec![0.0; own.len()];
-        model.memory.iter().for_each(|past| later[past.model] += past.weight);
-        for past in &model.memory {
-            later[past.model] -= past.weight;
-            past.absorb(&model, model.forgetting.powf(later[past.model].max(0.0)), &mut x, &mut z, &mut own);
-        }
-        own.iter_mut().for_each(BayesianLinear::refresh);
-        Refitted { fit, own, remembered: model.remembered }
-    }
-}
-
-/// Prior precisions, in noise units, for so many linear features and regimes.
-fn prior(linear: usize, regimes: usize) -> Vec<f64> {
-    let mut out = vec![PRIOR; linear + MOST];
-    out.resize(linear + MOST + regimes, REGIME_PRIOR);
-    out
-}
-
-/// Belief about the health of one model: a two-state Markov chain, one step a request.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Health {
-    healthy: f64,
-}
-
-impl Health {
-    pub(crate) fn new() -> Self {
-        Self { healthy: 1.0 }
-    }
-
-    pub(crate) fn step(&mut self) {
-        self.healthy = self.healthy * STAY_HEALTHY + (1.0 - self.healthy) * (1.0 - STAY_DEGRADED);
-    }
-
-    /// Takes over a posterior, as far as the evidence counts (`weight` in [0, 1]).
-    pub(crate) fn move_to(&mut self, posterior: f64, weight: f64) {
-        self.healthy += weight * (posterior - self.healthy);
-    }
-
-    pub(crate) fn load(r: &mut Reader<'_>) -> Result<Self> {
-        let healthy = r.amount()?;
-        if healthy > 1.0 { bad("health") } else { Ok(Self { healthy }) }
-    }
-
-    pub(crate) fn probability(&self) -> f64 {
-        self.healthy
+        let mut found = model.coefficients.clone().restarted(&model.shape.shared_prior());
+        model.replay(true, || model.memory.iter(), &mut found);
+        Refitted { fit, found, remembered: model.memory.count() }
     }
 }
 
@@ -404,20 +402,17 @@ fn normal_cdf(z: f64) -> f64 {
     0.5 * libm::erfc(-z / std::f64::consts::SQRT_2)
 }
 
-// With a stationary law far from 1, models that are not asked for a while would be written off unseen.
-const STAY_HEALTHY: f64 = 0.999;
-const STAY_DEGRADED: f64 = 0.99;
-pub(crate) const DEGRADED_QUALITY: f64 = 0.35;
 const LEAST_MEAN: f64 = 0.02;
 /// By how much the variance of a forecast, in noise units, weakens what a score says about health.
 const DOUBT: f64 = 20.0;
-/// Outcomes of a model after which its older ones age together.
-const AGING: f64 = 32.0;
-/// Outcomes from which coefficients are found again.
-const MOST_REMEMBERED: usize = 8_192;
 // In noise units, chosen on a third of a table of real outcomes.
 const PRIOR: f64 = 2.0;
 const REGIME_PRIOR: f64 = 1.0;
+/// Of what models share, and of what is then left to each.
+const SHARED_PRIOR: f64 = 3.0;
+const OWN_PRIOR: f64 = 20.0;
+/// Neighbours that the regression counts for.
+const SHRINK: f64 = 5.0;
 
 #[cfg(test)]
 mod tests {
@@ -425,27 +420,31 @@ mod tests {
 
     const UNIFORM: [f64; 4] = [0.25; 4];
 
+    fn learning(how: Learning) -> QualityModel {
+        QualityModel::new(2, 0..2, 4, vec![0.5, 0.8], how).unwrap()
+    }
+
     fn model() -> QualityModel {
-        QualityModel::new(2, 0..2, 4, vec![0.5, 0.8]).unwrap()
+        learning(Learning::default())
     }
 
     fn now(regime: &[f64; 4], threshold: f64) -> Circumstances<'_> {
         Circumstances { regime, healthy: 1.0, availability: 1.0, threshold }
     }
 
-    fn seen(m: &QualityModel, x: [f64; 2], regime: &[f64; 4]) -> Vec<f64> {
-        let mut z = Vec::new();
-        m.represent(&x, regime, &mut z);
-        z
+    fn seen(m: &QualityModel, x: [f64; 2], regime: &[f64; 4]) -> Represented {
+        let mut seen = Represented::default();
+        m.represent(&x, regime, &mut seen);
+        seen
     }
 
     fn forecast(m: &QualityModel, u: usize, x: [f64; 2], regime: &[f64; 4]) -> QualityForecast {
-        m.forecast(u, &seen(m, x, regime), &now(regime, 0.6))
+        m.forecast(u, &mut seen(m, x, regime), &now(regime, 0.6))
     }
 
     fn teach(m: &mut QualityModel, u: usize, x: [f64; 2], score: f64, regime: &[f64; 4]) {
-        let r = m.judge(u, &seen(m, x, regime), score, regime, 1.0);
-        m.learn(u, &x, score, &r, 1.0, &mut Vec::new()).unwrap();
+        let r = m.judge(u, &mut seen(m, x, regime), score, regime, 1.0);
+        m.learn(u, &x, score, &r, 1.0, &mut Represented::default()).unwrap();
     }
 
     #[test]
@@ -539,7 +538,7 @@ mod tests {
     #[test]
     fn a_bad_score_is_evidence_of_bad_health_where_good_ones_were_expected() {
         let mut m = model();
-        let judge = |m: &QualityModel| m.judge(1, &seen(m, [1.0, 0.0], &UNIFORM), 0.0, &UNIFORM, 0.9);
+        let judge = |m: &QualityModel| m.judge(1, &mut seen(m, [1.0, 0.0], &UNIFORM), 0.0, &UNIFORM, 0.9);
         let r = judge(&m);
         // 0.9 * 0.2 against 0.1 * (1 - 0.35 * 0.8), both to the power of 1 / (1 + 20 * (1/2 + 1/4)).
         let certainty = 1.0 / 16.0;
@@ -550,17 +549,6 @@ mod tests {
             teach(&mut m, 1, [1.0, 0.0], 0.8, &UNIFORM);
         }
         assert!(judge(&m).healthy < r.healthy - 0.1);
-    }
-
-    #[test]
-    fn health_decays_to_its_stationary_law_and_recovers() {
-        let mut h = Health::new();
-        for _ in 0..5_000 {
-            h.step();
-        }
-        assert!((h.probability() - 0.01 / 0.011).abs() < 1e-9);
-        h.move_to(1.0, 1.0);
-        assert_eq!(h.probability(), 1.0);
     }
 
     #[test]

@@ -25,11 +25,10 @@ use crate::{Error, Result};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct BayesianLinear {
+    /// Of the prior and all observations.
+    information: Information,
     /// Lower triangle by rows.
-    precision: Vec<f64>,
     covariance: Vec<f64>,
-    /// Precision times coefficients.
-    moment: Vec<f64>,
     coefficients: Vec<f64>,
     gain: Vec<f64>,
     noise_sum: f64,
@@ -44,7 +43,6 @@ impl BayesianLinear {
     /// `NotFinite`, and `OutOfRange` for a precision that is not positive.
     pub fn new(prior_precision: &[f64]) -> Result<Self> {
         let d = prior_precision.len();
-        let mut precision = vec![0.0; triangle(d)];
         let mut covariance = vec![0.0; triangle(d)];
         for (i, &prior) in prior_precision.iter().enumerate() {
             if !prior.is_finite() {
@@ -53,13 +51,13 @@ impl BayesianLinear {
             if prior <= 0.0 || !(1.0 / prior).is_finite() {
                 return Err(Error::OutOfRange { what: "prior precision" });
             }
-            precision[triangle(i) + i] = prior;
             covariance[triangle(i) + i] = 1.0 / prior;
         }
+        let mut information = Information::none(d);
+        information.add_prior(prior_precision, 1.0);
         Ok(Self {
-            precision,
+            information,
             covariance,
-            moment: vec![0.0; d],
             coefficients: vec![0.0; d],
             gain: vec![0.0; d],
             noise_sum: NOISE_PRIOR * NOISE_PRIOR_WEIGHT,
@@ -73,6 +71,11 @@ impl BayesianLinear {
     /// # Errors
     /// `DimensionMismatch`, `NotFinite`, `OutOfRange` (weight, or a feature beyond 10^6); nothing is learned then.
     pub fn update(&mut self, z: &[f64], target: f64, weight: f64) -> Result<()> {
+        self.learn(z, target, weight).map(|_| ())
+    }
+
+    /// [`update`](Self::update) that gives the target as it was learned, clipped.
+    pub(crate) fn learn(&mut self, z: &[f64], target: f64, weight: f64) -> Result<f64> {
         self.check(z)?;
         if !(target.is_finite() && weight.is_finite()) {
             return Err(Error::NotFinite { what: "target or weight" });
@@ -81,7 +84,7 @@ impl BayesianLinear {
             return Err(Error::OutOfRange { what: "weight" });
         }
         if weight == 0.0 {
-            return Ok(());
+            return Ok(target);
         }
         symmetric_times(&self.covariance, z, &mut self.gain);
         let leverage = dot(z, &self.gain).max(0.0);
@@ -95,11 +98,8 @@ impl BayesianLinear {
         for (i, &g) in self.gain.iter().enumerate() {
             let row = triangle(i);
             axpy(-scale * g, &self.gain[..=i], &mut self.covariance[row..=row + i]);
-            if z[i] != 0.0 {
-                axpy(weight * z[i], &z[..=i], &mut self.precision[row..=row + i]);
-            }
         }
-        axpy(weight * (predicted + residual), z, &mut self.moment);
+        self.information.add(z, predicted + residual, weight);
         axpy(scale * residual, &self.gain, &mut self.coefficients);
         self.noise_sum += weight * residual * residual / (1.0 + leverage);
         self.noise_weight += weight;
@@ -108,26 +108,27 @@ impl BayesianLinear {
         if self.updates >= REFRESH || !sound {
             self.refresh();
         }
-        Ok(())
+        Ok(predicted + residual)
     }
 
     /// Leaves a part of what was learned, towards the prior of these precisions: `L0 + keep (L - L0)`. `O(d^3)`.
     pub(crate) fn forget(&mut self, keep: f64, prior_precision: &[f64]) {
-        self.precision.iter_mut().for_each(|v| *v *= keep);
-        self.moment.iter_mut().for_each(|v| *v *= keep);
-        for (i, prior) in prior_precision.iter().enumerate() {
-            self.precision[triangle(i) + i] += (1.0 - keep) * prior;
-        }
+        self.information.scale(keep);
+        self.information.add_prior(prior_precision, 1.0 - keep);
         self.refresh();
     }
 
     /// Forgets all observations, but not how noisy they were.
     pub(crate) fn restart(&mut self, prior_precision: &[f64]) {
-        self.precision.fill(0.0);
-        self.moment.fill(0.0);
-        for (i, prior) in prior_precision.iter().enumerate() {
-            self.precision[triangle(i) + i] = *prior;
-        }
+        self.information.clear();
+        self.information.add_prior(prior_precision, 1.0);
+    }
+
+    /// Takes these parts for all its observations. `O(d^3)`.
+    pub(crate) fn rebuild(&mut self, prior_precision: &[f64], parts: &[Information]) {
+        self.restart(prior_precision);
+        parts.iter().for_each(|part| self.information.merge(part));
+        self.refresh();
     }
 
     /// Takes over how noisy the observations of another regression were.
@@ -138,11 +139,7 @@ impl BayesianLinear {
     /// Adds an observation whose effect shows after [`refresh`](Self::refresh): many of them cost `O(d^2)` each and one
     /// factorisation.
     pub(crate) fn absorb(&mut self, z: &[f64], target: f64, weight: f64) {
-        for (i, &zi) in z.iter().enumerate().filter(|(_, zi)| **zi != 0.0) {
-            let row = triangle(i);
-            axpy(weight * zi, &z[..=i], &mut self.precision[row..=row + i]);
-        }
-        axpy(weight * target, z, &mut self.moment);
+        self.information.add(z, target, weight);
     }
 
     /// `E[y | z]`, the coefficients times `z`.
@@ -184,18 +181,18 @@ impl BayesianLinear {
     }
 
     pub(crate) fn save(&self, w: &mut Writer) {
-        for part in [&self.precision, &self.covariance, &self.moment, &self.coefficients] {
-            w.f64s(part);
-        }
+        self.information.save(w);
+        w.f64s(&self.covariance);
+        w.f64s(&self.coefficients);
         w.f64s(&[self.noise_sum, self.noise_weight]);
         w.u64(u64::from(self.updates));
     }
 
     /// Takes over a saved state of the same size.
     pub(crate) fn load(&mut self, r: &mut Reader<'_>) -> Result<()> {
-        for part in [&mut self.precision, &mut self.covariance, &mut self.moment, &mut self.coefficients] {
-            r.f64s(part)?;
-        }
+        self.information.load(r)?;
+        r.f64s(&mut self.covariance)?;
+        r.f64s(&mut self.coefficients)?;
         (self.noise_sum, self.noise_weight) = (r.amount()?, r.amount()?);
         self.updates = r.index(REFRESH as usize)? as u32;
         let positive = (0..self.dim()).all(|i| self.covariance[triangle(i) + i] > 0.0);
@@ -213,10 +210,10 @@ impl BayesianLinear {
     /// leaves them as they are, with variances held above 0.
     pub(crate) fn refresh(&mut self) {
         self.updates = 0;
-        match invert(&self.precision, self.dim()) {
+        match invert(&self.information.precision, self.dim()) {
             Some(covariance) => {
                 self.covariance = covariance;
-                symmetric_times(&self.covariance, &self.moment, &mut self.coefficients);
+                symmetric_times(&self.covariance, &self.information.moment, &mut self.coefficients);
             }
             None => {
                 for i in 0..self.dim() {
@@ -225,6 +222,58 @@ impl BayesianLinear {
                 }
             }
         }
+    }
+}
+
+/// What observations add to a regression: their precision `sum w z z'` and moment `sum w z y`, which add up.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Information {
+    /// Lower triangle by rows.
+    precision: Vec<f64>,
+    moment: Vec<f64>,
+}
+
+impl Information {
+    pub(crate) fn none(d: usize) -> Self {
+        Self { precision: vec![0.0; triangle(d)], moment: vec![0.0; d] }
+    }
+
+    pub(crate) fn add(&mut self, z: &[f64], target: f64, weight: f64) {
+        for (i, &zi) in z.iter().enumerate().filter(|(_, zi)| **zi != 0.0) {
+            let row = triangle(i);
+            axpy(weight * zi, &z[..=i], &mut self.precision[row..=row + i]);
+        }
+        axpy(weight * target, z, &mut self.moment);
+    }
+
+    pub(crate) fn scale(&mut self, keep: f64) {
+        self.precision.iter_mut().chain(&mut self.moment).for_each(|v| *v *= keep);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.precision.fill(0.0);
+        self.moment.fill(0.0);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        axpy(1.0, &other.precision, &mut self.precision);
+        axpy(1.0, &other.moment, &mut self.moment);
+    }
+
+    fn add_prior(&mut self, precision: &[f64], part: f64) {
+        for (i, prior) in precision.iter().enumerate() {
+            self.precision[triangle(i) + i] += part * prior;
+        }
+    }
+
+    pub(crate) fn save(&self, w: &mut Writer) {
+        w.f64s(&self.precision);
+        w.f64s(&self.moment);
+    }
+
+    pub(crate) fn load(&mut self, r: &mut Reader<'_>) -> Result<()> {
+        r.f64s(&mut self.precision)?;
+        r.f64s(&mut self.moment)
     }
 }
 
@@ -364,13 +413,13 @@ mod tests {
         for row in z.chunks(d) {
             model.update(row, row[0] * 0.3, 0.7).unwrap();
         }
-        let inverse = invert(&model.precision, d).unwrap();
+        let inverse = invert(&model.information.precision, d).unwrap();
         for i in 0..d {
             let mut unit = vec![0.0; d];
             unit[i] = 1.0;
             let (mut column, mut back) = (vec![0.0; d], vec![0.0; d]);
             symmetric_times(&inverse, &unit, &mut column);
-            symmetric_times(&model.precision, &column, &mut back);
+            symmetric_times(&model.information.precision, &column, &mut back);
             for (j, v) in back.iter().enumerate() {
                 assert!((v - if i == j { 1.0 } else { 0.0 }).abs() < 1e-12);
             }

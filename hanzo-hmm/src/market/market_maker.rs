@@ -20,7 +20,8 @@ use super::price_dynamics::{EnergyReport, Load, PriceDynamics};
 use super::quote::{Mid, Millis, Quote};
 use super::regime::{Regime, RegimeModel};
 use super::request::{DecisionId, Outcome, RouteOptions, RoutingDecision, RoutingRequest};
-use super::routing::{Leftovers, Routing, Surroundings, check_request, worst_case};
+use super::routing::{Leftovers, Routing, check_request};
+use super::scoring::{Surroundings, worst_case};
 use super::service::ServiceReport;
 use super::snapshot::{Reader, Writer, bad};
 use crate::{Error, Result};
@@ -175,15 +176,18 @@ impl MarketMaker {
         }
     }
 
-    /// Learns from what came of a decision, once a decision. Outcomes may come late and in any order.
+    /// Learns from what came of a decision, once a decision, and tells the tenant's adapter of its score. Outcomes may come late and in any order.
     ///
     /// # Errors
     /// `DuplicateOutcome`; `UnknownDecision` for one never made or forgotten; `NotFinite` and `OutOfRange` for the score or the dollars.
     pub fn record_outcome(&self, id: DecisionId, outcome: &Outcome) -> Result<()> {
-        let (reservation, memory) = lock(&self.routing).record_outcome(&self.config, id, outcome)?;
-        self.recycle(memory);
-        if let (Some(admission), Some(reservation)) = (&self.admission, reservation) {
+        let settled = lock(&self.routing).record_outcome(&self.config, id, outcome)?;
+        self.recycle(settled.features);
+        if let (Some(admission), Some(reservation)) = (&self.admission, settled.reservation) {
             admission.commit(reservation, outcome.usd);
+        }
+        if let (Some(adapter), Some(told)) = (&self.adapter, settled.told) {
+            adapter.learn_outcome(&told.tenant, &told.regime, told.class, told.model, told.surprise);
         }
         Ok(())
     }
@@ -234,7 +238,7 @@ impl MarketMaker {
             None => calibration::filtered(routing.regimes(), rows)?,
         };
         if let Some((model, found)) = fitted {
-            routing.set_regimes(model);
+            routing.set_regimes(model)?;
             log_likelihoods = found;
         }
         let mut expected = Vec::new();

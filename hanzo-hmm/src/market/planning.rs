@@ -97,67 +97,65 @@ impl GenerativeModel {
             table.push(row);
         }
         let costs: Vec<Vec<f64>> = table.iter().map(|row| row.iter().map(|g| g.total).collect()).collect();
-        let (actions, total) = cheapest_course(&costs, switch);
-        let first = first_posterior(&costs, switch, self.precision());
+        let (actions, total, first) = chain(&costs, switch, self.precision());
         Ok(Plan { actions, total, first, steps: table })
     }
 }
 
-/// Min-sum over a chain in which a change costs the same everywhere.
-///
-/// The best predecessor of an action is either the action itself or the best of all, so a step costs `O(M)`.
-pub(super) fn cheapest_course(costs: &[Vec<f64>], switch: Option<SwitchCost>) -> (Vec<usize>, f64) {
-    let nats = switch.map_or(0.0, |s| s.nats);
-    let last = switch.and_then(|s| s.last);
-    let mut back: Vec<Vec<usize>> = Vec::with_capacity(costs.len());
-    let mut value: Vec<f64> = Vec::new();
-    for (t, row) in costs.iter().enumerate() {
-        if t == 0 {
-            value = row
-                .iter()
-                .enumerate()
-                .map(|(u, g)| g + if last.is_some_and(|l| l != u) { nats } else { 0.0 })
-                .collect();
-            continue;
-        }
-        let best = least(&value);
-        let from: Vec<usize> = (0..row.len())
-            .map(|u| if value[u] <= value[best] + nats && (nats > 0.0 || u == best) { u } else { best })
-            .collect();
-        value =
-            (row.iter().enumerate()).map(|(u, g)| value[from[u]] + g + if from[u] == u { 0.0 } else { nats }).collect();
-        back.push(from);
-    }
-    let mut at = least(&value);
-    let total = value[at];
-    let mut course = vec![at];
-    for from in back.iter().rev() {
-        at = from[at];
-        course.push(at);
-    }
-    course.reverse();
-    (course, total)
+/// What the rest of a chain costs after one action.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Ahead {
+    /// On the best course.
+    pub(crate) least: f64,
+    /// Free energy of all courses, `-ln(sum exp(-gamma G)) / gamma`.
+    pub(crate) free: f64,
 }
 
-/// The marginal of the first action, by sum-product from the end.
-fn first_posterior(costs: &[Vec<f64>], switch: Option<SwitchCost>, gamma: f64) -> Vec<f64> {
-    let nats = switch.map_or(0.0, |s| s.nats);
-    let last = switch.and_then(|s| s.last);
-    let change = (-gamma * nats).exp();
-    // Log message from the steps behind.
-    let mut message = vec![0.0; costs[0].len()];
-    for row in costs[1..].iter().rev() {
-        let logs: Vec<f64> = row.iter().zip(&message).map(|(g, m)| m - gamma * g).collect();
-        let top = logs.iter().fold(f64::NEG_INFINITY, |a, &v| a.max(v));
-        let weights: Vec<f64> = logs.iter().map(|v| (v - top).exp()).collect();
-        let all: f64 = weights.iter().sum();
-        message = weights.iter().map(|w| top + (change * all + (1.0 - change) * w).ln()).collect();
+/// Goes one step back: `ahead` of the actions at one step, whose costs are `now`, becomes that of the actions before it, from each of which a
+/// change costs `nats`. Min-sum and sum-product; the best successor of an action is the action itself or the best of all, so this takes `O(M)`.
+pub(crate) fn step_back(ahead: &mut [Ahead], now: &[f64], nats: f64, gamma: f64) {
+    let (mut least, mut free) = (f64::INFINITY, f64::INFINITY);
+    for (a, g) in ahead.iter_mut().zip(now) {
+        a.least += g;
+        a.free += g;
+        least = least.min(a.least);
+        free = free.min(a.free);
     }
-    let mut out: Vec<f64> = (costs[0].iter().zip(&message).enumerate())
-        .map(|(u, (g, m))| m - gamma * (g + if last.is_some_and(|l| l != u) { nats } else { 0.0 }))
+    let weight = |a: &Ahead| (-gamma * (a.free - free)).exp();
+    let all: f64 = ahead.iter().map(weight).sum();
+    let change = (-gamma * nats).exp();
+    for a in ahead {
+        a.free = free - (change * all + (1.0 - change) * weight(a)).ln() / gamma;
+        a.least = a.least.min(least + nats);
+    }
+}
+
+/// The course of least cost, its cost, and the posterior of the first action under all courses.
+fn chain(costs: &[Vec<f64>], switch: Option<SwitchCost>, gamma: f64) -> (Vec<usize>, f64, Vec<f64>) {
+    let nats = switch.map_or(0.0, |s| s.nats);
+    let mut before = switch.and_then(|s| s.last);
+    // Of the actions at every step.
+    let mut ahead = vec![vec![Ahead::default(); costs[0].len()]; costs.len()];
+    for t in (1..costs.len()).rev() {
+        let mut row = ahead[t].clone();
+        step_back(&mut row, &costs[t], nats, gamma);
+        ahead[t - 1] = row;
+    }
+    let leaving = |before: Option<usize>, u: usize| if before.is_some_and(|b| b != u) { nats } else { 0.0 };
+    let mut first: Vec<f64> = (costs[0].iter().zip(&ahead[0]).enumerate())
+        .map(|(u, (g, a))| -gamma * (g + a.free + leaving(before, u)))
         .collect();
-    softmax(&mut out);
-    out
+    softmax(&mut first);
+    let (mut course, mut total) = (Vec::with_capacity(costs.len()), 0.0);
+    for (row, ahead) in costs.iter().zip(&ahead) {
+        let values: Vec<f64> =
+            (row.iter().zip(ahead).enumerate()).map(|(u, (g, a))| g + a.least + leaving(before, u)).collect();
+        let u = least(&values);
+        total += row[u] + leaving(before, u);
+        before = Some(u);
+        course.push(u);
+    }
+    (course, total, first)
 }
 
 /// Place of the least value, the first among equals.
@@ -204,7 +202,7 @@ mod tests {
                 Some(SwitchCost { nats: 9.0, last: Some(2) }),
             ] {
                 let (best, first) = brute(&costs, s, 2.0);
-                let (course, total) = cheapest_course(&costs, s);
+                let (course, total, found) = chain(&costs, s, 2.0);
                 assert!((best - total).abs() < 1e-12);
                 let mut again = 0.0;
                 let mut before = s.and_then(|s| s.last);
@@ -213,7 +211,7 @@ mod tests {
                     before = Some(u);
                 }
                 assert!((again - total).abs() < 1e-12);
-                for (a, b) in first_posterior(&costs, s, 2.0).iter().zip(&first) {
+                for (a, b) in found.iter().zip(&first) {
                     assert!((a - b).abs() < 1e-12);
                 }
             }

@@ -72,6 +72,11 @@ impl Prototypes {
         Self { sample: Vec::new(), centres: self.centres.clone(), norms: self.norms.clone(), ..*self }
     }
 
+    /// Mean squared distance of requests from their nearest centres; 1 before the first fit.
+    pub(crate) fn scale(&self) -> f64 {
+        self.scale
+    }
+
     /// Shares of the centres in a request: they add up to 1, or are 0 before the first fit.
     pub(crate) fn shares(&self, x: &[f64], out: &mut [f64; MOST]) {
         out.fill(0.0);

@@ -316,14 +316,7 @@ impl RegimeModel {
         let top = log_density.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(b));
         let outlier = top <= SMALLEST_LOG_DENSITY;
 
-        let mut next = if filter.started { Beliefs::filled(n, 0.0) } else { filter.posterior.clone() };
-        if filter.started {
-            for (row, from) in self.hmm.transitions().probabilities().chunks_exact(n).zip(&*filter.posterior) {
-                for (to, a) in next.iter_mut().zip(row) {
-                    *to += from * a;
-                }
-            }
-        }
+        let mut next = if filter.started { self.next(&filter.posterior) } else { filter.posterior.clone() };
         if !outlier {
             for (q, l) in next.iter_mut().zip(&*log_density) {
                 *q *= (l - top).exp();
@@ -334,6 +327,18 @@ impl RegimeModel {
         filter.observed |= !outlier && !observation.is_empty();
         self.settle(filter, next);
         Ok(())
+    }
+
+    /// Beliefs one step later, without an observation: `A' f`.
+    pub(crate) fn next(&self, beliefs: &Beliefs) -> Beliefs {
+        let n = self.regimes();
+        let mut next = Beliefs::filled(n, 0.0);
+        for (row, from) in self.hmm.transitions().probabilities().chunks_exact(n).zip(&**beliefs) {
+            for (to, a) in next.iter_mut().zip(row) {
+                *to += from * a;
+            }
+        }
+        next
     }
 
     /// Multiplies the beliefs by the likelihood of some other evidence in each regime, without a step in time.

@@ -69,6 +69,9 @@ pub struct RouteOptions {
     /// Id of the model that served this session last, whose caches are warm: every other one costs
     /// [`Config::switch_cost`](crate::Config::switch_cost) more. An unknown id counts as none.
     pub session_model: Option<String>,
+    /// Requests of the session to plan for, this one included, 1 to 64: what this one gains is weighed against what leaving its model would cost later. Each
+    /// further request costs one more evaluation of every model. Default 1.
+    pub horizon: usize,
     /// The time; without it, the latest time seen.
     pub now: Option<Millis>,
     /// If given, the model is drawn from the choice probabilities with this seed; otherwise the best one is taken.
@@ -76,7 +79,7 @@ pub struct RouteOptions {
 }
 
 impl Default for RouteOptions {
-    /// 200 output tokens, nothing else.
+    /// 200 output tokens, a horizon of this request alone, nothing else.
     fn default() -> Self {
         Self {
             features: None,
@@ -86,6 +89,7 @@ impl Default for RouteOptions {
             expected_output_tokens: 200.0,
             denied_models: Vec::new(),
             session_model: None,
+            horizon: 1,
             now: None,
             seed: None,
         }
@@ -124,9 +128,9 @@ pub struct RoutingDecision {
     pub regime_posterior: Vec<f64>,
     /// Whether the observations were too far from every regime to be used.
     pub outlier: bool,
-    /// Expected free energy of the choice.
+    /// Expected free energy of the choice for this request, without habits and switches.
     pub efe: Efe,
-    /// Choice probability `q(u)` of the model among the eligible ones: the propensity when a seed was given, else how clear the choice is.
+    /// Choice probability `q(u)` of the model, over all courses of the horizon that begin with it, among the eligible ones: the propensity when a seed was given, else how clear the choice is.
     pub probability: f64,
     /// Expected cost of the request in dollars.
     pub estimated_cost_usd: f64,

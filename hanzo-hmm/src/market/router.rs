@@ -1,9 +1,10 @@
-//! From scores to a choice: `q(u)` proportional to `E(u) exp(-gamma G(u))`.
+//! From scores to a choice: `q(u)` proportional to `E(u) exp(-gamma G(u))`, summed over the courses that begin with `u`.
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand_core::{Rng, SeedableRng};
 
 use super::free_energy::Efe;
+use super::planning::Ahead;
 
 /// One eligible model, scored.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,7 +18,11 @@ pub(crate) struct Scored {
     pub(crate) meets: f64,
     /// `ln E` of the model.
     pub(crate) log_habit: f64,
-    /// Free energy with the habit counted in, what the choice minimises; set by [`rank`].
+    /// Nats for leaving the model of the session.
+    pub(crate) switch: f64,
+    /// What the rest of the horizon costs after it.
+    pub(crate) ahead: Ahead,
+    /// Free energy with habit, switch and the best course after it counted in, what the choice minimises; set by [`rank`].
     pub(crate) cost: f64,
     /// `q(u)`, set by [`rank`].
     pub(crate) probability: f64,
@@ -28,14 +33,17 @@ pub(crate) struct Scored {
 /// Without a seed the cheapest model within `tolerance` nats of the best is chosen, the first of the catalogue among equally
 /// cheap ones; with a seed the model is drawn from the probabilities.
 pub(crate) fn rank(scored: &mut [Scored], gamma: f64, tolerance: f64, seed: Option<u64>) {
-    let mut best = f64::INFINITY;
+    let (mut best, mut least) = (f64::INFINITY, f64::INFINITY);
     for s in scored.iter_mut() {
-        s.cost = s.efe.total - s.log_habit / gamma;
+        let now = s.efe.total - s.log_habit / gamma + s.switch;
+        s.cost = now + s.ahead.least;
+        s.probability = now + s.ahead.free;
         best = best.min(s.cost);
+        least = least.min(s.probability);
     }
     let mut total = 0.0;
     for s in scored.iter_mut() {
-        s.probability = (-gamma * (s.cost - best)).exp();
+        s.probability = (-gamma * (s.probability - least)).exp();
         total += s.probability;
     }
     for s in scored.iter_mut() {
@@ -81,6 +89,8 @@ mod tests {
             quality: 0.5,
             meets: 1.0,
             log_habit: 0.0,
+            switch: 0.0,
+            ahead: Ahead::default(),
             cost: 0.0,
             probability: 0.0,
         }

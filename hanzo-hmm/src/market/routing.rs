@@ -3,31 +3,23 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::adapter::TenantAdapter;
-use super::catalogue::ModelSpec;
+use super::beliefs::Beliefs;
 use super::config::Config;
 use super::decision_log::{DecisionLog, OpenDecision};
-use super::eligibility::{self, Estimate, Refusal, Rejection, RejectionReason};
+use super::eligibility::{Refusal, Rejection};
 use super::free_energy::Preferences;
 use super::hamiltonian::{all_finite, non_negative};
-use super::learner::{Judged, Kind, Learner, Prepared, Standing};
+use super::learner::{Judged, Kind, Learner, Standing};
 use super::likelihood::{Refit, Refitted};
 use super::quote::Millis;
 use super::regime::{RegimeFilter, RegimeModel};
+use super::regime_means::RegimeMeans;
 use super::request::{Candidate, DecisionId, Outcome, RouteOptions, RoutingDecision, RoutingRequest};
-use super::router::{Scored, rank};
+use super::router::rank;
+use super::scoring::{Scoring, Scratch, Surroundings, habits, latency_limit};
 use super::service::ServiceRecord;
 use super::snapshot::{Reader, Writer, bad};
 use crate::{Error, Result};
-
-/// Everything a decision needs that is not part of the request.
-pub(crate) struct Surroundings<'a> {
-    pub(crate) config: &'a Config,
-    pub(crate) preferences: &'a Preferences,
-    pub(crate) adapter: Option<&'a (dyn TenantAdapter + Send + Sync)>,
-    /// `exp(x)` of every model.
-    pub(crate) multipliers: &'a [f64],
-}
 
 /// What is left to do when a decision is made and the state is free again.
 #[derive(Debug, Default)]
@@ -40,33 +32,48 @@ pub(crate) struct Leftovers {
     pub(crate) refit: Option<Refit>,
 }
 
+/// What is left to do when an outcome is learned and the state is free again.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    /// What was set aside for the decision.
+    pub(crate) reservation: Option<u64>,
+    /// Memory that is free again.
+    pub(crate) features: Vec<f64>,
+    /// For the tenant's adapter.
+    pub(crate) told: Option<Told>,
+}
+
+/// How far a score was from what was expected.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) tenant: Arc<str>,
+    pub(crate) regime: Beliefs,
+    pub(crate) class: usize,
+    pub(crate) model: usize,
+    pub(crate) surprise: f64,
+}
+
 /// Beliefs about regimes, models and tenants, and the open decisions.
 #[derive(Debug, Clone)]
 pub(crate) struct Routing {
     learner: Learner,
     regimes: Arc<RegimeModel>,
+    /// Where the means of the regimes are learned.
+    means: Option<RegimeMeans>,
     classes: usize,
     service: Vec<ServiceRecord>,
     market: RegimeFilter,
     tenants: Vec<Tenant>,
-    by_name: HashMap<String, usize>,
+    by_name: HashMap<Arc<str>, usize>,
     shares: Vec<Share>,
     log: DecisionLog,
     clock: Millis,
     scratch: Scratch,
 }
 
-/// Memory of one decision after the other.
-#[derive(Debug, Clone, Default)]
-struct Scratch {
-    prepared: Prepared,
-    log_habit: Vec<f64>,
-    scored: Vec<Scored>,
-    refused: Vec<Refusal>,
-}
-
 #[derive(Debug, Clone, PartialEq)]
 struct Tenant {
+    name: Arc<str>,
     filter: RegimeFilter,
     /// Weight of what this tenant has taught about each model.
     taught: Vec<f64>,
@@ -87,6 +94,7 @@ impl Routing {
             classes,
             service: config.models.iter().map(|m| ServiceRecord::new(m.latency_ms)).collect(),
             market: regimes.filter(),
+            means: config.learn_regimes.then(|| RegimeMeans::new(&regimes)),
             regimes: Arc::new(regimes),
             tenants: Vec::new(),
             by_name: HashMap::new(),
@@ -170,7 +178,8 @@ impl Routing {
         let class = self.learner.classify(&x, options.class)?;
         habits(around, tenant, request, options, &regime, &mut scratch.log_habit)?;
         let kind = Kind { features: &x, class, regime: &regime };
-        self.score(around, request, options, now, &kind, scratch);
+        let Self { learner, service, .. } = &*self;
+        Scoring { learner, service, regimes, around, request, options, now }.run(&kind, scratch);
         if scratch.scored.is_empty() {
             let rejections = scratch.refused.iter().map(|r| spell_out(config, r)).collect();
             return Err(Error::NoEligibleModel { rejections });
@@ -179,12 +188,20 @@ impl Routing {
         let chosen = scratch.scored[0];
 
         let tenant = known.unwrap_or_else(|| {
-            self.by_name.insert(tenant.to_owned(), self.tenants.len());
-            self.tenants.push(Tenant { filter: filter.clone(), taught: vec![0.0; config.models.len()] });
+            let name: Arc<str> = tenant.into();
+            self.by_name.insert(name.clone(), self.tenants.len());
+            self.tenants.push(Tenant { name, filter: filter.clone(), taught: vec![0.0; config.models.len()] });
             self.tenants.len() - 1
         });
         self.market = market;
         self.clock = now;
+        if let Some(means) = self.means.as_mut().filter(|_| !request.observations.is_empty() && !self.market.outlier())
+        {
+            // What is no outlier is possible.
+            if let Ok(Some(learned)) = means.learn(&self.regimes, &request.observations) {
+                self.regimes = Arc::new(learned);
+            }
+        }
         for service in &mut self.service {
             service.health.step();
         }
@@ -195,9 +212,11 @@ impl Routing {
             model: chosen.model,
             features: x,
             class,
+            given_class: options.class,
             regime,
             limit_ms: latency_limit(config, request),
             usd: chosen.usd,
+            quality: chosen.quality,
             made_at: now,
             reservation,
         });
@@ -214,77 +233,8 @@ impl Routing {
         }
     }
 
-    /// Applies the filters and computes the free energy of every model that passes them.
-    fn score(
-        &self,
-        around: &Surroundings<'_>,
-        request: &RoutingRequest,
-        options: &RouteOptions,
-        now: Millis,
-        kind: &Kind<'_>,
-        scratch: &mut Scratch,
-    ) {
-        let Scratch { prepared, log_habit, scored, refused } = scratch;
-        scored.clear();
-        refused.clear();
-        let config = around.config;
-        let preferences = around.preferences;
-        let threshold = request.preferences.quality_threshold;
-        let limit_ms = latency_limit(config, request);
-        let input_tokens = input_tokens(request);
-        self.learner.prepare(kind, preferences, threshold, prepared);
-        for (model, spec) in config.models.iter().enumerate() {
-            let service = &self.service[model];
-            let estimate = estimate(
-                spec,
-                around.multipliers[model],
-                input_tokens,
-                options.expected_output_tokens,
-                service.expected_latency_ms(),
-            );
-            let mut eligible = eligibility::check(model, spec, request, options, &estimate, refused);
-            if let Some(until) = service.cooldown.blocked_until(now) {
-                let (limit, actual) = (now as f64, until as f64);
-                refused.push(Refusal { model, reason: RejectionReason::Cooldown, limit, actual });
-                eligible = false;
-            }
-            if !eligible {
-                continue;
-            }
-            let mut health = service.health;
-            health.step();
-            let standing = Standing {
-                healthy: health.probability(),
-                availability: service.availability(),
-                usd: estimate.usd,
-                latency: service.latency_bins(limit_ms),
-            };
-            let found = self.learner.assess(model, kind, prepared, &standing, preferences, threshold);
-            if config.hard_quality && found.meets < 0.5 {
-                refused.push(Refusal { model, reason: RejectionReason::Quality, limit: 0.5, actual: found.meets });
-                continue;
-            }
-            scored.push(Scored {
-                model,
-                efe: found.efe,
-                usd: estimate.usd,
-                latency_ms: estimate.latency_ms,
-                quality: found.quality,
-                meets: found.meets,
-                log_habit: log_habit[model],
-                cost: 0.0,
-                probability: 0.0,
-            });
-        }
-    }
-
-    /// Learns from the outcome of a decision; returns what was set aside for it and its memory.
-    pub(crate) fn record_outcome(
-        &mut self,
-        config: &Config,
-        id: DecisionId,
-        outcome: &Outcome,
-    ) -> Result<(Option<u64>, Vec<f64>)> {
+    /// Learns from the outcome of a decision; returns what is left to do.
+    pub(crate) fn record_outcome(&mut self, config: &Config, id: DecisionId, outcome: &Outcome) -> Result<Settled> {
         let usd = non_negative("outcome usd", outcome.usd)?;
         if usd > MAX_OUTCOME_USD {
             return Err(Error::OutOfRange { what: "outcome usd" });
@@ -330,8 +280,15 @@ impl Routing {
         }
         let at = decision.made_at.saturating_add(outcome.latency_ms);
         self.service[model].outcome(outcome, decision.limit_ms, at, &config.cooldown);
-        let closed = self.log.take(id.get());
-        Ok(closed.map_or((None, Vec::new()), |d| (d.reservation, d.features)))
+        let Some(closed) = self.log.take(id.get()) else { return Ok(Settled::default()) };
+        let told = outcome.score.map(|score| Told {
+            tenant: self.tenants[closed.tenant].name.clone(),
+            regime: closed.regime,
+            class: closed.given_class,
+            model: closed.model,
+            surprise: score - closed.quality,
+        });
+        Ok(Settled { reservation: closed.reservation, features: closed.features, told })
     }
 
     /// Learns the scores of all models for one request, as [`calibration`](super::calibration) found its regime.
@@ -378,24 +335,29 @@ impl Routing {
     }
 
     /// Replaces the model of the regimes; beliefs stay.
-    pub(crate) fn set_regimes(&mut self, regimes: RegimeModel) {
-        self.regimes = Arc::new(regimes);
+    ///
+    /// # Errors
+    /// None for a model of as many regimes and observations.
+    pub(crate) fn set_regimes(&mut self, regimes: RegimeModel) -> Result<()> {
+        let learned = self.means.as_mut().map_or(Ok(None), |means| means.adopt(&regimes))?;
+        self.regimes = Arc::new(learned.unwrap_or(regimes));
+        Ok(())
     }
 
     pub(crate) fn save(&self, w: &mut Writer) {
         w.u64(self.regimes.regimes() as u64);
         self.learner.save(w);
         w.f64s(self.regimes.hmm().transitions().probabilities());
+        w.u64(u64::from(self.means.is_some()));
+        if let Some(means) = &self.means {
+            means.save(w);
+        }
         self.service.iter().for_each(|s| s.save(w));
         self.market.save(w);
         w.u64(self.clock);
         w.u64(self.tenants.len() as u64);
-        let mut names = vec![""; self.tenants.len()];
-        for (name, &t) in &self.by_name {
-            names[t] = name;
-        }
-        for (name, tenant) in names.into_iter().zip(&self.tenants) {
-            w.bytes(name.as_bytes());
+        for tenant in &self.tenants {
+            w.bytes(tenant.name.as_bytes());
             tenant.filter.save(w);
             w.f64s(&tenant.taught);
         }
@@ -421,7 +383,13 @@ impl Routing {
         if model.hmm().transitions().probabilities() != transitions {
             return bad("transitions");
         }
-        self.regimes = Arc::new(model);
+        if r.flag()? != self.means.is_some() {
+            return bad("way of learning");
+        }
+        if let Some(means) = &mut self.means {
+            means.load(r)?;
+        }
+        self.set_regimes(model)?;
         self.service.iter_mut().try_for_each(|s| s.load(r))?;
         self.market = RegimeFilter::load(r, regimes)?;
         self.clock = r.u64()?;
@@ -432,13 +400,14 @@ impl Routing {
         for t in 0..tenants {
             let name = std::str::from_utf8(r.bytes()?).ok().filter(|name| name.len() <= MAX_TENANT_BYTES);
             let Some(name) = name else { return bad("tenant") };
-            if self.by_name.insert(name.to_owned(), t).is_some() {
+            let name: Arc<str> = name.into();
+            if self.by_name.insert(name.clone(), t).is_some() {
                 return bad("tenant");
             }
             let filter = RegimeFilter::load(r, regimes)?;
             let mut taught = vec![0.0; models];
             r.amounts(&mut taught)?;
-            self.tenants.push(Tenant { filter, taught });
+            self.tenants.push(Tenant { name, filter, taught });
         }
         for share in &mut self.shares {
             *share = Share { total: r.amount()?, tenants: r.index(tenants + 1)? };
@@ -502,32 +471,6 @@ fn explain(config: &Config, id: DecisionId, filter: &RegimeFilter, scratch: &Scr
     out.rejected.extend(scratch.refused[kept..].iter().map(|r| spell_out(config, r)));
 }
 
-/// `ln E` of every model: the bonus of preferred models, what leaving the session's model costs, then the tenant's adapter.
-fn habits(
-    around: &Surroundings<'_>,
-    tenant: &str,
-    request: &RoutingRequest,
-    options: &RouteOptions,
-    regime: &[f64],
-    log_habit: &mut Vec<f64>,
-) -> Result<()> {
-    let preferred = &request.preferences.preferred_models;
-    let models = &around.config.models;
-    log_habit.clear();
-    log_habit
-        .extend(models.iter().map(|m| if preferred.contains(&m.id) { around.config.preference_bonus } else { 0.0 }));
-    if let Some(last) = options.session_model.as_ref().and_then(|id| models.iter().position(|m| m.id == *id)) {
-        // A cost in free energy is a habit divided by gamma.
-        let nats = around.config.gamma * around.config.switch_cost;
-        log_habit.iter_mut().enumerate().filter(|(u, _)| *u != last).for_each(|(_, habit)| *habit -= nats);
-    }
-    if let Some(adapter) = around.adapter {
-        adapter.adjust(tenant, regime, options.class, log_habit);
-        all_finite("habit", log_habit)?;
-    }
-    Ok(())
-}
-
 /// Checks everything in a request that does not depend on the market maker's state.
 pub(crate) fn check_request(tenant: &str, request: &RoutingRequest, options: &RouteOptions) -> Result<()> {
     if tenant.len() > MAX_TENANT_BYTES {
@@ -537,6 +480,9 @@ pub(crate) fn check_request(tenant: &str, request: &RoutingRequest, options: &Ro
     non_negative("quality threshold", wishes.quality_threshold)?;
     if wishes.quality_threshold > 1.0 {
         return Err(Error::OutOfRange { what: "quality threshold" });
+    }
+    if !(1..=MAX_HORIZON).contains(&options.horizon) {
+        return Err(Error::OutOfRange { what: "horizon" });
     }
     non_negative("expected output tokens", options.expected_output_tokens)?;
     if options.expected_output_tokens > MAX_TOKENS {
@@ -553,42 +499,9 @@ pub(crate) fn check_request(tenant: &str, request: &RoutingRequest, options: &Ro
     Ok(())
 }
 
-/// The most that a request can cost in dollars, and its tokens.
-pub(crate) fn worst_case(
-    config: &Config,
-    multipliers: &[f64],
-    request: &RoutingRequest,
-    options: &RouteOptions,
-) -> (f64, f64) {
-    let (input, output) = (input_tokens(request), options.expected_output_tokens);
-    let dearest = (config.models.iter().zip(multipliers))
-        .map(|(m, &e)| estimate(m, e, input, output, 0.0).usd)
-        .fold(0.0, f64::max);
-    (options.max_cost_usd.map_or(dearest, |limit| limit.min(dearest)), input + output)
-}
-
-/// A quarter of a token for every character of input and context.
-fn input_tokens(request: &RoutingRequest) -> f64 {
-    let characters: usize =
-        std::iter::once(&request.input).chain(&request.context).map(|text| text.chars().count()).sum();
-    0.25 * characters as f64
-}
-
-fn estimate(spec: &ModelSpec, multiplier: f64, input: f64, output: f64, latency_ms: f64) -> Estimate {
-    Estimate {
-        usd: (input * spec.input_usd_per_1k + output * spec.output_usd_per_1k) / 1_000.0 * multiplier,
-        usd_per_token: spec.input_usd_per_1k.max(spec.output_usd_per_1k) / 1_000.0 * multiplier,
-        latency_ms,
-        tokens: input + output,
-    }
-}
-
-fn latency_limit(config: &Config, request: &RoutingRequest) -> f64 {
-    // A limit of 0 excludes every model before it could scale the bins.
-    request.preferences.max_latency_ms.unwrap_or(config.default_latency_ms).max(1) as f64
-}
-
 const MAX_FALLBACKS: usize = 8;
 const MAX_TENANT_BYTES: usize = 256;
+/// Requests of a session that are planned for.
+const MAX_HORIZON: usize = 64;
 const MAX_TOKENS: f64 = 1e9;
 const MAX_OUTCOME_USD: f64 = 1e9;

@@ -2,7 +2,7 @@
 
 use super::cooldown::{Cooldown, CooldownPolicy, ServiceState};
 use super::free_energy::LATENCY_BINS;
-use super::likelihood::Health;
+use super::health::Health;
 use super::quote::Millis;
 use super::request::{Outcome, Status};
 use super::snapshot::{Reader, Writer, bad};

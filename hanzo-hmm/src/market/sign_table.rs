@@ -12,7 +12,8 @@ use crate::{Error, Result};
 ///
 /// A row's size is the mean of the absolute log habits it stands for, which is the least-squares choice for fixed signs; 0 means "no
 /// change", as for a tenant never seen. The tenants used last are held in full precision and learn there; a
-/// tenant that has to leave them is packed. With 4 regimes, 12 classes and 20 models a packed tenant takes 312 bytes of tables.
+/// tenant that has to leave them is packed. As an adapter of a market maker it learns from every recorded score: the tenant's habit for the chosen model moves a
+/// fiftieth of the way to 20 nats times how much better the answer was than expected (guesses; [`learning`](Self::learning) sets them). With 4 regimes, 12 classes and 20 models a packed tenant takes 312 bytes of tables.
 ///
 /// ```
 /// use hanzo_hmm::market::{SignTable, TenantAdapter};
@@ -32,6 +33,8 @@ pub struct SignTable {
     classes: usize,
     models: usize,
     cached: usize,
+    rate: f64,
+    nats: f64,
     tenants: Mutex<Tenants>,
 }
 
@@ -63,7 +66,32 @@ impl SignTable {
         let rows = regimes * classes;
         let packed = Shelf::new((rows * models).div_ceil(8) + rows * size_of::<f32>());
         let tenants = Tenants { open: HashMap::new(), packed, clock: 0 };
-        Ok(Self { regimes, classes, models, cached, tenants: Mutex::new(tenants) })
+        Ok(Self { regimes, classes, models, cached, rate: RATE, nats: NATS, tenants: Mutex::new(tenants) })
+    }
+
+    /// How recorded scores change habits: `rate` in [0, 1] of the way to `nats` in [0, 1000] a unit of surprise. A rate of 0 leaves habits to
+    /// [`learn`](Self::learn) alone.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for numbers outside these ranges.
+    ///
+    /// ```
+    /// use hanzo_hmm::market::{SignTable, TenantAdapter};
+    ///
+    /// let table = SignTable::new(1, 2, 100)?.learning(0.1, 20.0)?;
+    /// for _ in 0..50 {
+    ///     table.learn_outcome("tenant-42", &[1.0, 0.0, 0.0, 0.0], 0, 1, 0.2); // model 1 serves this tenant better than others
+    /// }
+    /// let mut habit = [0.0; 2];
+    /// table.adjust("tenant-42", &[1.0, 0.0, 0.0, 0.0], 0, &mut habit);
+    /// assert!(habit[0] == 0.0 && (habit[1] - 4.0).abs() < 0.1);
+    /// # Ok::<(), hanzo_hmm::Error>(())
+    /// ```
+    pub fn learning(self, rate: f64, nats: f64) -> Result<Self> {
+        if !((0.0..=1.0).contains(&rate) && (0.0..=1_000.0).contains(&nats)) {
+            return Err(Error::InvalidConfig { field: "sign_table" });
+        }
+        Ok(Self { rate, nats, ..self })
     }
 
     /// Adds to the log habits of a tenant in one regime (its [place](Regime::index)) and class, one entry a model. Each habit stays in [-8, 8].
@@ -76,7 +104,7 @@ impl SignTable {
         }
         super::hamiltonian::same_length("habit", self.models, change)?;
         super::hamiltonian::all_finite("habit", change)?;
-        if tenant.len() > 256 {
+        if tenant.len() > MAX_TENANT_BYTES {
             return Err(Error::TenantLimit);
         }
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
@@ -165,9 +193,28 @@ impl TenantAdapter for SignTable {
             }
         }
     }
+
+    /// Rows learn as far as their regime is likely.
+    fn learn_outcome(&self, tenant: &str, regime: &[f64], class: usize, model: usize, surprise: f64) {
+        let known = class < self.classes && model < self.models && tenant.len() <= MAX_TENANT_BYTES;
+        if !known || self.rate == 0.0 || !surprise.is_finite() {
+            return;
+        }
+        let wanted = (self.nats * surprise).clamp(-LARGEST, LARGEST);
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = self.open(&mut tenants, tenant);
+        for (r, q) in regime.iter().enumerate().take(self.regimes) {
+            let cell = &mut table[(r * self.classes + class) * self.models + model];
+            let old = f64::from(*cell);
+            *cell = (old + self.rate * q.clamp(0.0, 1.0) * (wanted - old)) as f32;
+        }
+    }
 }
 
 const LARGEST: f64 = 8.0;
+const RATE: f64 = 0.02;
+const NATS: f64 = 20.0;
+const MAX_TENANT_BYTES: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -213,6 +260,27 @@ mod tests {
     #[test]
     fn the_stated_size_of_a_tenant() {
         assert_eq!(SignTable::new(12, 20, 100).unwrap().packed_bytes(), 312);
+    }
+
+    #[test]
+    fn outcomes_move_the_rows_of_likely_regimes() {
+        let table = SignTable::with_regimes(2, 2, 3, 10).unwrap().learning(0.5, 10.0).unwrap();
+        table.learn_outcome("a", &[1.0, 0.0], 1, 2, 0.4);
+        table.learn_outcome("a", &[0.5, 0.5], 1, 2, -1.0);
+        let habit = |regime: &[f64; 2]| {
+            let mut habit = [0.0; 3];
+            table.adjust("a", regime, 1, &mut habit);
+            habit
+        };
+        // 0 -> 2 -> 2 + 0.25 (-8 - 2), and 0 -> 0.25 * -8.
+        assert_eq!((habit(&[1.0, 0.0]), habit(&[0.0, 1.0])), ([0.0, 0.0, -0.5], [0.0, 0.0, -2.0]));
+        table.learn_outcome("b", &[1.0, 0.0], 2, 0, 1.0);
+        table.learn_outcome("b", &[1.0, 0.0], 0, 3, 1.0);
+        table.learn_outcome("b", &[1.0, 0.0], 0, 0, f64::NAN);
+        assert_eq!(table.tenants(), (1, 0), "nothing was learned of b");
+        for (rate, nats) in [(-0.1, 1.0), (1.1, 1.0), (0.5, f64::NAN), (0.5, 1e4)] {
+            assert!(SignTable::new(1, 1, 1).unwrap().learning(rate, nats).is_err());
+        }
     }
 
     #[test]

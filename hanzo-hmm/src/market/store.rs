@@ -113,28 +113,23 @@ impl MarketMakerBuilder {
     }
 }
 
-impl<H: BuildHasher> Store for HashMap<String, Vec<u8>, H> {
-    type Error = Infallible;
+/// A map of bytes is a store that does not fail.
+macro_rules! keep_in_map {
+    ($map:ty $(, $hasher:ident)?) => {
+        impl$(<$hasher: BuildHasher>)? Store for $map {
+            type Error = Infallible;
 
-    fn load(&mut self, key: &str) -> Result<Option<Vec<u8>>, Infallible> {
-        Ok(self.get(key).cloned())
-    }
+            fn load(&mut self, key: &str) -> Result<Option<Vec<u8>>, Infallible> {
+                Ok(self.get(key).cloned())
+            }
 
-    fn save(&mut self, key: &str, bytes: &[u8]) -> Result<(), Infallible> {
-        self.insert(key.to_owned(), bytes.to_vec());
-        Ok(())
-    }
+            fn save(&mut self, key: &str, bytes: &[u8]) -> Result<(), Infallible> {
+                self.insert(key.to_owned(), bytes.to_vec());
+                Ok(())
+            }
+        }
+    };
 }
 
-impl Store for BTreeMap<String, Vec<u8>> {
-    type Error = Infallible;
-
-    fn load(&mut self, key: &str) -> Result<Option<Vec<u8>>, Infallible> {
-        Ok(self.get(key).cloned())
-    }
-
-    fn save(&mut self, key: &str, bytes: &[u8]) -> Result<(), Infallible> {
-        self.insert(key.to_owned(), bytes.to_vec());
-        Ok(())
-    }
-}
+keep_in_map!(HashMap<String, Vec<u8>, H>, H);
+keep_in_map!(BTreeMap<String, Vec<u8>>);

@@ -354,6 +354,18 @@ pub struct GaussianDiagStats {
     pub(super) states: Moments,
 }
 
+impl GaussianDiagStats {
+    /// Masses, means and sums of squared deviations, each row-major `S x D`.
+    pub(crate) fn tables(&self) -> [&[f64]; 3] {
+        [&self.states.mass, &self.states.mean, &self.states.square]
+    }
+
+    /// The statistics with these tables.
+    pub(crate) fn from_tables(dim: usize, [mass, mean, square]: [Vec<f64>; 3]) -> Self {
+        Self { states: Moments { dim, mass, mean, square } }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
