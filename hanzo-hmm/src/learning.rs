@@ -7,5 +7,5 @@ mod stationary;
 
 pub use baum_welch::{BaumWelch, FitSummary, Learn, Memory, Progress};
 pub use expectations::Expectations;
+pub(crate) use online::FIRST_UPDATE;
 pub use online::OnlineEm;
-pub(crate) use online::{EXPONENT, FIRST_UPDATE};

@@ -7,12 +7,11 @@ use hanzo_hmm::{Config, Error, MarketMaker, RoutingRequest};
 const CRISIS: [f64; 4] = [0.9, 1.0, 0.3, 0.8];
 const CALM: [f64; 4] = [0.5, 0.0, 0.02, 0.0];
 const GAMMA: f64 = 0.4;
-const SWITCH: f64 = 0.7;
 
-fn config() -> Config {
+fn config(switch: f64) -> Config {
     let models = [("a", 0.55), ("b", 0.5), ("c", 0.6)];
     let models = models.map(|(id, quality)| ModelSpec { quality, ..ModelSpec::new(id, 0.001) });
-    Config::default().models(models.to_vec()).buckets(16).gamma(GAMMA).efe_precision(0.0).switch_cost(SWITCH)
+    Config::default().models(models.to_vec()).buckets(16).gamma(GAMMA).efe_precision(0.0).switch_cost(switch)
 }
 
 fn request(observations: &[f64]) -> RoutingRequest {
@@ -25,7 +24,7 @@ fn request(observations: &[f64]) -> RoutingRequest {
 
 /// In a crisis "a" is good and "c" bad, in calm it is the other way round.
 fn taught(likelihood: Likelihood) -> MarketMaker {
-    let market = MarketMaker::builder(config().tenant_cap(1.0)).likelihood(likelihood).build().unwrap();
+    let market = MarketMaker::builder(config(0.0).tenant_cap(1.0)).likelihood(likelihood).build().unwrap();
     for t in 0..90 {
         let crisis = t / 10 % 2 == 0;
         let wanted = ["a", "b", "c"][t % 3];
@@ -57,10 +56,12 @@ fn a_horizon_equals_the_listing_of_all_courses() {
     let mut turned = 0;
     for likelihood in [Likelihood::Linear, Likelihood::Categorical(Classes::Given(1))] {
         let bytes = taught(likelihood).snapshot();
-        let copy = || MarketMaker::builder(config().tenant_cap(1.0)).likelihood(likelihood).restore(&bytes).unwrap();
-        for (observations, session) in
-            [(&CRISIS, None), (&CRISIS, Some(1)), (&CALM, Some(0)), (&CALM, None), (&CRISIS, Some(2))]
+        let cases = [(&CRISIS, None), (&CRISIS, Some(1)), (&CALM, Some(0)), (&CALM, None), (&CRISIS, Some(2))];
+        for (switch, (observations, session)) in
+            [0.0, 0.7, 3.0, 6.0, 12.0].into_iter().flat_map(|s| cases.map(|c| (s, c)))
         {
+            let copy =
+                || MarketMaker::builder(config(switch).tenant_cap(1.0)).likelihood(likelihood).restore(&bytes).unwrap();
             let options = |horizon| RouteOptions {
                 horizon,
                 session_model: session.map(|s: usize| names[s].to_owned()),
@@ -81,7 +82,7 @@ fn a_horizon_equals_the_listing_of_all_courses() {
                         let u = code / 3usize.pow(t as u32) % 3;
                         let (total, known) = step[u];
                         g += if t == 0 { total } else { known } - if u == 1 { 0.5 / GAMMA } else { 0.0 };
-                        g += if before.is_some_and(|b| b != u) { SWITCH } else { 0.0 };
+                        g += if before.is_some_and(|b| b != u) { switch } else { 0.0 };
                         before = Some(u);
                     }
                     if g < best - 1e-12 {
@@ -90,12 +91,15 @@ fn a_horizon_equals_the_listing_of_all_courses() {
                     weights[code % 3] += (-GAMMA * g).exp();
                 }
                 let d = copy().route("t", &request(observations), &options(horizon)).unwrap();
-                assert_eq!(d.model, names[first], "{likelihood:?} {horizon} {session:?}");
+                assert_eq!(d.model, names[first], "{likelihood:?} {switch} {horizon} {session:?}");
                 let sum: f64 = weights.iter().sum();
                 let found = d.fallbacks.iter().map(|c| (&c.model, c.probability)).chain([(&d.model, d.probability)]);
                 for (model, probability) in found {
                     let u = names.iter().position(|n| n == model).unwrap();
-                    assert!((probability - weights[u] / sum).abs() < 1e-9, "{likelihood:?} {horizon} {session:?}");
+                    assert!(
+                        (probability - weights[u] / sum).abs() < 1e-9,
+                        "{likelihood:?} {switch} {horizon} {session:?}"
+                    );
                 }
                 if horizon == 1 {
                     alone = d.model;
@@ -105,7 +109,7 @@ fn a_horizon_equals_the_listing_of_all_courses() {
             }
         }
     }
-    assert!(turned > 0, "the horizon never mattered");
+    assert!(turned > 3, "the horizon mattered {turned} times");
 }
 
 #[test]
@@ -128,7 +132,7 @@ fn a_session_moves_where_what_it_gains_over_the_horizon_outweighs_one_switch() {
 
 #[test]
 fn horizons_that_cannot_be_are_refused() {
-    let market = MarketMaker::builder(config()).build().unwrap();
+    let market = MarketMaker::builder(config(0.5)).build().unwrap();
     for horizon in [0, 65, usize::MAX] {
         let options = RouteOptions { horizon, ..RouteOptions::default() };
         assert_eq!(market.route("t", &request(&[]), &options), Err(Error::OutOfRange { what: "horizon" }));

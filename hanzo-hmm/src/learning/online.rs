@@ -283,6 +283,6 @@ struct Next<E: Emission> {
 }
 
 /// The weight of observation `n` is `n` to the power of minus this.
-pub(crate) const EXPONENT: f64 = 0.6;
+const EXPONENT: f64 = 0.6;
 /// Observations before the parameters first change.
 pub(crate) const FIRST_UPDATE: u64 = 20;

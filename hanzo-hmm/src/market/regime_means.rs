@@ -2,13 +2,13 @@
 
 use super::regime::RegimeModel;
 use super::snapshot::{Reader, Writer, bad};
-use crate::learning::{EXPONENT, FIRST_UPDATE};
+use crate::learning::FIRST_UPDATE;
 use crate::{Emission, GaussianDiag, GaussianDiagStats, Hmm, OnlineEm, Result};
 
 /// Online EM of the means of a [`RegimeModel`]; its transitions and variances stay.
 ///
-/// The averages of [`OnlineEm`] count as `n^0.6` observations after `n` of them, and each mean as it was at the start counts as 20: a regime that has
-/// not been seen keeps its mean.
+/// After `n` observations the averages of [`OnlineEm`], in which those of late weigh most, count as `n` times the regime's part of them, and each mean as it was
+/// at the start counts as 20: a regime that has not been seen keeps its mean, and one that has not been seen for long goes back to it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RegimeMeans {
     em: OnlineEm<GaussianDiag>,
@@ -37,7 +37,7 @@ impl RegimeMeans {
         if learned {
             let averages = self.em.averages();
             let [mass, mean, _] = averages.tables();
-            let observations = (steps as f64).powf(EXPONENT);
+            let observations = steps as f64;
             let means = (mass.iter().zip(mean).zip(&self.start))
                 .map(|((mass, mean), start)| {
                     let seen = observations * mass;
