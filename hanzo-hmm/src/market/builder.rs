@@ -190,7 +190,7 @@ impl MarketMakerBuilder {
                     shared: config.shared_quality,
                     neighbours: config.neighbours,
                 };
-                (Learner::Linear(QualityModel::new(dim, linear, regimes.regimes(), base, learning)?), 1)
+                (Learner::Linear(Box::new(QualityModel::new(dim, linear, regimes.regimes(), base, learning)?)), 1)
             }
             Likelihood::Categorical(classes) => {
                 let number = classes.number();

@@ -30,6 +30,9 @@ pub(crate) struct Example<'a> {
     pub(crate) weight: f64,
 }
 
+/// Is handed one example after the other.
+pub(crate) type Visitor<'a> = dyn FnMut(&Example<'_>) + 'a;
+
 impl Coefficients {
     /// For so many models, with prior precisions of their own coefficients and of the shared ones (none: nothing is shared).
     pub(crate) fn new(models: usize, regimes: usize, prior: Vec<f64>, shared: &[f64], aging: Aging) -> Result<Self> {
@@ -129,7 +132,7 @@ impl Coefficients {
     }
 
     /// Learns many outcomes at once, each aged by those after it where `aged`. `each` hands every outcome on, the same at every call.
-    pub(crate) fn absorb(&mut self, aged: bool, each: &mut dyn FnMut(&mut dyn FnMut(&Example<'_>))) {
+    pub(crate) fn absorb(&mut self, aged: bool, each: &mut dyn FnMut(&mut Visitor<'_>)) {
         if let Some(shared) = &mut self.shared {
             let d = shared.dim();
             each(&mut |e| shared.absorb(&e.z[..d], e.target, e.weight));

@@ -53,7 +53,7 @@ impl Classes {
 /// Beliefs about all models.
 #[derive(Debug, Clone)]
 pub(crate) enum Learner {
-    Linear(QualityModel),
+    Linear(Box<QualityModel>),
     Categorical(Counts),
 }
 
@@ -190,7 +190,7 @@ impl Learner {
         }
     }
 
-    /// Learns an outcome that was judged.
+    /// Learns an outcome that was judged last.
     ///
     /// # Errors
     /// Those of the regression; there are none for features that were checked.
@@ -226,7 +226,10 @@ impl Learner {
     ) -> Result<()> {
         let evidence = certain(kind.regime);
         match self {
-            Self::Linear(quality) => quality.learn(model, kind.features, score, &evidence, 1.0, &mut prepared.seen),
+            Self::Linear(quality) => {
+                quality.represent(kind.features, kind.regime, &mut prepared.seen);
+                quality.learn(model, kind.features, score, &evidence, 1.0, &mut prepared.seen)
+            }
             Self::Categorical(counts) => {
                 counts.learn(model, kind.class, &Seen::score(score), &evidence, 1.0);
                 Ok(())

@@ -313,7 +313,7 @@ impl QualityModel {
     }
 
     /// Learns a score with weight `weight * P(healthy)` and the regime as it is held responsible.
-    /// `seen` is memory.
+    /// `seen` is what [`represent`](Self::represent) gave for `x`; its regime is replaced.
     ///
     /// # Errors
     /// Those of [`BayesianLinear::update`](super::BayesianLinear::update).
@@ -328,7 +328,7 @@ impl QualityModel {
     ) -> Result<()> {
         let weight = weight * responsibility.healthy;
         let regime = &responsibility.regime;
-        self.represent(x, regime, seen);
+        self.move_on(regime, seen);
         let z = self.of(u, seen);
         self.coefficients.learn(&Example { model: u, z, regime, target: score - self.base[u], weight })?;
         if weight > 0.0 {
@@ -443,8 +443,9 @@ mod tests {
     }
 
     fn teach(m: &mut QualityModel, u: usize, x: [f64; 2], score: f64, regime: &[f64; 4]) {
-        let r = m.judge(u, &mut seen(m, x, regime), score, regime, 1.0);
-        m.learn(u, &x, score, &r, 1.0, &mut Represented::default()).unwrap();
+        let mut z = seen(m, x, regime);
+        let r = m.judge(u, &mut z, score, regime, 1.0);
+        m.learn(u, &x, score, &r, 1.0, &mut z).unwrap();
     }
 
     #[test]
