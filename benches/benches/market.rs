@@ -110,6 +110,38 @@ fn route_categorical(c: &mut Criterion) {
     group.finish();
 }
 
+/// What a horizon costs, and a search for neighbours among a thousand outcomes.
+fn route_further(c: &mut Criterion) {
+    let mut group = c.benchmark_group("market::route_into");
+    for (name, likelihood, neighbours) in [
+        ("categorical", Likelihood::Categorical(Classes::Given(12)), 0),
+        ("linear", Likelihood::Linear, 0),
+        ("linear", Likelihood::Linear, 1_000),
+    ] {
+        let config = Config::default().max_decisions(1_024).neighbours(neighbours);
+        let market = MarketMaker::builder(config).models(models(20)).likelihood(likelihood).build();
+        let market = market.expect("a valid configuration");
+        let mut rng = rng();
+        let requests: Vec<RoutingRequest> = (0..64).map(|_| request(&mut rng)).collect();
+        let mut decision = RoutingDecision::default();
+        let mut turn = 0;
+        let mut next = |horizon: usize, decision: &mut RoutingDecision| {
+            turn += 1;
+            let options = RouteOptions { class: turn % 12, horizon, ..RouteOptions::default() };
+            market.route_into("tenant", black_box(&requests[turn % 64]), &options, decision).expect("eligible");
+        };
+        for _ in 0..1_000 {
+            next(1, &mut decision);
+            market.record_outcome(decision.id, &Outcome::success(0.5, 300, 0.0)).expect("a first outcome");
+        }
+        for horizon in [1, 4, 16] {
+            let id = format!("{name} models=20 neighbours={neighbours} horizon={horizon}");
+            group.bench_function(id, |b| b.iter(|| next(horizon, &mut decision)));
+        }
+    }
+    group.finish();
+}
+
 /// Four regimes and eight models, three modalities of 3, 3 and 4 outcomes.
 fn free_energy(c: &mut Criterion) {
     let mut rng = rng();
@@ -218,5 +250,5 @@ fn trade(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, route, route_categorical, free_energy, featurise, filter, integrators, trade);
+criterion_group!(benches, route, route_categorical, route_further, free_energy, featurise, filter, integrators, trade);
 criterion_main!(benches);

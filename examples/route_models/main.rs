@@ -12,12 +12,13 @@ use hanzo::hmm::market::{Run, Scenario, Trial, arena_score, average_improvement,
 use hanzo_examples::program;
 use lexopt::prelude::*;
 
-use routers::{Kind, build};
+use routers::{Kind, Learning, build};
 use table::Outcomes;
 
 const HELP: &str = "\
 usage: route_models [--data FOLDER] [--scores CSV --prices JSON --questions JSONL]
                     [--seeds N] [--buckets N] [--scenarios cold,warm,...] [--tune] [--no-aiq] [--curves CSV]
+                    [--neighbours N] [--shared]
   --data FOLDER   folder with llmrouter_9models_scores.csv, llmrouter_9models_prices.json and llmrouter_questions.jsonl.gz;
                   default: market/ in the folder that HANZO_TEST_DATA names; without either, a small made-up table is played
   --scores, --prices, --questions   the three files, if they have other names
@@ -26,6 +27,8 @@ usage: route_models [--data FOLDER] [--scores CSV --prices JSON --questions JSON
   --scenarios     of cold, warm, file, outage, telemetry, feedback (default all)
   --tune          rows i mod 3 = 0 and order seeds 100.. only, as settings may be chosen on
   --no-aiq        leave out AIQ, ten prices of a dollar on five orders
+  --neighbours N  the EFE routers look for the nearest of the last N outcomes (default 0, at most 16,384)
+  --shared        the EFE routers learn a part of the quality that all models share
   --curves FILE   cumulative regret against the best fixed model, 50 points a router and scenario, as CSV
 ";
 
@@ -49,6 +52,7 @@ struct Options {
     tune: bool,
     aiq: bool,
     curves: Option<PathBuf>,
+    learning: Learning,
 }
 
 fn main() -> ExitCode {
@@ -69,6 +73,7 @@ fn options(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error>
         tune: false,
         aiq: true,
         curves: None,
+        learning: Learning::default(),
     };
     while let Some(argument) = parser.next()? {
         match argument {
@@ -81,6 +86,10 @@ fn options(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error>
             Long("buckets") => o.buckets = parser.value()?.parse()?,
             Long("tune") => o.tune = true,
             Long("no-aiq") => o.aiq = false,
+            Long("neighbours") => {
+                o.learning.neighbours = program::number(&mut parser, "neighbours", 0..=16_384)? as usize
+            }
+            Long("shared") => o.learning.shared = true,
             Long("curves") => o.curves = Some(parser.value()?.into()),
             Long("scenarios") => {
                 let list = parser.value()?.string()?;
@@ -140,7 +149,7 @@ fn report(o: &Options) -> Result<String, Failure> {
 }
 
 /// The runs of one router, one a seed.
-fn play(outcomes: &Outcomes, kind: Kind, bias: usize, trials: &[Trial]) -> Result<Vec<Run>, Failure> {
+fn play(o: &Options, outcomes: &Outcomes, kind: Kind, bias: usize, trials: &[Trial]) -> Result<Vec<Run>, Failure> {
     let fail = |e: hanzo::hmm::Error| Failure::Market(e.to_string());
     std::thread::scope(|scope| {
         let workers = std::thread::available_parallelism().map_or(1, usize::from).min(trials.len().max(1));
@@ -149,7 +158,8 @@ fn play(outcomes: &Outcomes, kind: Kind, bias: usize, trials: &[Trial]) -> Resul
                 scope.spawn(move || {
                     let mine = trials.iter().enumerate().filter(|(i, _)| i % workers == w);
                     mine.map(|(i, t)| {
-                        Ok((i, t.run(&outcomes.table, build(kind, t, bias, &outcomes.priors)?.as_mut()).map_err(fail)?))
+                        let mut router = build(kind, t, bias, &outcomes.priors, o.learning)?;
+                        Ok((i, t.run(&outcomes.table, router.as_mut()).map_err(fail)?))
                     })
                     .collect::<Result<Vec<_>, Failure>>()
                 })
@@ -204,7 +214,7 @@ fn scenario_table(
             Scenario::File => vec![trial(0)],
             _ => seeds(o).map(trial).collect(),
         };
-        let runs = play(outcomes, kind, bias, &trials)?;
+        let runs = play(o, outcomes, kind, bias, &trials)?;
         let mean = |of: fn(&Run) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64;
         let utilities: Vec<f64> = runs.iter().map(|r| r.utility).collect();
         let (utility, quality, usd) = (mean(|r| r.utility), mean(|r| r.quality), mean(|r| r.usd));
@@ -260,7 +270,7 @@ fn aiq_table(o: &Options, outcomes: &Outcomes, bias: usize) -> Result<String, Fa
         for lambda in LAMBDAS {
             let trials: Vec<Trial> =
                 seeds(o).take(5).map(|seed| Trial { scenario: Scenario::Cold, seed, lambda }).collect();
-            let runs = play(outcomes, kind, bias, &trials)?;
+            let runs = play(o, outcomes, kind, bias, &trials)?;
             let mean = |of: fn(&Run) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64;
             points.push((mean(|r| r.usd), mean(|r| r.quality)));
             arena = arena.max(arena_score(mean(|r| r.quality), mean(|r| r.usd)));
@@ -288,6 +298,7 @@ mod tests {
             tune: false,
             aiq: true,
             curves: None,
+            learning: Learning { neighbours: 16, shared: true },
         };
         let text = report(&o).unwrap();
         for name in ["cold", "file", "outage", "telemetry", "feedback", "LinUCB", "EFE", "AIQ"] {

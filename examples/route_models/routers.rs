@@ -86,8 +86,21 @@ impl Kind {
     }
 }
 
+/// What the EFE routers are asked to learn besides.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Learning {
+    pub(crate) neighbours: usize,
+    pub(crate) shared: bool,
+}
+
 /// A fresh router; those that draw do so from seeds of their own.
-pub(crate) fn build(kind: Kind, trial: &Trial, bias: usize, priors: &[f64]) -> Result<Box<dyn Router>, Failure> {
+pub(crate) fn build(
+    kind: Kind,
+    trial: &Trial,
+    bias: usize,
+    priors: &[f64],
+    learning: Learning,
+) -> Result<Box<dyn Router>, Failure> {
     let seed = |id: u64| trial.seed.wrapping_add(id << 32);
     Ok(match kind {
         Kind::LinUcb => Box::new(LinUcb::new(0.2, 5.0)),
@@ -107,6 +120,7 @@ pub(crate) fn build(kind: Kind, trial: &Trial, bias: usize, priors: &[f64]) -> R
         Kind::EfeBlind | Kind::Efe => {
             let told = if kind == Kind::Efe { priors } else { &[] };
             let router = EfeRouter::new().bias(bias).priors(told);
+            let router = router.neighbours(learning.neighbours).shared_quality(learning.shared);
             Box::new(if trial.scenario == Scenario::Telemetry { router.regimes(two_states()?) } else { router })
         }
     })

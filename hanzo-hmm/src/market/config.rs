@@ -25,6 +25,9 @@ macro_rules! config {
         /// let market = MarketMaker::builder(Config::default().gamma(32.0).hard_quality(true)).build()?;
         /// assert_eq!(market.prices().len(), 6);
         /// assert!(MarketMaker::builder(Config::default().quantization_bits(2)).build().is_err());
+        /// // Ways of learning that are off by default.
+        /// let config = Config::default().forgetting(0.998).shared_quality(true).neighbours(4_096).learn_regimes(true);
+        /// assert!(MarketMaker::builder(config).build().is_ok());
         /// # Ok::<(), hanzo_hmm::Error>(())
         /// ```
         #[derive(Debug, Clone, PartialEq)]

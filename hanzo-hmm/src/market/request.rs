@@ -51,6 +51,21 @@ pub struct PerformanceRequirements {
 }
 
 /// Everything else a caller may say about one decision.
+///
+/// ```
+/// use hanzo_hmm::market::RouteOptions;
+/// use hanzo_hmm::{Config, MarketMaker, RoutingRequest};
+///
+/// let market = MarketMaker::builder(Config::default().switch_cost(2.0)).build()?;
+/// let request = RoutingRequest::default();
+/// let best = market.route("tenant-42", &request, &RouteOptions::default())?;
+/// // The caches of this session are warm at another model. For one request it stays there, for many it moves.
+/// let warm = Some(best.fallbacks[0].model.clone());
+/// let session = |horizon| RouteOptions { session_model: warm.clone(), horizon, ..RouteOptions::default() };
+/// assert_eq!(Some(market.route("tenant-42", &request, &session(1))?.model), warm);
+/// assert_eq!(market.route("tenant-42", &request, &session(64))?.model, best.model);
+/// # Ok::<(), hanzo_hmm::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct RouteOptions {
