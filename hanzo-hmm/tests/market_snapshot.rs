@@ -153,32 +153,35 @@ fn forged_states_never_panic() {
         let sum = body.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
         [body, &sum.to_be_bytes()].concat()
     }
-    let market = MarketMaker::builder(config()).build().unwrap();
-    for t in 1..8 {
-        step(&market, t);
-    }
-    let bytes = market.snapshot();
-    let body = &bytes[..bytes.len() - 8];
-    assert_eq!(seal(body), bytes);
-    let mut rng = SplitMix64::new(2);
-    let mut refused = 0;
-    for _ in 0..400 {
-        let mut forged = body.to_vec();
-        match rng.below(3) {
-            0 => forged.truncate(rng.below(body.len())),
-            1 => {
-                let at = rng.below(forged.len() - 8);
-                forged[at..at + 8].fill(0xff);
+    let every_way = config().forgetting(0.995).shared_quality(true).neighbours(100).learn_regimes(true);
+    for config in [config(), every_way] {
+        let market = MarketMaker::builder(config.clone()).build().unwrap();
+        for t in 1..40 {
+            step(&market, t);
+        }
+        let bytes = market.snapshot();
+        let body = &bytes[..bytes.len() - 8];
+        assert_eq!(seal(body), bytes);
+        let mut rng = SplitMix64::new(2);
+        let mut refused = 0;
+        for _ in 0..400 {
+            let mut forged = body.to_vec();
+            match rng.below(3) {
+                0 => forged.truncate(rng.below(body.len())),
+                1 => {
+                    let at = rng.below(forged.len() - 8);
+                    forged[at..at + 8].fill(0xff);
+                }
+                _ => {
+                    let at = rng.below(forged.len());
+                    forged[at] = rng.next_u64() as u8;
+                }
             }
-            _ => {
-                let at = rng.below(forged.len());
-                forged[at] = rng.next_u64() as u8;
+            match MarketMaker::builder(config.clone()).restore(&seal(&forged)) {
+                Ok(market) => drop(market.route("x", &RoutingRequest::default(), &RouteOptions::default())),
+                Err(_) => refused += 1,
             }
         }
-        match MarketMaker::builder(config()).restore(&seal(&forged)) {
-            Ok(market) => drop(market.route("x", &RoutingRequest::default(), &RouteOptions::default())),
-            Err(_) => refused += 1,
-        }
+        assert!(refused > 100, "{refused}");
     }
-    assert!(refused > 100, "{refused}");
 }
