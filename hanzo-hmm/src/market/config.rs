@@ -148,7 +148,7 @@ config! {
     /// Whether outcomes age by the later ones of their regime or by all. Default: by those of their regime.
     discount: Discount = Discount::Regime;
     /// Whether the linear likelihood takes a part of the quality to be common to all models, learned from the outcomes of all. Default no: on a table of real
-    /// outcomes it cost more than it saved.
+    /// outcomes it helps in some scenarios and harms in others.
     shared_quality: bool = false;
     /// Last outcomes among which the linear likelihood looks for the nearest ones to a request, up to 16,384; what they say beyond the regression is one more
     /// feature of each model. Every decision and outcome goes through all of them: some 0.1 ms a thousand outcomes of 264 features. Default 0: none.

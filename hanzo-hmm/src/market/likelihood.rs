@@ -3,8 +3,8 @@
 //! `y = base_u + v_u . z(x) + b_{r,u} + noise` in regime `r`; a degraded model gives a fixed part of that quality, a model that fails to
 //! answer gives none. `z(x)` is short: the request's shares of a few dozen [`Prototypes`] and the few features that are no hashed words. So
 //! each outcome teaches about all requests of its kind, and a decision costs little. By default what is learned about one model says
-//! nothing about another: on real outcomes a part `w . z(x)` shared by all models cost more by taking away the benefit of the doubt
-//! than it saved. A caller may ask for it, and for one more number in `z`: what the nearest outcomes of the model say beyond the regression.
+//! nothing about another: on real outcomes a part `w . z(x)` shared by all models takes away the benefit of the doubt, and helps in some scenarios
+//! and harms in others. A caller may ask for it, and for one more number in `z`: what the nearest outcomes of the model say beyond the regression.
 
 use std::ops::Range;
 
