@@ -299,8 +299,8 @@ proptest! {
             prop_assert!(difference(whole.transitions(), parts.transitions()) < 1e-11 * size);
             prop_assert!(difference(whole.initial(), parts.initial()) < 1e-11);
             let mut models = [model.clone(), model.clone()];
-            BaumWelch::new().maximise(&mut models[0], &whole).unwrap();
-            BaumWelch::new().maximise(&mut models[1], &parts).unwrap();
+            BaumWelch::new().maximize(&mut models[0], &whole).unwrap();
+            BaumWelch::new().maximize(&mut models[1], &parts).unwrap();
             prop_assert!(difference(models[0].emission().probabilities(), models[1].emission().probabilities()) < 1e-9);
         }
     }
@@ -386,7 +386,7 @@ fn expectations_merge_and_refuse_strangers() {
     }
     assert_eq!(all.sequences(), 62);
     let mut merged = model.clone();
-    training.maximise(&mut merged, &all).unwrap();
+    training.maximize(&mut merged, &all).unwrap();
     assert!(difference(merged.transitions().probabilities(), whole.transitions().probabilities()) < 1e-12);
     assert!(difference(merged.emission().probabilities(), whole.emission().probabilities()) < 1e-12);
     let other = random_model(rng, 3, 5, 0.0);
@@ -395,7 +395,7 @@ fn expectations_merge_and_refuse_strangers() {
     assert!(matches!(all.merge(&model, &Expectations::new(&other)), Err(Error::DimensionMismatch { .. })));
     assert_eq!(all, before);
     let mut stranger = other.clone();
-    assert!(training.maximise(&mut stranger, &all).is_err());
+    assert!(training.maximize(&mut stranger, &all).is_err());
     assert_eq!(stranger, other);
 }
 

@@ -157,8 +157,8 @@ fn expectations_travel() {
     let back: Expectations<GaussianFull> = serde_json::from_str(&text).unwrap();
     assert_eq!(back, part);
     let (mut one, mut other) = (model.clone(), model.clone());
-    training.maximise(&mut one, &part).unwrap();
-    training.maximise(&mut other, &back).unwrap();
+    training.maximize(&mut one, &part).unwrap();
+    training.maximize(&mut other, &back).unwrap();
     assert_eq!(one, other);
     for (from, to) in
         [("\"mass\":[", "\"mass\":[-1.0,"), ("\"initial\":[", "\"initial\":[1.0,"), ("\"dim\":2", "\"dim\":0")]
@@ -179,7 +179,7 @@ fn expectations_travel() {
     let empty = all.clone();
     assert!(all.merge(&model, &strange).is_err());
     assert_eq!(all, empty);
-    assert!(training.maximise(&mut one, &strange).is_err());
+    assert!(training.maximize(&mut one, &strange).is_err());
     assert_eq!(one, other);
 }
 

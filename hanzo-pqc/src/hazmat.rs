@@ -1,4 +1,4 @@
-//! Operations with randomness of the caller's choice, on the default backend: for test vectors and for derandomised protocols that know
+//! Operations with randomness of the caller's choice, on the default backend: for test vectors and for derandomized protocols that know
 //! what they do. Randomness that is used twice or can be guessed gives the secret away.
 
 use rand_core::{TryCryptoRng, TryRng};
@@ -28,8 +28,8 @@ impl EncapsulationKey {
     /// use hanzo_pqc::{DecapsulationKey, HybridSuite};
     ///
     /// let key = DecapsulationKey::from_seed(HybridSuite::MlKem768, &[7; 64])?;
-    /// let (first, _) = key.encapsulation_key().encapsulate_derandomised(&[], &[1; 32])?;
-    /// let (second, _) = key.encapsulation_key().encapsulate_derandomised(&[], &[1; 32])?;
+    /// let (first, _) = key.encapsulation_key().encapsulate_derandomized(&[], &[1; 32])?;
+    /// let (second, _) = key.encapsulation_key().encapsulate_derandomized(&[], &[1; 32])?;
     /// assert_eq!(first, second);
     /// # Ok::<(), hanzo_pqc::Error>(())
     /// ```
@@ -38,7 +38,7 @@ impl EncapsulationKey {
     ///
     /// [`Error::InvalidLength`] for randomness of any length but [`HybridSuite::encapsulation_randomness_len`], and as
     /// [`Self::encapsulate`].
-    pub fn encapsulate_derandomised(&self, ctx: &[u8], randomness: &[u8]) -> Result<(Ciphertext, SharedSecret)> {
+    pub fn encapsulate_derandomized(&self, ctx: &[u8], randomness: &[u8]) -> Result<(Ciphertext, SharedSecret)> {
         self.encapsulate(ctx, &mut Given::new(self.suite(), randomness)?)
     }
 }
@@ -60,9 +60,9 @@ impl Envelope {
     ///
     /// # Errors
     ///
-    /// As [`Self::seal`] and [`EncapsulationKey::encapsulate_derandomised`]; [`Error::Unsupported`] for AES-256-GCM, whose nonce is the
+    /// As [`Self::seal`] and [`EncapsulationKey::encapsulate_derandomized`]; [`Error::Unsupported`] for AES-256-GCM, whose nonce is the
     /// module's.
-    pub fn seal_derandomised(
+    pub fn seal_derandomized(
         header: EnvelopeHeader,
         key: &EncapsulationKey,
         dek: &Dek,
@@ -131,24 +131,24 @@ mod tests {
             // P-384 has no ephemeral secret of zero.
             let (mut bytes, mut given) = (alloc::vec![0; len], alloc::vec![0; len]);
             if let Ok((ct, _)) = ek.encapsulate(&[], &mut ZeroRnd) {
-                assert_eq!(ek.encapsulate_derandomised(&[], &bytes).unwrap().0, ct);
+                assert_eq!(ek.encapsulate_derandomized(&[], &bytes).unwrap().0, ct);
             } else {
                 assert_eq!(len, 80);
-                assert_eq!(ek.encapsulate_derandomised(&[], &bytes).err(), Some(Error::InvalidKey));
+                assert_eq!(ek.encapsulate_derandomized(&[], &bytes).err(), Some(Error::InvalidKey));
             }
             // Every byte is used.
             bytes[len - 1] = 9;
             given[len - 1] = 9;
-            let (ct, sent) = ek.encapsulate_derandomised(&[], &bytes).unwrap();
+            let (ct, sent) = ek.encapsulate_derandomized(&[], &bytes).unwrap();
             assert!(key.decapsulate(&ct, &[]).unwrap().ct_eq(&sent));
-            assert_eq!(ek.encapsulate_derandomised(&[], &given).unwrap().0, ct);
+            assert_eq!(ek.encapsulate_derandomized(&[], &given).unwrap().0, ct);
             for at in [0, 31, len - 2] {
                 given[at] ^= 8;
-                assert_ne!(ek.encapsulate_derandomised(&[], &given).unwrap().0, ct, "{suite}: byte {at}");
+                assert_ne!(ek.encapsulate_derandomized(&[], &given).unwrap().0, ct, "{suite}: byte {at}");
                 given[at] ^= 8;
             }
             for wrong in [len - 1, len + 1] {
-                let got = ek.encapsulate_derandomised(&[], &alloc::vec![1; wrong]).err();
+                let got = ek.encapsulate_derandomized(&[], &alloc::vec![1; wrong]).err();
                 assert!(matches!(got, Some(Error::InvalidLength { expected, .. }) if expected == len));
             }
         }
@@ -171,7 +171,7 @@ mod tests {
         let key = DecapsulationKey::from_seed(suite, &[7; 96]).unwrap();
         let header = || EnvelopeHeader::new(PrivacyTier::Open, suite, KeyId::new("k").unwrap()).unwrap();
         let dek = Dek::new(&[5; 32]).unwrap();
-        let seal = |randomness: &[u8]| Envelope::seal_derandomised(header(), key.encapsulation_key(), &dek, randomness);
+        let seal = |randomness: &[u8]| Envelope::seal_derandomized(header(), key.encapsulation_key(), &dek, randomness);
         let sealed = seal(&[1; 64]).unwrap();
         assert_eq!(seal(&[1; 64]), Ok(sealed.clone()));
         assert!(sealed.open(&key).unwrap().ct_eq(&dek));

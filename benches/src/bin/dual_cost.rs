@@ -28,8 +28,10 @@ use hanzo_snow::{
 const MS: u64 = 1_000_000;
 /// Bytes of a match.
 const MATCH_BYTES: usize = 256;
-/// Simulated time before anything is counted.
-const WARM_UP: u64 = 2_000 * MS;
+/// Simulated time before anything is counted: until as many rounds have settled as are kept, so that memory is used again.
+const WARM_UP: u64 = 11_000 * MS;
+/// Settled rounds that a node keeps.
+const KEEP: u64 = 64;
 /// Until records are durable.
 const PERSIST: u64 = MS;
 
@@ -89,7 +91,8 @@ impl Network {
         let keys = Counting::default();
         let node = |id: &NodeId| {
             let fresh = Memory::Fresh(Root::default());
-            DualTrack::new(DualConfig::new(*id), committee.clone(), keys.clone(), fresh, 7, Timestamp::from_nanos(0))
+            let config = DualConfig::new(*id).keep_rounds(KEEP);
+            DualTrack::new(config, committee.clone(), keys.clone(), fresh, 7, Timestamp::from_nanos(0))
         };
         let tracks = ids.iter().map(node).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
@@ -231,7 +234,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut network = Network::new(nodes as usize, one_way * MS)?;
     let until = WARM_UP + seconds * 1_000 * MS;
-    for match_number in 0..rate * (seconds + 2) {
+    for match_number in 0..rate * until / (1_000 * MS) {
         network.schedule(match_number * 1_000 * MS / rate, Event::Submit(match_number));
     }
     for node in 0..network.nodes.len() {

@@ -267,7 +267,7 @@ impl<E: Emission> BaumWelch<E> {
     ///
     /// As for [`fit`](Self::fit), and [`Error::DimensionMismatch`] when the statistics are not of such a model. The model is
     /// then unchanged.
-    pub fn maximise(&self, model: &mut Hmm<E>, expectations: &Expectations<E>) -> Result<bool>
+    pub fn maximize(&self, model: &mut Hmm<E>, expectations: &Expectations<E>) -> Result<bool>
     where
         E: Clone,
     {
@@ -432,7 +432,7 @@ impl<E: Emission> BaumWelch<E> {
             model.set_transitions(transitions)?;
         }
         if self.learn.emissions {
-            return model.emission_mut().maximise(&counts.emissions, &self.emission_prior);
+            return model.emission_mut().maximize(&counts.emissions, &self.emission_prior);
         }
         Ok(false)
     }

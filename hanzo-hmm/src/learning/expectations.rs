@@ -12,7 +12,7 @@ use crate::{Error, Result};
 ///
 /// They add up over sequences, so that an E-step can run wherever the data are: compute a part there with
 /// [`BaumWelch::expect`](crate::BaumWelch::expect), send it (with feature `serde`), [`merge`](Self::merge) the parts and
-/// change the model with [`BaumWelch::maximise`](crate::BaumWelch::maximise).
+/// change the model with [`BaumWelch::maximize`](crate::BaumWelch::maximize).
 ///
 /// ```
 /// use hanzo_hmm::{BaumWelch, Categorical, Expectations, Hmm, Initial, Transitions};
@@ -28,7 +28,7 @@ use crate::{Error, Result};
 /// all.merge(&hmm, &training.expect(&hmm, &here)?)?;
 /// all.merge(&hmm, &training.expect(&hmm, &there)?)?;
 /// assert_eq!((all.sequences(), all.observed()), (2, 9));
-/// training.maximise(&mut hmm, &all)?;
+/// training.maximize(&mut hmm, &all)?;
 /// assert!(hmm.log_likelihood(&here[0])? + hmm.log_likelihood(&there[0])? > all.log_likelihood());
 /// # Ok::<(), hanzo_hmm::Error>(())
 /// ```

@@ -112,7 +112,7 @@ impl<E: Emission + Clone> OnlineEm<E> {
     pub fn update(&mut self, o: Option<E::Obs<'_>>) -> Result<f64> {
         let next = self.expect(o)?;
         if self.steps >= FIRST_UPDATE {
-            self.model = self.maximise(&next)?;
+            self.model = self.maximize(&next)?;
         }
         Ok(self.commit(next))
     }
@@ -252,7 +252,7 @@ impl<E: Emission + Clone> OnlineEm<E> {
         (moves, stats)
     }
 
-    fn maximise(&self, next: &Next<E>) -> Result<Hmm<E>> {
+    fn maximize(&self, next: &Next<E>) -> Result<Hmm<E>> {
         let n = self.model.n_states();
         let mut counts = vec![0.0; n * n];
         for (k, b) in next.belief.iter().enumerate() {
@@ -268,7 +268,7 @@ impl<E: Emission + Clone> OnlineEm<E> {
         }
         let mut model = self.model.clone();
         model.set_transitions(Transitions::from_checked(rows, n))?;
-        model.emission_mut().maximise(&total, &E::pseudocount(pseudocount))?;
+        model.emission_mut().maximize(&total, &E::pseudocount(pseudocount))?;
         Ok(model)
     }
 }

@@ -175,7 +175,7 @@ impl Emission for Categorical {
         CategoricalPrior { pseudocount, everywhere: false }
     }
 
-    fn maximise(&mut self, stats: &CategoricalStats, prior: &CategoricalPrior) -> Result<bool> {
+    fn maximize(&mut self, stats: &CategoricalStats, prior: &CategoricalPrior) -> Result<bool> {
         let mut probabilities = self.probabilities.clone();
         let mut counts = vec![0.0; self.n_symbols];
         for (i, row) in probabilities.chunks_exact_mut(self.n_symbols).enumerate() {
@@ -301,7 +301,7 @@ mod tests {
         let mut stats = family.new_stats();
         family.accumulate(&mut stats, 0, &[3.0]);
         let prior = CategoricalPrior::new(1.0).unwrap();
-        assert!(!family.maximise(&stats, &prior).unwrap());
+        assert!(!family.maximize(&stats, &prior).unwrap());
         assert_eq!(family.row(0), [0.8, 0.2, 0.0]);
         assert_eq!(family.n_free_parameters(), 1);
         assert!((family.log_prior(&prior) - (0.8_f64 * 0.2).ln()).abs() < 1e-15);

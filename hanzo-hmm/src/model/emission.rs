@@ -16,7 +16,7 @@ use crate::Result;
 ///
 /// - Every method takes and returns exactly [`n_states`](Self::n_states) values a step.
 /// - After a successful [`check`](Self::check), log-probabilities are never NaN and never `+inf`; `-inf` is probability 0.
-/// - [`maximise`](Self::maximise) with statistics of the same model returns parameters that are valid again.
+/// - [`maximize`](Self::maximize) with statistics of the same model returns parameters that are valid again.
 ///
 /// # Example
 ///
@@ -77,7 +77,7 @@ use crate::Result;
 ///         stats.iter_mut().for_each(|stat| *stat = (stat.0 * factor, stat.1 * factor));
 ///     }
 ///
-///     fn maximise(&mut self, stats: &Self::Stats, _prior: &()) -> Result<bool> {
+///     fn maximize(&mut self, stats: &Self::Stats, _prior: &()) -> Result<bool> {
 ///         for (p, stat) in self.success.iter_mut().zip(stats) {
 ///             if stat.0 > 0.0 {
 ///                 *p = (stat.1 / stat.0).clamp(1e-9, 1.0 - 1e-9);
@@ -197,7 +197,7 @@ pub trait Emission: Send + Sync {
     /// # Errors
     ///
     /// The family's error when no valid parameters come out.
-    fn maximise(&mut self, stats: &Self::Stats, prior: &Self::Prior) -> Result<bool>;
+    fn maximize(&mut self, stats: &Self::Stats, prior: &Self::Prior) -> Result<bool>;
 
     /// The prior that adds this much to the expected count of every symbol, where the family has symbols.
     fn pseudocount(_pseudocount: f64) -> Self::Prior {

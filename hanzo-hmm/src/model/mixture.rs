@@ -273,7 +273,7 @@ impl Emission for GaussianMixture {
         }
     }
 
-    fn maximise(&mut self, stats: &MixtureStats, prior: &MixturePrior) -> Result<bool> {
+    fn maximize(&mut self, stats: &MixtureStats, prior: &MixturePrior) -> Result<bool> {
         let mut weights = self.weights.clone();
         for (row, counts) in weights.chunks_exact_mut(self.n_components).zip(stats.mass.chunks_exact(self.n_components))
         {
@@ -283,8 +283,8 @@ impl Emission for GaussianMixture {
         }
         let mut parts = self.parts.clone();
         let floored = match (&mut parts, &stats.parts) {
-            (Parts::Diag(parts), PartStats::Diag(stats)) => parts.maximise(stats, &prior.floor)?,
-            (Parts::Full(parts), PartStats::Full(stats)) => parts.maximise(stats, &prior.floor)?,
+            (Parts::Diag(parts), PartStats::Diag(stats)) => parts.maximize(stats, &prior.floor)?,
+            (Parts::Full(parts), PartStats::Full(stats)) => parts.maximize(stats, &prior.floor)?,
             _ => false,
         };
         *self = Self::from_parts(weights, self.n_components, parts);
@@ -406,7 +406,7 @@ mod tests {
             let mut stats = family.new_stats();
             family.accumulate(&mut stats, &[1.5], &[0.5, 0.5]);
             assert!(family.fits(&stats));
-            other.maximise(&stats, &MixturePrior::default()).unwrap();
+            other.maximize(&stats, &MixturePrior::default()).unwrap();
             assert_eq!(other.weights()[2..], [1.0, 0.0]);
         }
     }

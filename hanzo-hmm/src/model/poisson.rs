@@ -204,7 +204,7 @@ impl Emission for Poisson {
         stats.mass.iter_mut().chain(&mut stats.sum).for_each(|x| *x *= factor);
     }
 
-    fn maximise(&mut self, stats: &PoissonStats, prior: &PoissonPrior) -> Result<bool> {
+    fn maximize(&mut self, stats: &PoissonStats, prior: &PoissonPrior) -> Result<bool> {
         let mut rates = self.rates.clone();
         let mut floored = false;
         for (k, rate) in rates.iter_mut().enumerate() {
@@ -469,7 +469,7 @@ mod tests {
         let mut family = Poisson::new(vec![vec![1.0]]).unwrap();
         let mut stats = family.new_stats();
         family.accumulate(&mut stats, &[0], &[1.0]);
-        assert!(family.maximise(&stats, &PoissonPrior::default()).unwrap());
+        assert!(family.maximize(&stats, &PoissonPrior::default()).unwrap());
         assert_eq!(family.rates(), [1e-10]);
     }
 }

@@ -144,9 +144,9 @@ impl<A: Emission + Clone, B: Emission + Clone> Emission for Product<A, B> {
         B::scale(&mut stats.1, factor);
     }
 
-    fn maximise(&mut self, stats: &Self::Stats, prior: &Self::Prior) -> Result<bool> {
+    fn maximize(&mut self, stats: &Self::Stats, prior: &Self::Prior) -> Result<bool> {
         let (mut first, mut second) = (self.first.clone(), self.second.clone());
-        let floored = first.maximise(&stats.0, &prior.0)? | second.maximise(&stats.1, &prior.1)?;
+        let floored = first.maximize(&stats.0, &prior.0)? | second.maximize(&stats.1, &prior.1)?;
         *self = Self { first, second };
         Ok(floored)
     }

@@ -22,7 +22,7 @@ fn ml_kem(suite: HybridSuite, rounds: usize) -> String {
         let key = DecapsulationKey::from_seed(suite, &seed).unwrap();
         out.update(key.encapsulation_key().as_bytes());
         stream.read(&mut m);
-        let (ciphertext, sent) = key.encapsulation_key().encapsulate_derandomised(&[], &m).unwrap();
+        let (ciphertext, sent) = key.encapsulation_key().encapsulate_derandomized(&[], &m).unwrap();
         out.update(ciphertext.as_bytes());
         out.update(sent.expose_bytes());
         assert!(key.decapsulate(&ciphertext, &[]).unwrap().ct_eq(&sent), "round {round}");

@@ -248,9 +248,10 @@ impl Vertex {
         round: u64,
         author: u32,
         mut parents: Vec<Hash>,
-        txs: Vec<Tx>,
+        txs: impl Into<Vec<Tx>>,
         sign: impl FnOnce(&[u8]) -> Result<Signature, MessageError>,
     ) -> Result<Self, MessageError> {
+        let txs = txs.into();
         parents.sort_unstable();
         let header = VertexHeader { round, author, parents, txs: txs.iter().map(|tx| tx.id(committee)).collect() };
         let bytes = header.signed_bytes(committee);

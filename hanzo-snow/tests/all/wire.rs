@@ -22,8 +22,7 @@ fn signature(n: u8) -> Signature {
 fn vertex(round: u64) -> Vertex {
     let tx = Tx::new([ConflictKey::new(b"worker", 1), ConflictKey::new(b"tenant", 2)], *b"match").expect("two keys");
     let parents = if round == 1 { Vec::new() } else { vec![[2; 32], [1; 32]] };
-    Vertex::new(&committee(), round, 1, parents, vec![tx], |_| Ok::<_, MessageError>(signature(1)))
-        .expect("it is small")
+    Vertex::new(&committee(), round, 1, parents, [tx], |_| Ok::<_, MessageError>(signature(1))).expect("it is small")
 }
 
 fn messages() -> Vec<DualMessage> {

@@ -267,7 +267,7 @@ impl Emission for GaussianDiag {
         stats.states.scale(factor);
     }
 
-    fn maximise(&mut self, stats: &GaussianDiagStats, prior: &VarianceFloor) -> Result<bool> {
+    fn maximize(&mut self, stats: &GaussianDiagStats, prior: &VarianceFloor) -> Result<bool> {
         let (mut means, mut variances) = (self.means.clone(), self.variances.clone());
         let floors: Vec<f64> = (0..self.dim).map(|d| prior.of(stats.states.data_variance(d))).collect();
         let mut floored = false;

@@ -245,7 +245,7 @@ impl Emission for GaussianFull {
         stats.mass.iter_mut().chain(&mut stats.scatter).for_each(|x| *x *= factor);
     }
 
-    fn maximise(&mut self, stats: &GaussianFullStats, prior: &VarianceFloor) -> Result<bool> {
+    fn maximize(&mut self, stats: &GaussianFullStats, prior: &VarianceFloor) -> Result<bool> {
         let (mut means, mut covariances) = (self.means.clone(), self.covariances.clone());
         let floors: Vec<f64> = (0..self.dim).map(|d| prior.of(stats.data_variance(d))).collect();
         let mut floored = false;

@@ -213,6 +213,6 @@ mod tests {
             assert!((a - b).abs() < 1e-10 * a.abs().max(1.0));
         }
         assert!(family.fits(&whole));
-        assert!(!family.maximise(&whole, &VarianceFloor::default()).unwrap());
+        assert!(!family.maximize(&whole, &VarianceFloor::default()).unwrap());
     }
 }

@@ -133,7 +133,7 @@ impl Emission for GaussianSpherical {
         GaussianDiag::scale(stats, factor);
     }
 
-    fn maximise(&mut self, stats: &GaussianDiagStats, prior: &VarianceFloor) -> Result<bool> {
+    fn maximize(&mut self, stats: &GaussianDiagStats, prior: &VarianceFloor) -> Result<bool> {
         let (mut means, mut variances) = (self.means().to_vec(), self.variances.clone());
         let dim = self.dim();
         let floor = (0..dim).map(|d| prior.of(stats.states.data_variance(d))).sum::<f64>() / dim as f64;

@@ -132,7 +132,7 @@ impl Emission for GaussianTied {
         GaussianFull::scale(stats, factor);
     }
 
-    fn maximise(&mut self, stats: &GaussianFullStats, prior: &VarianceFloor) -> Result<bool> {
+    fn maximize(&mut self, stats: &GaussianFullStats, prior: &VarianceFloor) -> Result<bool> {
         let dim = self.dim();
         let (mut means, mut pooled) = (self.means().to_vec(), self.covariance().to_vec());
         for (state, _) in stats.mass.iter().enumerate().filter(|(_, mass)| **mass > NO_MASS) {
