@@ -114,6 +114,7 @@ fn latencies(scenario: &str, report: &DualReport) -> String {
     text += &["p10", "p50", "p90", "p99", "max"].map(|name| format!("{name:>8}")).concat();
     text.push('\n');
     for (name, times) in [
+        ("certificate, since the vertex was sent", &report.certificates),
         ("certificate at the author", &report.formed),
         ("certified (level 1), every node", &report.certified),
         ("settled (level 2), every node", &report.settlement),

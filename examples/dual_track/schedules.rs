@@ -118,10 +118,10 @@ mod tests {
 
     #[test]
     fn sound_schedules_pass_and_broken_ones_do_not() {
-        let schedules = |weakness| Schedules { first: 0, count: 40, weakness, change_validators: false, threads: 2 };
-        let (text, sound) = schedules(Weakness::None).play().expect("it runs");
+        let schedules = |weakness, count| Schedules { first: 0, count, weakness, change_validators: false, threads: 2 };
+        let (text, sound) = schedules(Weakness::None, 40).play().expect("it runs");
         assert!(sound && text.contains("contradicted, or sent before it was durable: 0\n"), "{text}");
-        let (text, caught) = schedules(Weakness::NoPersistence).play().expect("it runs");
+        let (text, caught) = schedules(Weakness::NoPersistence, 100).play().expect("it runs");
         assert!(caught && !text.contains("contradicted, or sent before it was durable: 0\n"), "{text}");
     }
 }

@@ -3,6 +3,8 @@
 use crate::support::world;
 
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use crate::support::world::{TIER, Verifier, believe, item, policy, time};
 use hanzo_pqc::attestation::UnixTime;
@@ -53,13 +55,19 @@ impl<K: KeyStore> KeyStore for Crash<K> {
 
 type Machine = Broker<Verifier, Crash<VaultKeyStore<RedbTable>>, RedbChallengeStore>;
 
+/// Opens a file that may just have been closed: while another test of this program starts a process, that one holds what was open here.
+fn open_file(path: &Path) -> RedbFile {
+    let mut tries = (0..200).map(|_| RedbFile::open(path).inspect_err(|_| sleep(Duration::from_millis(10))));
+    tries.find_map(Result::ok).expect("nobody else has it open")
+}
+
 fn vault() -> VaultKey {
     VaultKey::from_bytes(&[0xC5; 32])
 }
 
 /// Starts a broker over a file, as after a restart.
 fn start(path: &Path, armed: bool) -> Machine {
-    let database = RedbFile::open(path).unwrap();
+    let database = open_file(path);
     let store = VaultKeyStore::open(RedbTable::new(&database).unwrap(), vault());
     let sessions = RedbChallengeStore::new(&database, 1000).unwrap();
     let signer = SigningKey::from_seed(SignatureAlgorithm::MlDsa65, &[7; 32]).unwrap();
@@ -164,7 +172,7 @@ fn the_file_holds_no_key() {
         assert!(!bytes.windows(needle.len()).any(|window| window == needle));
     }
     // Another vault key opens nothing, and what was stored is there after a restart.
-    let database = RedbFile::open(&file.0).unwrap();
+    let database = open_file(&file.0);
     let table = RedbTable::new(&database).unwrap();
     let wrong = VaultKeyStore::open(table.clone(), VaultKey::from_bytes(&[0; 32]));
     assert!(wrong.data_key(&key, time(0)).is_err());
@@ -175,7 +183,7 @@ fn the_file_holds_no_key() {
 #[test]
 fn full_and_forgotten_sessions() {
     let file = File::new("full");
-    let database = RedbFile::open(&file.0).unwrap();
+    let database = open_file(&file.0);
     let mut rng = ChaCha12Rng::seed_from_u64(4);
     let signer = SigningKey::from_seed(SignatureAlgorithm::MlDsa65, &[7; 32]).unwrap();
     let store = VaultKeyStore::open(RedbTable::new(&database).unwrap(), vault());
@@ -198,7 +206,7 @@ proptest! {
     #[test]
     fn as_the_store_in_memory(steps in proptest::collection::vec((0..3_u8, 0..4_u8, 0..3_u64), 1..20), seed in any::<u64>()) {
         let file = File::new(&format!("model-{seed:x}"));
-        let open = || RedbChallengeStore::new(&RedbFile::open(&file.0).unwrap(), 3).unwrap();
+        let open = || RedbChallengeStore::new(&open_file(&file.0), 3).unwrap();
         let mut durable = Some(open());
         let mut memory = hanzo_pqc::kbs::MemoryChallengeStore::with_limit(3);
         let mut world = world::World::new(1, 1);

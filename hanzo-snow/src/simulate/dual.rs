@@ -110,6 +110,8 @@ pub struct DualSimulation<A = SimulatedKeys> {
     keys: BTreeMap<(u64, ConflictKey), Hash>,
     /// When a transaction was given to a node, by its first key.
     submitted: BTreeMap<ConflictKey, u64>,
+    /// When a vertex first left its author, by instance, epoch and round.
+    sent: BTreeMap<(usize, u64, u64), u64>,
     /// Transactions certified somewhere, and settled somewhere, by first key and bytes.
     certified: BTreeSet<(ConflictKey, Arc<[u8]>)>,
     settled_txs: BTreeSet<(ConflictKey, Arc<[u8]>)>,
@@ -395,6 +397,9 @@ impl<A: Sign + VerifyAll + Clone> DualSimulation<A> {
             }
             DualOutput::Broadcast { epoch, message } => {
                 self.check_durable(instance, epoch, &message);
+                if let DualMessage::Fast(FastMessage::Vertex(vertex)) = &message {
+                    self.sent.entry((instance, epoch, vertex.round())).or_insert(self.now);
+                }
                 let message = Arc::new(message);
                 let own = self.peers[instance].identity;
                 for to in 0..self.peers.len() {
@@ -408,8 +413,11 @@ impl<A: Sign + VerifyAll + Clone> DualSimulation<A> {
                 let event = Event::Persisted { instance, incarnation, token, records };
                 self.schedule(self.now.saturating_add(self.persist), event);
             }
-            DualOutput::CertificateFormed { id, certified, .. } if honest => {
+            DualOutput::CertificateFormed { id, round, certified } if honest => {
                 let Some(node) = self.peers[instance].node.as_ref() else { return };
+                if let Some(at) = self.sent.remove(&(instance, node.committee().epoch(), round)) {
+                    self.report.certificates.push(self.now - at);
+                }
                 let Some((_, vertex)) = node.fast_path().dag().get(&id) else { return };
                 for tx in certified.iter().filter_map(|index| vertex.txs().get(*index as usize)) {
                     if let Some(at) = self.submitted.get(&tx.keys()[0]) {

@@ -60,7 +60,8 @@ fn seeded_schedules_neither_contradict_nor_lose_nor_stop() {
     }
 }
 
-/// What had stopped for good, or broken an invariant, by number.
+/// Numbers under which earlier versions had stopped for good or broken an invariant. What a number stands for has changed since, with the
+/// rounds' pace and the rivals' times; the tests below are of the faults themselves.
 #[test]
 fn schedules_that_once_failed() {
     for number in [924, 1047, 1417, 1665, 1960, 2078, 157_283] {

@@ -229,6 +229,7 @@ impl DualSimulationBuilder {
             settled: BTreeMap::new(),
             keys: BTreeMap::new(),
             submitted: BTreeMap::new(),
+            sent: BTreeMap::new(),
             certified: BTreeSet::new(),
             settled_txs: BTreeSet::new(),
             broken: None,

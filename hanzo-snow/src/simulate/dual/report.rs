@@ -19,6 +19,8 @@ pub struct DualReport {
     pub refused: u64,
     /// Transactions settled somewhere.
     pub settled: u64,
+    /// Until a vertex had its certificate, from when its author first sent it.
+    pub certificates: Vec<u64>,
     /// Until the author had the certificate.
     pub formed: Vec<u64>,
     /// Until a node knew it certified (first level), for each node.
@@ -46,6 +48,12 @@ fn quantile(times: &[u64], per_mille: u32) -> Option<u64> {
 }
 
 impl DualReport {
+    /// Quantile of the time from when a vertex was sent until it had its certificate.
+    #[must_use]
+    pub fn certificate_quantile(&self, per_mille: u32) -> Option<u64> {
+        quantile(&self.certificates, per_mille)
+    }
+
     /// Quantile of the time until the author had the certificate.
     #[must_use]
     pub fn formed_quantile(&self, per_mille: u32) -> Option<u64> {

@@ -5,6 +5,7 @@ use core::time::Duration;
 use alloc::vec::Vec;
 
 use super::{DualReport, DualSimulation, DualSimulationBuilder, Weakness};
+use crate::dual::DualConfig;
 use crate::fastpath::{ConflictKey, Tx};
 use crate::simulate::SimulateError;
 use crate::simulate::links::Latency;
@@ -18,9 +19,9 @@ const WHOLE: u64 = 6 * SECOND;
 ///
 /// Four to seven validators of stake 10 to 12, links of 5 to 40 ms that lose, duplicate and reorder; until 6 s crashes and restarts from
 /// the store of up to half of the validators, partitions, slow nodes and clocks that jump ahead ([`random_faults`]); in every odd one a
-/// validator with a twin. 24 transactions, and to every fourth a rival on the same key at another validator. From 6 s on the
-/// network is whole, but for what links go on losing: from then on every node has to commit and carry out further blocks, and all that was
-/// certified has to settle.
+/// validator with a twin, and in every other pair rounds as fast as the links. 24 transactions, and to every other a rival on the same
+/// key at another validator, at once or one to three seconds later. From 6 s on the network is whole, but for what links go on losing:
+/// from then on every node has to commit and carry out further blocks, and all that was certified has to settle.
 ///
 /// ```
 /// use hanzo_snow::simulate::FaultSchedule;
@@ -84,10 +85,7 @@ impl FaultSchedule {
             .seed(seed)
             .weakness(self.weakness)
             .random_faults(seed, validators / 2, WHOLE)
-            .config(|config| {
-                let config = config.settlement(|replica| replica.base_timeout(Duration::from_millis(400)).window(8));
-                config.unlock_after(Duration::from_secs(3)).min_epoch_blocks(4)
-            });
+            .config(if seed / 2 % 2 == 0 { settings } else { unpaced });
         if self.has_twin() {
             builder = builder.twins([(seed / 2) as usize % validators]);
         }
@@ -99,8 +97,11 @@ impl FaultSchedule {
         for key in 0..24 {
             let (at, node) = (key * 250 * MS, (key as usize) % validators);
             builder = submit(builder, at, node, key, 0);
-            if key % 4 == 0 {
-                builder = submit(builder, at + seed % 20 * MS, (node + 1) % validators, key, 1);
+            match key % 4 {
+                0 => builder = submit(builder, at + seed % 20 * MS, (node + 1) % validators, key, 1),
+                // By then some may have begun again.
+                2 => builder = submit(builder, at + SECOND + seed % 2_000 * MS, (node + 1) % validators, key, 1),
+                _ => {}
             }
         }
         builder.build()
@@ -127,6 +128,16 @@ impl FaultSchedule {
             epoch: network.report().epochs,
         })
     }
+}
+
+fn settings(config: DualConfig) -> DualConfig {
+    let config = config.settlement(|replica| replica.base_timeout(Duration::from_millis(400)).window(8));
+    config.unlock_after(Duration::from_secs(3)).min_epoch_blocks(4)
+}
+
+/// Rounds as fast as the links.
+fn unpaced(config: DualConfig) -> DualConfig {
+    settings(config).fast_path(|fast| fast.round_interval(Duration::ZERO))
 }
 
 /// Eight bytes with a key of their own, which a rival of other bytes shares.
