@@ -85,7 +85,7 @@ impl FaultSchedule {
             .seed(seed)
             .weakness(self.weakness)
             .random_faults(seed, validators / 2, WHOLE)
-            .config(if seed / 2 % 2 == 0 { settings } else { unpaced });
+            .config(if (seed / 2).is_multiple_of(2) { settings } else { unpaced });
         if self.has_twin() {
             builder = builder.twins([(seed / 2) as usize % validators]);
         }
