@@ -157,14 +157,14 @@ fn send_all(identity: &Identity, to: &NodeId, port: &AtomicU16, waiting: &Receiv
     for frame in waiting {
         if link.is_none() && Instant::now() >= not_before {
             link = connect(identity, to, port.load(Ordering::SeqCst)).ok();
-        }
-        let sent = link.as_mut().is_some_and(|stream| write_frame(stream, &frame).is_ok());
-        if !sent {
-            if link.take().is_some() {
-                // The peer may have begun again: try at once.
-                continue;
+            if link.is_none() {
+                // Counted from this attempt only: a frame lost meanwhile must not put the next one off, or a busy link is never made again.
+                not_before = Instant::now() + PAUSE;
             }
-            not_before = not_before.max(Instant::now() + PAUSE);
+        }
+        // Where the link fails the peer may have begun again: the next frame tries at once.
+        if link.as_mut().is_some_and(|stream| write_frame(stream, &frame).is_err()) {
+            link = None;
         }
     }
 }
@@ -190,6 +190,11 @@ mod tests {
     use super::*;
     use crate::keys::Members;
 
+    fn identity(position: usize) -> Identity {
+        let Members { ids, committee, authority } = Members::new(4, 5, position).unwrap_or_else(|_| panic!("keys"));
+        Identity { own: ids[position], chain: *committee.chain(), members: ids.into(), authority }
+    }
+
     #[test]
     fn a_frame_is_bounded_before_it_is_read() {
         let mut bytes = Vec::new();
@@ -201,13 +206,31 @@ mod tests {
         assert!(write_frame(&mut Vec::new(), &vec![0; MAX_FRAME as usize + 1]).is_err());
     }
 
+    /// Also where frames for it follow one another faster than attempts to connect may.
+    #[test]
+    fn a_peer_that_begins_again_elsewhere_is_found_under_load() {
+        let (sender, receiver) = (identity(1), identity(0));
+        let frame: Arc<[u8]> = DualMessage::GetSettled { sequence: 1 }.encode(&sender.chain, 9).into();
+        let way = Outgoing::new(sender, receiver.own);
+        // Nobody listens there any more.
+        let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        way.set_port(closed);
+        let send_for = |frames: usize, heard: &dyn Fn() -> bool| {
+            (0..frames).any(|_| {
+                way.send(&frame);
+                thread::sleep(PAUSE / 10);
+                heard()
+            })
+        };
+        assert!(!send_for(20, &|| false));
+        let (take, taken) = channel();
+        way.set_port(listen(receiver, move |received| take.send(received.epoch).is_ok()).unwrap());
+        assert!(send_for(2_000, &|| taken.try_recv() == Ok(9)));
+    }
+
     /// Who does not sign for the name it gives, or names nobody, is not heard.
     #[test]
     fn only_members_are_heard_and_under_their_own_name() {
-        let identity = |position: usize| {
-            let Members { ids, committee, authority } = Members::new(4, 5, position).unwrap_or_else(|_| panic!("keys"));
-            Identity { own: ids[position], chain: *committee.chain(), members: ids.into(), authority }
-        };
         let (take, taken) = channel();
         let port = listen(identity(0), move |received| take.send((received.from, received.epoch)).is_ok()).unwrap();
         let message = |chain| Arc::from(DualMessage::GetSettled { sequence: 1 }.encode(&chain, 9));

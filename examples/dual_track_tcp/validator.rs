@@ -103,16 +103,12 @@ pub(crate) fn run(options: &ValidatorOptions) -> Result<(), Failure> {
     Validator { identity, begin, store, track, ways, news }.run(&waiting)
 }
 
-/// Timeouts for links of a millisecond and less; checkpoints as by default. Twenty rounds a second: each takes a validator some ten signatures,
-/// and all of them share one machine, where one that begins again has more to do than the others.
+/// Timeouts for links of a millisecond and less; rounds and checkpoints as by default.
 fn config(own: NodeId) -> DualConfig {
     let replica = |replica: ReplicaConfig| {
         replica.base_timeout(Duration::from_millis(400)).block_interval(Duration::from_millis(100))
     };
-    let fast = |fast: FastConfig| {
-        let fast = fast.max_txs(MAX_TXS).round_interval(Duration::from_millis(50));
-        fast.idle_interval(Duration::from_millis(250))
-    };
+    let fast = |fast: FastConfig| fast.max_txs(MAX_TXS).idle_interval(Duration::from_millis(250));
     DualConfig::new(own).settlement(replica).fast_path(fast).unlock_after(Duration::from_secs(4))
 }
 
