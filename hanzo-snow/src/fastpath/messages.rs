@@ -90,7 +90,7 @@ impl FastConfig {
         self
     }
 
-    /// Keys that may be locked in an epoch, each about 300 bytes of memory until the epoch ends; beyond it no transaction with a new key
+    /// Keys that may be locked in an epoch, each with its rows in hash maps until the epoch ends; beyond it no transaction with a new key
     /// is acknowledged, and [`DualTrack`](crate::DualTrack) closes the epoch.
     #[must_use]
     pub const fn max_locks(mut self, keys: usize) -> Self {

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use std::path::Path;
 
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::{BlockStore, Entry, EntryKind, Record};
 use crate::block::BlockRef;
@@ -42,9 +42,19 @@ const ID: usize = 32;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct RedbStore {
     database: Database,
+    /// The blocks as of the last commit, so that a read opens nothing. Not there while something is written: pages that a reader holds are not
+    /// used again.
+    blocks: Option<Blocks>,
+}
+
+type Blocks = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+impl core::fmt::Debug for RedbStore {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("RedbStore").field("database", &self.database).finish_non_exhaustive()
+    }
 }
 
 /// Why a [`RedbStore`] failed.
@@ -83,13 +93,20 @@ impl RedbStore {
         write.open_table(ENTRIES).map_err(failed)?;
         write.open_table(META).map_err(failed)?;
         write.commit().map_err(failed)?;
-        Ok(Self { database })
+        let mut store = Self { database, blocks: None };
+        store.blocks = Some(store.open_blocks()?);
+        Ok(store)
+    }
+
+    fn open_blocks(&self) -> Result<Blocks> {
+        self.database.begin_read().map_err(failed)?.open_table(BLOCKS).map_err(failed)
     }
 
     fn change(
         &mut self,
         change: impl FnOnce(&redb::WriteTransaction) -> core::result::Result<bool, RedbStoreError>,
     ) -> Result<bool> {
+        self.blocks = None;
         let mut write = self.database.begin_write().map_err(failed)?;
         write.set_durability(Durability::Immediate).map_err(failed)?;
         let changed = change(&write)?;
@@ -98,6 +115,8 @@ impl RedbStore {
         } else {
             write.abort().map_err(failed)?;
         }
+        // What is written is written: a failure here only leaves each read to open the table.
+        self.blocks = self.open_blocks().ok();
         Ok(changed)
     }
 }
@@ -133,8 +152,14 @@ impl BlockStore<[u8; ID]> for RedbStore {
     type Bytes<'a> = Vec<u8>;
 
     fn get(&self, id: &[u8; ID]) -> Result<Option<Vec<u8>>> {
-        let read = self.database.begin_read().map_err(failed)?;
-        let blocks = read.open_table(BLOCKS).map_err(failed)?;
+        let opened;
+        let blocks = match &self.blocks {
+            Some(blocks) => blocks,
+            None => {
+                opened = self.open_blocks()?;
+                &opened
+            }
+        };
         let Some(row) = blocks.get(&id[..]).map_err(failed)? else { return Ok(None) };
         let bytes = row.value().get(40..).ok_or(RedbStoreError::Malformed { table: "blocks" })?;
         Ok(Some(bytes.to_vec()))

@@ -6,6 +6,8 @@ mod support;
 mod adversarial;
 mod behaviours;
 #[cfg(feature = "simulate")]
+mod directed;
+#[cfg(feature = "simulate")]
 mod dual;
 mod engine;
 mod handover;

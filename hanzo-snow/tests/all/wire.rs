@@ -3,7 +3,8 @@
 use hanzo_snow::fastpath::{Ack, Certificate, ConflictKey, FastMessage, Tx, Vertex};
 use hanzo_snow::settlement::{Block, Message, Proposal, QuorumCertificate, Timeout, TimeoutCertificate, Vote};
 use hanzo_snow::{
-    Close, CloseReport, Committee, DualMessage, MessageError, Payload, Signature, Signers, ValidatorSet, WireError,
+    Close, CloseReport, Committee, DualMessage, MessageError, NodeId, Payload, Signature, SignatureError, Signers,
+    ValidatorSet, VerifyAll, WireError,
 };
 use sha2::{Digest, Sha256};
 
@@ -95,6 +96,27 @@ fn every_message_comes_back_and_no_other_bytes_do() {
             }
         }
     }
+}
+
+/// The ids of its transactions are of the chain and epoch it was read for, so that nothing is hashed again.
+#[test]
+fn a_vertex_is_of_one_chain_and_one_epoch() {
+    struct Trusting;
+    impl VerifyAll for Trusting {
+        fn verify_all(&self, _: &[(NodeId, &[u8], &[u8])]) -> Result<(), SignatureError> {
+            Ok(())
+        }
+    }
+    let of = |chain, epoch| {
+        let frame = DualMessage::Fast(FastMessage::Vertex(vertex(1))).encode(&chain, epoch);
+        match DualMessage::decode(&frame) {
+            Ok((_, _, DualMessage::Fast(FastMessage::Vertex(vertex)))) => vertex.verify(&committee(), &Trusting),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(of(CHAIN, EPOCH), Ok(()));
+    assert_eq!(of([8; 32], EPOCH), Err(MessageError::WrongChain));
+    assert_eq!(of(CHAIN, EPOCH + 1), Err(MessageError::WrongEpoch { expected: EPOCH, found: EPOCH + 1 }));
 }
 
 #[test]
