@@ -307,10 +307,12 @@ impl Dag {
         }
     }
 
-    /// Covered certificates up to a round that are neither settled nor in `history`, ascending.
+    /// Certificates up to a round that are neither settled nor in `history`, and certify something, ascending: nobody may ever build on them, if
+    /// their author is further from the others than a round takes.
     pub(crate) fn late(&self, up_to: u64, history: &BTreeSet<Hash>) -> Vec<Hash> {
         let is_late = |held: &&Held| {
-            held.covered && !held.settled && held.certificate.round <= up_to && !history.contains(&held.id)
+            let is_open = !held.settled && !held.certified.is_empty();
+            is_open && held.certificate.round <= up_to && !history.contains(&held.id)
         };
         let mut late: Vec<Hash> = self.iter().filter(is_late).map(|held| held.id).collect();
         late.sort_unstable();

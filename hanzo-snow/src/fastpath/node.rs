@@ -5,8 +5,10 @@ mod receive;
 mod restore;
 mod wanted;
 
+use alloc::collections::btree_map::Entry;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 
@@ -23,6 +25,8 @@ use wanted::Wanted;
 
 /// Rounds over which transactions spread that have met a rival in an earlier epoch.
 const SPREAD: u8 = 16;
+/// Round timeouts that a full round is waited in at most.
+const MAX_PATIENCE: u32 = 16;
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::SeedableRandomState>;
 
@@ -50,6 +54,8 @@ pub struct FastPath<A> {
     entered_at: Timestamp,
     /// When a quorum of the round was first seen.
     full_since: Option<Timestamp>,
+    /// How long a full round is waited in for the certificate of the own vertex.
+    patience: Duration,
     proposed: bool,
     own_vertex: Option<(Hash, Vertex)>,
     own_acks: BTreeMap<u32, Ack>,
@@ -104,6 +110,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
             round: 1,
             entered_at: now,
             full_since: None,
+            patience: config.round_timeout,
             proposed: false,
             own_vertex: None,
             own_acks: BTreeMap::new(),
@@ -171,7 +178,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
     /// When to call with [`FastInput::Tick`] at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Timestamp {
-        let full = self.full_since.map(|since| since.after(self.config.round_timeout));
+        let full = self.full_since.map(|since| since.after(self.patience));
         let next = self.full_since.map(|_| self.entered_at.after(self.config.round_interval));
         let idle = Some(self.entered_at.after(self.config.idle_interval)).filter(|_| !self.closing);
         // What was due by now has been done, or waits for something else.
@@ -233,7 +240,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
             }
             let since = *self.full_since.get_or_insert(self.now);
             let own = self.own.is_none_or(|own| self.dag.has(self.round, own));
-            if !own && since.after(self.config.round_timeout) > self.now {
+            if !own && since.after(self.patience) > self.now {
                 break;
             }
             if !self.proposed && own && self.closing {
@@ -275,10 +282,33 @@ impl<A: Sign + VerifyAll> FastPath<A> {
     }
 
     fn enter(&mut self, round: u64) {
+        self.leave();
         self.round = round;
         self.entered_at = self.now;
         self.full_since = None;
         self.proposed = self.own.is_some_and(|own| self.acked.contains_key(&(round, own)));
+    }
+
+    /// Leaves the round. Where the own vertex has no certificate yet, its transactions go into the next one, as only a vertex of the present
+    /// round gets one; and a node that is far from the others waits longer from now on, or none of its vertices would ever have one.
+    fn leave(&mut self) {
+        let Some(own) = self.own.filter(|_| self.proposed) else { return };
+        if self.dag.has(self.round, own) {
+            self.patience = (self.patience - self.patience / 64).max(self.config.round_timeout);
+            return;
+        }
+        self.patience = (self.patience * 2).min(self.config.round_timeout * MAX_PATIENCE);
+        let Some((_, vertex)) = self.own_vertex.take() else { return };
+        let round = vertex.round();
+        for id in vertex.tx_ids().iter().rev() {
+            if let Entry::Occupied(entry) = self.in_flight.entry(*id)
+                && entry.get().0 == round
+                && !self.decided.contains(id)
+                && !is_lost(&self.locks, id, &entry.get().1)
+            {
+                self.pool.push_front(entry.remove().1);
+            }
+        }
     }
 
     /// Makes the vertex of the round.
@@ -340,9 +370,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
             self.in_flight.iter().filter(|(_, (round, _))| *round + 2 <= last_round).map(|(id, _)| *id).collect();
         for id in left {
             if let Some((_, tx)) = self.in_flight.remove(&id) {
-                // A key that another transaction has locked stays locked: such a transaction is lost to its rival.
-                let lost = tx.keys().iter().any(|key| self.locks.get(key).is_some_and(|tx| *tx != id));
-                if !lost && !self.decided.contains(&id) {
+                if !self.decided.contains(&id) && !is_lost(&self.locks, &id, &tx) {
                     self.pool.push_front(tx);
                 } else {
                     self.contested.remove(&id);
@@ -435,4 +463,9 @@ impl<A> FastPath<A> {
     pub(crate) const fn now(&self) -> Timestamp {
         self.now
     }
+}
+
+/// Whether another transaction has locked a key of this one: it stays locked until the epoch ends.
+fn is_lost(locks: &Map<ConflictKey, Hash>, id: &Hash, tx: &Tx) -> bool {
+    tx.keys().iter().any(|key| locks.get(key).is_some_and(|locked| locked != id))
 }

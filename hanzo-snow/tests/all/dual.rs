@@ -279,3 +279,17 @@ fn of_many_rivals_one_settles_soon() -> Result<(), Error> {
     assert!(epochs <= 24, "two each would do: {epochs}");
     Ok(())
 }
+
+/// One of ten validators is so far away that a round of the others is over before its vertex has a certificate, and that nobody but itself
+/// builds on what it certifies. It must take part all the same, and no epoch has to end for it.
+#[test]
+fn a_validator_far_from_the_others_takes_part() -> Result<(), Error> {
+    let mut network =
+        DualSimulation::builder([1; 10]).latency(Latency::ten_regions(10)).submit_every(0, 10 * MS, 500, 64).build()?;
+    network.run_until(12 * SECOND)?;
+    let report = network.report();
+    assert_eq!((report.settled, report.epochs), (500, 0));
+    let slowest = report.formed_quantile(1_000);
+    assert!(slowest.is_some_and(|time| time < 2 * SECOND), "{slowest:?}");
+    Ok(())
+}
