@@ -289,7 +289,8 @@ fn a_validator_far_from_the_others_takes_part() -> Result<(), Error> {
     network.run_until(12 * SECOND)?;
     let report = network.report();
     assert_eq!((report.settled, report.epochs), (500, 0));
-    let slowest = report.formed_quantile(1_000);
-    assert!(slowest.is_some_and(|time| time < 2 * SECOND), "{slowest:?}");
+    // Without more patience its transactions need several rounds, 1.7 s.
+    let slow = report.formed_quantile(990);
+    assert!(slow.is_some_and(|time| time < SECOND), "{slow:?}");
     Ok(())
 }
