@@ -49,7 +49,7 @@ impl ReplicaConfig {
         self
     }
 
-    /// The time a view has, doubled for each of up to five views in a row that end without certificate; at least 1 ms.
+    /// The time a view has, doubled after every three views in a row without a commit, five times at most; at least 1 ms.
     #[must_use]
     pub fn base_timeout(mut self, timeout: Duration) -> Self {
         self.base_timeout = timeout.max(Duration::from_millis(1));

@@ -320,13 +320,15 @@ impl<A: Sign + VerifyAll> Replica<A> {
         self.try_timeouts();
     }
 
+    /// Twice as long after every three views in a row without a commit: where a third of the leaders is down, one or two such views are as usual,
+    /// and say nothing of the links.
     fn set_deadline(&mut self) {
-        self.deadline = self.now.after(self.config.base_timeout * (1 << self.fruitless.min(5)));
+        self.deadline = self.now.after(self.config.base_timeout * (1 << (self.fruitless / 3).min(5)));
     }
 
-    /// Gives the view up, or says again that it has been.
+    /// Gives the view up, or says again that it has been. That the view took long is no reason to say it again later: it may have been lost.
     fn give_up(&mut self) {
-        self.set_deadline();
+        self.deadline = self.now.after(self.config.base_timeout);
         self.given_up = self.given_up.saturating_add(1);
         if self.given_up >= 4 {
             let heard = self.timeouts.values().filter(|timeout| timeout.view >= self.view);
