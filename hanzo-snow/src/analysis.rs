@@ -10,6 +10,7 @@ mod decentralization;
 mod report;
 mod runs;
 
+use alloc::collections::VecDeque;
 use core::f64::consts::{LN_2, LN_10};
 
 pub use chain::{Answers, Ends, LumpedChain};
@@ -206,7 +207,7 @@ pub fn expected_polls(q: &Probability, beta: u32) -> Result<Option<f64>, Analysi
     Ok(polls.is_finite().then_some(polls))
 }
 
-/// P[some `beta` successive polls succeed within `trials` polls]. O(trials) time, O(beta) space.
+/// P[some `beta` successive polls succeed within `trials` polls]. O(trials) time, O(min(beta, trials)) space.
 ///
 /// # Errors
 /// [`AnalysisError::Beta`] for `beta` 0, [`AnalysisError::Trials`] for more than 2^24 trials.
@@ -223,16 +224,17 @@ pub fn run_within(q: &Probability, beta: u32, trials: u32) -> Result<f64, Analys
     }
     let window = libm::exp(q.ln * f64::from(beta));
     let ending = window * q.complement;
-    let beta = beta as usize;
     // P[within t], for t from beta on: a first run ends at t if the beta + 1 polls before t's end are one failure and
     // beta successes, with no run before them.
-    let mut within = alloc::vec![window];
-    for t in beta + 1..=trials as usize {
-        let before = t.checked_sub(2 * beta + 1).map_or(0.0, |at| within[at]);
-        let last = within[t - beta - 1];
-        within.push((last + ending * (1.0 - before)).min(1.0));
+    let mut last = window;
+    // The last ones, so that the first is that of beta + 1 polls ago.
+    let mut within = VecDeque::from([window]);
+    for _ in beta..trials {
+        let before = if within.len() > beta as usize { within.pop_front().unwrap_or(0.0) } else { 0.0 };
+        last = (last + ending * (1.0 - before)).min(1.0);
+        within.push_back(last);
     }
-    Ok(within.last().copied().unwrap_or(window))
+    Ok(last)
 }
 
 const fn check_alpha(k: u16, alpha: u16) -> Result<(), AnalysisError> {

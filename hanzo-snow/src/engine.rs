@@ -16,7 +16,7 @@ pub use messages::{EngineError, Failure, Input, Load, Outcome, Output, Reason, S
 use crate::block::{BlockId, BlockRef};
 use crate::poll::PollSet;
 use crate::sampler::{StakeTable, ValidatorSet};
-use crate::snowman::{Decision, Snowman};
+use crate::snowman::{AddError, Decision, Snowman};
 use crate::store::{Block, Record};
 use crate::votes::VoteBag;
 use blocks::Blocks;
@@ -273,7 +273,9 @@ impl<Id: BlockId, N: Clone + Ord, R: Rng> Engine<Id, N, R> {
         for (index, block) in blocks.iter().enumerate() {
             let header = block.header;
             let held_elsewhere = self.chain.parent(&header.id).is_some_and(|held| held != header.parent);
-            if header.parent != parent || height.checked_add(1) != Some(header.height) || held_elsewhere {
+            // Decided before, where ids do not commit to what they stand on.
+            let decided = header.id == parent || index == 0 && self.chain.check(&header) == Err(AddError::Decided);
+            if header.parent != parent || height.checked_add(1) != Some(header.height) || held_elsewhere || decided {
                 return Err(EngineError::NotAChain { index });
             }
             (parent, height) = (header.id, header.height);

@@ -2,18 +2,22 @@
 
 use crate::analysis::AnalysisError;
 use crate::checkpoint::CheckpointError;
+use crate::committee::{MessageError, SignatureError};
 use crate::engine::EngineError;
+use crate::fastpath::TxError;
 use crate::params::ParamError;
 use crate::poll::PollError;
 use crate::quorum::QuorumError;
 use crate::sampler::{SampleError, SetError};
+use crate::settlement::ReplicaError;
 use crate::snowman::AddError;
 use crate::votes::TooManyVotes;
+use crate::wire::WireError;
 
 /// Result with the crate's [`Error`].
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
-/// Any error of this crate; each operation returns its own narrower type, which converts into this one.
+/// Any error of this crate but those of a store: each operation returns its own narrower type, which converts into this one.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -47,6 +51,21 @@ pub enum Error {
     /// An engine refused a call.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A message was refused.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// Bytes are no message.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// A signature was refused or could not be made.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// A transaction was refused.
+    #[error(transparent)]
+    Tx(#[from] TxError),
+    /// A replica or a node of both tracks refused a call.
+    #[error(transparent)]
+    Replica(#[from] ReplicaError),
     /// A simulated network could not be built or run on.
     #[cfg(feature = "simulate")]
     #[error(transparent)]

@@ -137,6 +137,12 @@ impl LumpedChain {
         Ok(Ends { all_zero, all_one, disagreement, conflict, expected_rounds, undecided, stuck, rounds })
     }
 
+    /// States that are enumerated at most: 2^15, and no more than fit 256 MiB.
+    fn most_states(&self) -> usize {
+        const MOST_COUNTS: usize = 1 << 25;
+        (MOST_COUNTS / self.classes.len()).min(1 << 15)
+    }
+
     /// Number of nodes in each class at the start.
     pub(super) fn start(&self, ones: u64) -> Result<Vec<u64>, AnalysisError> {
         let zeros = self.honest().checked_sub(ones).ok_or(AnalysisError::Ones { ones, honest: self.honest() })?;
@@ -203,8 +209,8 @@ struct Graph {
 
 impl Graph {
     fn explore(chain: &LumpedChain, start: Vec<u64>) -> Result<Self, AnalysisError> {
-        const MOST_STATES: usize = 1 << 15;
         const MOST_TRANSITIONS: usize = 1 << 22;
+        let most_states = chain.most_states();
         let mut index = BTreeMap::from([(start.clone(), 0_u32)]);
         let mut graph = Self { states: alloc::vec![start], transitions: Vec::new() };
         let mut count = 0;
@@ -224,14 +230,14 @@ impl Graph {
                     }
                     // Before they are listed: the ways to spread the nodes of one class alone.
                     let ways = (1..moves.len() as u64).fold(1.0, |ways, i| ways * (nodes + i) as f64 / i as f64);
-                    if ways > MOST_STATES as f64 {
-                        return Err(AnalysisError::TooLarge { most: MOST_STATES });
+                    if ways > most_states as f64 {
+                        return Err(AnalysisError::TooLarge { most: most_states });
                     }
                     let mut after: BTreeMap<Vec<u64>, f64> = BTreeMap::new();
                     for (partial, p) in &spread {
                         multinomial(nodes, &moves, partial.clone(), *p, &mut after);
-                        if after.len() > MOST_STATES {
-                            return Err(AnalysisError::TooLarge { most: MOST_STATES });
+                        if after.len() > most_states {
+                            return Err(AnalysisError::TooLarge { most: most_states });
                         }
                     }
                     spread = after;
@@ -247,8 +253,8 @@ impl Graph {
             });
             let transitions = transitions.collect();
             graph.transitions.push(transitions);
-            if graph.states.len() > MOST_STATES {
-                return Err(AnalysisError::TooLarge { most: MOST_STATES });
+            if graph.states.len() > most_states {
+                return Err(AnalysisError::TooLarge { most: most_states });
             }
             if count > MOST_TRANSITIONS {
                 return Err(AnalysisError::TooLarge { most: MOST_TRANSITIONS });

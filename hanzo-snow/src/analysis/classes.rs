@@ -17,7 +17,7 @@ pub(super) struct Classes {
     next: Vec<[Vec<u32>; 2]>,
     failed: Vec<u32>,
     /// Votes that an event of each level needs: `alpha_preference`, then each `alpha_confidence`; `k + 1` at the end.
-    pub(super) levels: Vec<u16>,
+    pub(super) levels: Vec<u32>,
 }
 
 /// What a poll says to a node.
@@ -36,9 +36,9 @@ impl Classes {
     pub(super) fn new(params: &Params) -> Result<Self, AnalysisError> {
         const MOST: usize = 1 << 17;
         let conditions = params.conditions();
-        let mut levels: Vec<u16> = conditions.iter().map(|condition| condition.alpha_confidence).collect();
-        levels.insert(0, params.alpha_preference());
-        levels.push(params.k() + 1);
+        let mut levels: Vec<u32> = conditions.iter().map(|condition| condition.alpha_confidence.into()).collect();
+        levels.insert(0, params.alpha_preference().into());
+        levels.push(u32::from(params.k()) + 1);
         let zero: Counters = [0; MAX_CONDITIONS];
         let mut index: BTreeMap<(usize, Counters), u32> = BTreeMap::new();
         let mut found: Vec<(usize, Counters)> = Vec::new();
@@ -116,7 +116,7 @@ pub(super) fn successes(classes: &Classes, k: u16, population: u64, answers: [u6
         let mut term = exactly_drawn(k, first, population, support);
         let mut level = 0;
         for j in first..=last {
-            while classes.levels[level + 1] <= j {
+            while classes.levels[level + 1] <= u32::from(j) {
                 level += 1;
             }
             sums[level] += term.value();

@@ -215,7 +215,8 @@ impl LumpedChain {
                     // P[at least the votes of each level], then the differences.
                     let mut above = 0.0;
                     for &alpha in classes.levels[..classes.levels.len() - 1].iter().rev() {
-                        let reached = poll_success(self.k, alpha, p)?.value();
+                        // All but the last are thresholds of a poll of k.
+                        let reached = poll_success(self.k, alpha as u16, p)?.value();
                         levels.push((reached - above).max(0.0));
                         above = reached;
                     }

@@ -144,7 +144,9 @@ impl Certificate {
     /// Which of `count` transactions are certified. O(count + signers) where all bitmaps are equal.
     #[must_use]
     pub fn certified(&self, committee: &Committee, count: usize) -> Vec<u32> {
-        let mut stakes = alloc::vec![0_u64; count];
+        // Beyond the longest bitmap nobody has acknowledged anything.
+        let longest = self.bitmaps.iter().map(|bitmap| 8 * bitmap.len()).max().unwrap_or(0);
+        let mut stakes = alloc::vec![0_u64; count.min(longest)];
         // Equal bitmaps, by far the most, are added once.
         let mut groups: Vec<(&[u8], u64)> = Vec::new();
         for (signer, bitmap) in self.signers.iter().zip(self.bitmaps.iter()) {

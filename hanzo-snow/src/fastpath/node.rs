@@ -297,7 +297,7 @@ impl<A: Sign + VerifyAll> FastPath<A> {
             self.patience = (self.patience - self.patience / 64).max(self.config.round_timeout);
             return;
         }
-        self.patience = (self.patience * 2).min(self.config.round_timeout * MAX_PATIENCE);
+        self.patience = self.patience.saturating_mul(2).min(self.config.round_timeout.saturating_mul(MAX_PATIENCE));
         let Some((_, vertex)) = self.own_vertex.take() else { return };
         let round = vertex.round();
         for id in vertex.tx_ids().iter().rev() {

@@ -323,7 +323,7 @@ impl<A: Sign + VerifyAll> Replica<A> {
     /// Twice as long after every three views in a row without a commit: where a third of the leaders is down, one or two such views are as usual,
     /// and say nothing of the links.
     fn set_deadline(&mut self) {
-        self.deadline = self.now.after(self.config.base_timeout * (1 << (self.fruitless / 3).min(5)));
+        self.deadline = self.now.after(self.config.base_timeout.saturating_mul(1 << (self.fruitless / 3).min(5)));
     }
 
     /// Gives the view up, or says again that it has been. That the view took long is no reason to say it again later: it may have been lost.

@@ -259,7 +259,7 @@ impl<A: Sign + VerifyAll + Clone> DualSimulation<A> {
                 delay = delay.saturating_mul(2 + below(3, &mut self.network));
             }
             let slow = self.peers[from].slow.max(self.peers[to].slow);
-            delay = delay.saturating_mul(u64::from(slow)) / 1_000;
+            delay = (delay.saturating_mul(u64::from(slow)) / 1_000).max(1);
             let event = Event::Deliver { from, to, epoch, message: message.clone() };
             self.schedule(self.now.saturating_add(delay), event);
         }
@@ -367,7 +367,8 @@ impl<A: Sign + VerifyAll + Clone> DualSimulation<A> {
         let Some(node) = self.peers[instance].node.as_ref() else { return };
         let committed = node.replica().committed();
         let poisoned = node.replica().is_poisoned();
-        let due = node.poll_timeout().as_nanos().saturating_add_signed(-self.peers[instance].clock).max(self.now + 1);
+        let due = node.poll_timeout().as_nanos().saturating_add_signed(self.peers[instance].clock.saturating_neg());
+        let due = due.max(self.now.saturating_add(1));
         if !self.peers[instance].byzantine {
             let known = *self.committed.entry(committed.height).or_insert(committed.id);
             if known != committed.id || poisoned {

@@ -7,7 +7,7 @@ use rand_core::Rng;
 use super::SimulateError;
 use crate::sampler::units::below;
 
-/// One-way delay of messages, in nanoseconds.
+/// One-way delay of messages, in nanoseconds. One of 0 counts as 1, so that time passes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Latency {
@@ -63,9 +63,9 @@ impl Latency {
         valid.then_some(()).ok_or(SimulateError::Latency)
     }
 
-    /// The delay of one message.
+    /// The delay of one message: at least a nanosecond, so that time passes.
     pub(super) fn draw<R: Rng + ?Sized>(&self, from: usize, to: usize, rng: &mut R) -> u64 {
-        match self {
+        let delay = match self {
             Self::Constant(delay) => *delay,
             Self::Uniform { min, max } => min + within(max - min, rng),
             Self::Empirical(table) => {
@@ -82,7 +82,8 @@ impl Latency {
                 let most = u128::from(delay) * u128::from(*jitter_per_mille) / 1_000;
                 delay.saturating_add(within(u64::try_from(most).unwrap_or(u64::MAX), rng))
             }
-        }
+        };
+        delay.max(1)
     }
 }
 

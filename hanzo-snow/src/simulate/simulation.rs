@@ -315,7 +315,10 @@ impl Simulation {
             for slow in [self.peers[from].slow, self.peers[to].slow] {
                 delay = (u128::from(delay) * u128::from(slow) / 1_000).min(u128::from(u64::MAX)) as u64;
             }
-            self.schedule(leaves.saturating_add(delay), Event::Deliver { from: here, to, message: message.clone() });
+            self.schedule(
+                leaves.saturating_add(delay.max(1)),
+                Event::Deliver { from: here, to, message: message.clone() },
+            );
         }
     }
 

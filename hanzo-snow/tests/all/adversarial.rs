@@ -2,10 +2,12 @@
 
 use hanzo_snow::analysis::{self, AnalysisError};
 use hanzo_snow::checkpoint::{CheckpointError, Checkpointer, InclusionProof, Leaf};
+use hanzo_snow::fastpath::TxError;
+use hanzo_snow::settlement::ReplicaError;
 use hanzo_snow::{
-    AddError, BlockId, BlockRef, Decision, Error, Flat, ParamError, Params, PollError, PollId, PollSet, QuorumError,
-    SampleError, SetError, Snowman, StakeHeap, StakeTable, TooManyVotes, Tree, ValidatorSampler, ValidatorSet, Variant,
-    VoteBag,
+    AddError, BlockId, BlockRef, Decision, Error, Flat, MessageError, ParamError, Params, PollError, PollId, PollSet,
+    QuorumError, SampleError, SetError, SignatureError, Snowman, StakeHeap, StakeTable, TooManyVotes, Tree,
+    ValidatorSampler, ValidatorSet, Variant, VoteBag, WireError,
 };
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -292,4 +294,9 @@ fn narrow_errors_convert_into_the_wide_one() {
     assert_eq!(wide(AddError::WrongHeight { expected: 3 }), "height is not 3, the parent's plus one");
     assert_eq!(wide(TooManyVotes { votes: 5, k: 4 }), "5 votes in a poll of 4");
     assert_eq!(wide(SampleError::SampleTooLarge { total_stake: 3, k: 9 }), "sample of 9 from 3 units of stake");
+    assert_eq!(wide(MessageError::Busy), "busy");
+    assert_eq!(wide(WireError::Malformed { field: "end" }), "malformed end");
+    assert_eq!(wide(SignatureError), "signature refused");
+    assert_eq!(wide(TxError::Keys { count: 0 }), "0 keys are none, too many, or not all different");
+    assert_eq!(wide(ReplicaError::Poisoned), "poisoned");
 }

@@ -10,6 +10,7 @@ mod directed;
 #[cfg(feature = "simulate")]
 mod dual;
 mod engine;
+mod extremes;
 mod handover;
 mod lumped;
 mod properties;

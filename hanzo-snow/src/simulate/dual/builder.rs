@@ -11,7 +11,7 @@ use super::report::DualReport;
 use super::{DualSimulation, Event, Peer, node_id};
 use crate::committee::{Committee, NodeId, Sign, VerifyAll};
 use crate::dual::DualConfig;
-use crate::fastpath::{ConflictKey, Tx};
+use crate::fastpath::{ConflictKey, MAX_TX_BYTES, Tx};
 use crate::sampler::ValidatorSet;
 use crate::sampler::units::below;
 use crate::settlement::{Memory, Root};
@@ -148,7 +148,7 @@ impl DualSimulationBuilder {
         let first = self.load.len() as u64;
         for i in 0..count {
             let key = ConflictKey::new(b"load", first + i);
-            let mut payload = alloc::vec![0; bytes];
+            let mut payload = alloc::vec![0; bytes.min(MAX_TX_BYTES + 1)];
             for (to, from) in payload.iter_mut().zip((first + i).to_be_bytes()) {
                 *to = from;
             }
@@ -297,11 +297,11 @@ impl DualSimulationBuilder {
         let mut at = 0;
         while at < until {
             let length = 1 + below(until / 4, &mut rng);
-            let end = (at + length).min(until);
+            let end = at.saturating_add(length).min(until);
             match below(5, &mut rng) {
                 0 | 1 if down > 0 => {
                     let first = below(nodes as u64, &mut rng) as usize;
-                    for i in 0..1 + below(down as u64, &mut rng) as usize {
+                    for i in 0..1 + below(down.min(nodes) as u64, &mut rng) as usize {
                         let node = (first + i) % nodes;
                         self.plan.push((at, Fault::Crash(node)));
                         self.plan.push((end, Fault::Restart(node)));
@@ -322,7 +322,7 @@ impl DualSimulationBuilder {
                     self.plan.push((at, Fault::ClockJump(node, below(2_000_000_000, &mut rng) as i64)));
                 }
             }
-            at = end + rng.next_u64() % (until / 8 + 1);
+            at = end.saturating_add(rng.next_u64() % (until / 8 + 1));
         }
         self
     }

@@ -275,9 +275,13 @@ fn a_decided_chain_is_adopted() {
     node.handle(at(9), Input::Tick).unwrap();
     assert!(queries(&drain(&mut node)).is_empty());
     let load = node.load();
-    for (chain, index) in
-        [(vec![block(3, 1, 2)], 0), (vec![block(2, 0, 1), block(5, 2, 9)], 1), (vec![block(11, 0, 1)], 0)]
-    {
+    for (chain, index) in [
+        (vec![block(3, 1, 2)], 0),
+        (vec![block(2, 0, 1), block(5, 2, 9)], 1),
+        (vec![block(11, 0, 1)], 0),
+        (vec![block(0, 0, 1)], 0),
+        (vec![block(3, 0, 1), block(3, 3, 2)], 1),
+    ] {
         assert_eq!(node.adopt(&chain), Err(EngineError::NotAChain { index }));
     }
     assert_eq!(node.load(), load);
