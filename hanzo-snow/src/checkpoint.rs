@@ -167,7 +167,9 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// SHA-256("hanzo-snow/v1/checkpoint" 00 | fields in order), what validators sign.
+    /// SHA-256("hanzo-snow/v1/checkpoint" 00 | fields in order), to which the next checkpoint's `previous` commits.
+    ///
+    /// Nobody signs it: a checkpoint is settled by the certificates on the settlement block that carries it.
     #[must_use]
     pub fn digest(&self) -> Hash {
         let mut hash = Sha256::new_with_prefix(b"hanzo-snow/v1/checkpoint\0").chain_update(self.chain);
@@ -183,7 +185,7 @@ impl Checkpoint {
 pub struct InclusionProof {
     /// Position of the leaf.
     pub index: u64,
-    /// Sibling hashes from the leaf upwards; at most 64.
+    /// Sibling hashes from the leaf upwards. One longer than the tree is high, 64 at most, is refused.
     pub path: Vec<Hash>,
 }
 

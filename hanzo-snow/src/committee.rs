@@ -13,13 +13,13 @@ use crate::quorum::{Quorum, QuorumError};
 use crate::sampler::{SetError, ValidatorSet};
 use crate::wire::{Decoder, Encoder, Signature, WireError};
 
-/// A validator: any 32 bytes, such as the hash of its public key.
+/// A validator's name: any 32 bytes, such as the hash of its public key.
 pub type NodeId = [u8; 32];
 
 /// Most validators of a committee.
 pub const MAX_VALIDATORS: usize = 4_096;
 
-/// The validators of one epoch of one chain. A validator is named by its position.
+/// The validators of one epoch of one chain. Messages and certificates name a validator by its position here.
 ///
 /// ```
 /// use hanzo_snow::{Committee, ValidatorSet};
@@ -133,7 +133,7 @@ impl Committee {
 pub struct Signers(Arc<[u8]>);
 
 impl Signers {
-    /// From positions in any order.
+    /// From positions in any order. Repeated ones count once; those from [`MAX_VALIDATORS`] on are left out.
     #[must_use]
     pub fn new(positions: impl IntoIterator<Item = u32>) -> Self {
         let mut bytes: Vec<u8> = Vec::new();
@@ -197,10 +197,11 @@ impl fmt::Debug for Signers {
 
 /// Signs for one validator.
 pub trait Sign {
-    /// The signature of a message.
+    /// The signature of a message, at most [`MAX_SIGNATURE`](crate::MAX_SIGNATURE) bytes: nobody reads a longer one.
     ///
     /// # Errors
-    /// [`SignatureError`] where the signer fails, such as a device that is gone.
+    /// [`SignatureError`] where the signer fails, such as a device that is gone. A [`Replica`](crate::settlement::Replica) that
+    /// cannot sign stops for good; the fast path tries again.
     fn sign(&self, message: &[u8]) -> Result<Signature, SignatureError>;
 }
 
@@ -227,14 +228,22 @@ pub struct SignatureError;
 /// ```
 /// use hanzo_snow::{Keys, Sign, VerifyAll};
 /// # use signature::{Error, SignatureEncoding, Signer, Verifier};
-/// # #[derive(Clone)] struct Tag([u8; 4]);
-/// # impl TryFrom<&[u8]> for Tag { type Error = Error; fn try_from(b: &[u8]) -> Result<Self, Error> { b.try_into().map(Tag).map_err(|_| Error::new()) } }
+/// # #[derive(Clone)]
+/// # struct Tag([u8; 4]);
+/// # impl TryFrom<&[u8]> for Tag {
+/// #     type Error = Error;
+/// #     fn try_from(bytes: &[u8]) -> Result<Self, Error> { bytes.try_into().map(Tag).map_err(|_| Error::new()) }
+/// # }
 /// # impl From<Tag> for [u8; 4] { fn from(tag: Tag) -> Self { tag.0 } }
 /// # impl SignatureEncoding for Tag { type Repr = [u8; 4]; }
 /// # struct Toy(u8);
 /// # impl Toy { fn tag(&self, m: &[u8]) -> [u8; 4] { [self.0, m.len() as u8, m[0], m[m.len() - 1]] } }
 /// # impl Signer<Tag> for Toy { fn try_sign(&self, m: &[u8]) -> Result<Tag, Error> { Ok(Tag(self.tag(m))) } }
-/// # impl Verifier<Tag> for Toy { fn verify(&self, m: &[u8], s: &Tag) -> Result<(), Error> { if s.0 == self.tag(m) { Ok(()) } else { Err(Error::new()) } } }
+/// # impl Verifier<Tag> for Toy {
+/// #     fn verify(&self, m: &[u8], s: &Tag) -> Result<(), Error> {
+/// #         if s.0 == self.tag(m) { Ok(()) } else { Err(Error::new()) }
+/// #     }
+/// # }
 /// // `Toy` is a `Signer<Tag>` and a `Verifier<Tag>`, as the keys of any scheme are.
 /// let keys = Keys::new(Toy(7), [([1; 32], Toy(7)), ([2; 32], Toy(8))]);
 /// let signature = keys.sign(b"yes")?;
@@ -324,7 +333,8 @@ pub(crate) fn verify_quorum(
     keys.verify_all(&items).map_err(|_| MessageError::Signature)
 }
 
-/// Why a message was refused; nothing has changed.
+/// Why a message was refused. What was refused has changed nothing; of a message that carries several certificates or blocks,
+/// those before it are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MessageError {
@@ -370,7 +380,7 @@ pub enum MessageError {
         /// The field.
         field: &'static str,
     },
-    /// A position without validator.
+    /// A position without validator; `u32::MAX` for a sender that is none.
     #[error("no validator at position {position}")]
     UnknownValidator {
         /// The position.

@@ -15,9 +15,10 @@ pub use messages::{CheckpointPolicy, DualConfig, DualInput, DualMessage, DualOut
 pub use payload::{CheckpointBody, Close, CloseReport, MAX_REPORTED, Payload};
 
 use crate::checkpoint::Hash;
-use crate::committee::{Committee, MessageError, NodeId, Sign, VerifyAll};
+use crate::committee::{Committee, MAX_VALIDATORS, MessageError, NodeId, Sign, VerifyAll};
 use crate::engine::Timestamp;
 use crate::fastpath::{FastInput, FastOutput, FastPath};
+use crate::sampler::ValidatorSet;
 use crate::settlement::{self, Block, Input, Memory, Output, Replica, ReplicaError, Root};
 use crate::store::Record;
 use ledger::{Ledger, Plan};
@@ -55,7 +56,123 @@ enum Owner {
 /// [`poll_output`](Self::poll_output) says in order, and call again no later than [`poll_timeout`](Self::poll_timeout). Records of
 /// several [`DualOutput::Persist`] may be kept with one commit; say [`DualInput::Persisted`] with the last token.
 ///
-/// What is told is told at least once: after a restart the last may come again, with the same sequence or height.
+/// What is told is told at least once: after a restart the last may come again, with the same epoch and sequence or the same
+/// height. A crash may only leave out `CertificateFormed`, and `Certified` of what has settled by then.
+///
+/// The node is its store: of the records nothing may be left out, and after a restart [`Memory::Stored`] takes all entries.
+/// A node whose store is lost has voted and acknowledged what it no longer knows: [`Memory::Lost`] makes it follow, without a vote,
+/// up to the end of the last epoch in which it may have taken part.
+///
+/// ```
+/// use std::collections::VecDeque;
+/// use hanzo_snow::fastpath::{ConflictKey, Tx};
+/// use hanzo_snow::settlement::{Memory, Root, chain_from_store};
+/// use hanzo_snow::{
+///     BlockStore, Committee, DualConfig, DualInput, DualMessage, DualOutput, DualTrack, MemoryStore, NodeId, Settled,
+///     Timestamp, ValidatorSet, settled_from_store,
+/// };
+/// # use hanzo_snow::{Sign, Signature, SignatureError, VerifyAll};
+/// # #[derive(Debug, Clone)]
+/// # struct Unsigned;
+/// # impl Sign for Unsigned {
+/// #     fn sign(&self, _: &[u8]) -> Result<Signature, SignatureError> { Ok(Signature::from([])) }
+/// # }
+/// # impl VerifyAll for Unsigned {
+/// #     fn verify_all(&self, _: &[(NodeId, &[u8], &[u8])]) -> Result<(), SignatureError> { Ok(()) }
+/// # }
+///
+/// /// One validator with its store. `Unsigned` stands for its keys; see `Keys` for real ones.
+/// struct Validator {
+///     track: DualTrack<Unsigned>,
+///     store: MemoryStore<[u8; 32]>,
+///     settled: Vec<Settled>,
+/// }
+///
+/// impl Validator {
+///     /// Gives an event and does what comes out. Returns what to send, to one or to all others, as bytes.
+///     fn give(&mut self, now: Timestamp, chain: &[u8; 32], input: DualInput) -> Vec<(Option<NodeId>, Vec<u8>)> {
+///         let mut send = Vec::new();
+///         // What is refused is of a peer that is behind, ahead or faulty: no reason to stop.
+///         let _ = self.track.handle(now, input);
+///         loop {
+///             let (mut records, mut last) = (Vec::new(), None);
+///             while let Some(output) = self.track.poll_output() {
+///                 match output {
+///                     DualOutput::Persist { token, records: more } => {
+///                         records.extend(more);
+///                         last = Some(token);
+///                     }
+///                     DualOutput::Send { to, epoch, message } => send.push((Some(to), message.encode(chain, epoch))),
+///                     DualOutput::Broadcast { epoch, message } => send.push((None, message.encode(chain, epoch))),
+///                     DualOutput::Serve { to, epoch, after } => {
+///                         let entries = self.store.entries().expect("memory");
+///                         let found = chain_from_store(&entries, epoch, after).map(DualMessage::Settlement);
+///                         send.extend(found.map(|message| (Some(to), message.encode(chain, epoch))));
+///                     }
+///                     DualOutput::ServeSettled { to, epoch, sequence } => {
+///                         let entries = self.store.entries().expect("memory");
+///                         let found = settled_from_store(&entries, epoch, sequence);
+///                         send.extend(found.map(|message| (Some(to), message.encode(chain, epoch))));
+///                     }
+///                     DualOutput::Settled(settled) => self.settled.push(settled),
+///                     // First level, orders, epochs, evidence, stalls.
+///                     _ => {}
+///                 }
+///             }
+///             let Some(token) = last else { return send };
+///             // One commit for all of them, before what depends on it comes out. Where it fails: `DualInput::Failed`.
+///             self.store.append(&records).expect("memory");
+///             self.store.sync().expect("memory");
+///             let _ = self.track.handle(now, DualInput::Persisted(token));
+///         }
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (chain, names) = ([9; 32], [[1; 32], [2; 32], [3; 32], [4; 32]]);
+/// let committee = Committee::new(chain, 0, ValidatorSet::new(names.map(|name| (name, 100)))?)?;
+/// let begin = |name, memory, now| {
+///     // The seed should be drawn at random.
+///     DualTrack::new(DualConfig::new(name), committee.clone(), Unsigned, memory, 7, now)
+/// };
+/// let mut now = Timestamp::from_nanos(0);
+/// let mut nodes = Vec::new();
+/// for name in names {
+///     let track = begin(name, Memory::Fresh(Root::default()), now)?;
+///     nodes.push(Validator { track, store: MemoryStore::default(), settled: Vec::new() });
+/// }
+///
+/// let tx = Tx::new([ConflictKey::new(b"worker 7", 41)], *b"match 3 to worker 7")?;
+/// let mut inputs = VecDeque::from([(0, DualInput::Submit(tx.clone()))]);
+/// while nodes.iter().any(|node| node.settled.iter().all(|settled| settled.txs.is_empty())) {
+///     // With nothing under way, time passes.
+///     if inputs.is_empty() {
+///         now = nodes.iter().map(|node| node.track.poll_timeout()).min().expect("four nodes").max(now);
+///         inputs.extend((0..nodes.len()).map(|node| (node, DualInput::Tick)));
+///     }
+///     let Some((at, input)) = inputs.pop_front() else { continue };
+///     for (to, bytes) in nodes[at].give(now, &chain, input) {
+///         let (of, epoch, message) = DualMessage::decode(&bytes)?;
+///         assert_eq!(of, chain, "messages of another chain are not for this node");
+///         for (other, name) in names.iter().enumerate().filter(|(other, _)| *other != at) {
+///             if to.is_none_or(|to| to == *name) {
+///                 let message = message.clone();
+///                 inputs.push_back((other, DualInput::Message { from: names[at], epoch, message }));
+///             }
+///         }
+///     }
+/// }
+/// let first: Vec<_> = nodes.iter().map(|node| &node.settled[0].checkpoint).collect();
+/// assert!(first.iter().all(|checkpoint| *checkpoint == first[0]), "all settle the same");
+///
+/// // A restart: all that the store has, and the committee of the first epoch.
+/// let node = &mut nodes[0];
+/// let height = node.track.executed();
+/// node.track = begin(names[0], Memory::Stored(node.store.entries()?), now)?;
+/// assert_eq!(node.track.executed(), height);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct DualTrack<A> {
     config: DualConfig,
@@ -97,10 +214,11 @@ pub struct DualTrack<A> {
 }
 
 impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
-    /// A node at `now`. `seed` keys the index of conflict keys and should be drawn at random; it changes no output.
+    /// A node at `now`. `committee` is the one of the chain's first epoch, also after a restart. `seed` keys the index of conflict
+    /// keys and should be drawn at random; it changes no output.
     ///
     /// # Errors
-    /// [`ReplicaError`] for stored entries that do not fit together.
+    /// [`ReplicaError::Stored`] and [`ReplicaError::StoredBlock`] for stored entries that do not fit together.
     pub fn new(
         config: DualConfig,
         committee: Committee,
@@ -172,10 +290,15 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
         Ok(node)
     }
 
-    /// Handles an event.
+    /// Handles an event; time that goes back stands still.
     ///
     /// # Errors
-    /// [`ReplicaError`]; nothing has changed, and a refused message is no reason to stop.
+    /// [`ReplicaError::Message`] for a message that is refused, which is no reason to stop: those of
+    /// [`Replica::handle`] and [`FastPath::handle`], and [`MessageError::WrongEpoch`] and [`MessageError::UnknownValidator`]
+    /// for what is of another epoch or of no validator. The same with [`MessageError::Busy`] for a transaction or an order that
+    /// finds no room, [`MessageError::TooLarge`] for an order and [`MessageError::Malformed`] for next validators that make no
+    /// committee. [`ReplicaError::Poisoned`] once settlement has stopped for good:
+    /// end the node and begin again from its store.
     pub fn handle(&mut self, now: Timestamp, input: DualInput) -> Result<(), ReplicaError> {
         if self.replica.is_poisoned() {
             return Err(ReplicaError::Poisoned);
@@ -229,7 +352,14 @@ impl<A: Sign + VerifyAll + Clone> DualTrack<A> {
                 }
                 self.orders.push_back(bytes);
             }
-            DualInput::Next(next) => self.next = Some(next),
+            DualInput::Next(next) => {
+                // An epoch that is closed for validators who make no committee would never end.
+                let is_set = ValidatorSet::new(next.iter().copied()).is_ok() && next.len() <= MAX_VALIDATORS;
+                if !is_set {
+                    return Err(MessageError::Malformed { field: "next validators" }.into());
+                }
+                self.next = Some(next);
+            }
             DualInput::Persisted(token) => {
                 while self.owners.front().is_some_and(|(held, ..)| *held <= token) {
                     let Some((_, owner, outputs)) = self.owners.pop_front() else { break };

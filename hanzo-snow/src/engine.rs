@@ -28,10 +28,29 @@ use polling::OpenPoll;
 /// and call again with [`Input::Tick`] no later than [`poll_timeout`](Self::poll_timeout). The same seed and events give the
 /// same outputs.
 ///
+/// - `Query { poll, to, block, push }`: send it. Its receiver gives `push`, if it is there, as [`Input::Block`], and then
+///   [`Input::Query`] with `poll` as its `request`.
+/// - `Respond { to, request, .. }`: send it. Its receiver gives [`Input::Vote`] with `request` as its `poll`.
+/// - `Fetch { from, id }`: ask for the block. Who is asked looks in [`block`](Self::block), then in its store. Give
+///   [`Input::Block`], or [`Input::FetchFailed`].
+/// - `Verify(id)`: look at [`block`](Self::block), then give [`Input::Verified`].
+/// - `Persist { token, records }`: [`append`](crate::BlockStore::append) and [`sync`](crate::BlockStore::sync), then give
+///   [`Input::Persisted`].
+/// - `BuildBlock { parent, height }`: build one, then give [`Input::Block`] with `from: None`.
+/// - `Gossip { id, height }`: send it to a few peers, who give [`Input::Tip`].
+/// - `Accepted`, `Rejected`, `Confirmed`: apply, in order.
+/// - `Stalled`: tell an operator or a liveness module; the engine goes on.
+///
+/// After a restart begin with the store's [`tip`](crate::BlockStore::tip), and say again who is connected. A block is told as
+/// `Accepted` at most once: where a node ends between keeping and telling, its application is behind the tip and catches up
+/// from the store. A node whose store is lost begins at genesis, or at a block it has from somebody it trusts: nothing that it has
+/// said binds it.
+///
 /// Peers cannot make it grow: it takes messages of connected peers only, holds at most
 /// [`BLOCKS_PER_PEER`](Self::BLOCKS_PER_PEER) undecided blocks and answers at most
 /// [`QUERIES_PER_PEER`](Self::QUERIES_PER_PEER) waiting queries of each, and at most
-/// [`Params::max_outstanding`](crate::Params::max_outstanding) blocks without a parent, fetches and polls in all.
+/// [`Params::max_outstanding`](crate::Params::max_outstanding) blocks without a parent, fetches and polls in all. Outputs
+/// wait until they are taken.
 ///
 /// A node that is more than that behind comes up slowly, as each block is fetched by its child: bring it to a recent tip
 /// first.
@@ -109,7 +128,8 @@ impl<Id, N, R> Engine<Id, N, R> {
 
 impl<Id: BlockId, N: Clone + Ord, R: Rng> Engine<Id, N, R> {
     /// A node whose last accepted block is `tip`: genesis, or what [`BlockStore::tip`](crate::BlockStore::tip) says after a
-    /// restart. Undecided blocks come back by themselves, as votes name them.
+    /// restart. Undecided blocks come back by themselves, as votes name them. A node that is not among the validators follows:
+    /// it polls and accepts, and nobody asks it.
     ///
     /// # Errors
     /// [`EngineError::Sample`] if the validators hold too little stake for a sample.
@@ -172,7 +192,8 @@ impl<Id: BlockId, N: Clone + Ord, R: Rng> Engine<Id, N, R> {
 
     /// Takes an event at a moment; time that goes back stands still.
     ///
-    /// What a peer does wrong is no error: it is ignored, counted and named by the [`Outcome`].
+    /// What a peer does wrong is no error: it is ignored, counted and named by the [`Outcome`]. After [`Input::Failed`] the
+    /// outputs that were not taken are gone, and nothing further comes: begin again from the store.
     ///
     /// # Errors
     /// [`EngineError::Poisoned`] after [`Input::Failed`], [`EngineError::Sample`] for [`Input::Validators`] with too little
@@ -234,7 +255,8 @@ impl<Id: BlockId, N: Clone + Ord, R: Rng> Engine<Id, N, R> {
         Some(output)
     }
 
-    /// When to call [`handle`](Self::handle) with [`Input::Tick`] at the latest.
+    /// When to call [`handle`](Self::handle) with [`Input::Tick`] at the latest; `None` after [`Input::Failed`]. O(open polls
+    /// and fetches).
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         if self.failure.is_some() {
@@ -245,8 +267,9 @@ impl<Id: BlockId, N: Clone + Ord, R: Rng> Engine<Id, N, R> {
         polls.chain(fetches).chain(self.stall_at).chain(self.retry_at).chain([self.gossip_at]).min()
     }
 
-    /// Stops polling, so that another module may decide, and returns the preferred chain above the last accepted block.
-    /// Queries are still answered; [`adopt`](Self::adopt) or [`thaw`](Self::thaw) go on.
+    /// Stops polling, so that another module may decide, and returns the preferred chain above the last accepted block, lowest
+    /// first. Polls under way come to nothing, and no block is to be built; queries are still answered. [`adopt`](Self::adopt) or
+    /// [`thaw`](Self::thaw) go on.
     pub fn freeze(&mut self) -> Vec<Id> {
         self.frozen = true;
         let (_, accepted) = self.chain.last_accepted();
@@ -260,10 +283,10 @@ impl<Id: BlockId, N: Clone + Ord, R: Rng> Engine<Id, N, R> {
     }
 
     /// Accepts a chain of blocks that another module has decided, lowest first, on top of the last accepted block, and
-    /// goes on polling.
+    /// goes on polling. The blocks are kept and told like others; they are not verified again.
     ///
     /// # Errors
-    /// [`EngineError::NotAChain`] for the first block that does not extend the one before; nothing changes.
+    /// [`EngineError::NotAChain`] for the first block that does not extend the one before, or is decided; nothing changes.
     /// [`EngineError::Poisoned`] as in [`handle`](Self::handle).
     pub fn adopt(&mut self, blocks: &[Block<Id>]) -> Result<(), EngineError> {
         if let Some(failure) = self.failure {
@@ -308,7 +331,7 @@ impl<Id: BlockId, N: Clone + Ord, R: Rng> Engine<Id, N, R> {
         self.durable
     }
 
-    /// An undecided block, to answer a peer that fetches it.
+    /// An undecided block, to verify it or to answer a peer that fetches it; accepted ones are in the store.
     #[must_use]
     pub fn block(&self, id: &Id) -> Option<&Block<Id>> {
         self.blocks.get(id)

@@ -26,7 +26,8 @@ pub enum EvidenceKind {
 
 /// Two signed statements of one validator that no honest validator makes.
 ///
-/// Anybody with the epoch's [`Committee`] and keys can check it; what it costs the offender is decided elsewhere.
+/// Anybody with the epoch's [`Committee`] and keys can check it; what it costs the offender is decided elsewhere. It names
+/// validators by position, so keep the epoch with it. It has no form in bytes yet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Evidence {
@@ -44,8 +45,8 @@ pub enum Evidence {
         /// The other.
         second: (Header, Signature),
     },
-    /// A vote for a block on a certificate above the highest that a timeout of the same or a later view reports. Whichever came first,
-    /// the other was forbidden.
+    /// A vote for a block on a certificate above the highest that a timeout of the same or a later view reports. Whichever
+    /// came first, the other was forbidden.
     VoteAgainstTimeout {
         /// The vote.
         vote: Vote,
@@ -121,7 +122,8 @@ impl Evidence {
         }
     }
 
-    /// Checks both statements, their signatures and that they contradict each other; returns the offender's position.
+    /// Checks both statements, their signatures and that they contradict each other; returns the offender's position. Two to
+    /// four signatures.
     ///
     /// # Errors
     /// [`MessageError::Malformed`] where nothing is contradicted, [`MessageError::Signature`] and

@@ -131,7 +131,7 @@ impl Params {
         self.optimal_processing
     }
 
-    /// The most requests and orphan blocks an engine holds.
+    /// The most fetches, orphan blocks and open polls that an engine holds, of each.
     #[must_use]
     pub const fn max_outstanding(&self) -> u32 {
         self.max_outstanding
@@ -156,7 +156,8 @@ impl Params {
     }
 
     /// Whether `connected` of `total` stake is enough for polls to keep succeeding:
-    /// `connected * 5k >= total * (4 * alpha_confidence_0 + k)`, which is 0.80 of the stake at 15 of 20.
+    /// `connected * 5k >= total * (4 * alpha_confidence_0 + k)`, which is 0.80 of the stake at 15 of 20: the first condition's
+    /// share of the sample, and a fifth of the rest.
     #[must_use]
     pub fn has_enough_stake(&self, connected: u64, total: u64) -> bool {
         let k = u128::from(self.k());
@@ -233,7 +234,7 @@ impl ParamsBuilder {
         self
     }
 
-    /// Requests and orphans held at most; at least 1.
+    /// Fetches, orphan blocks and open polls held at most, of each; at least 1.
     #[must_use]
     pub const fn max_outstanding(mut self, count: u32) -> Self {
         self.base.max_outstanding = count;

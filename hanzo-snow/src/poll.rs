@@ -74,16 +74,14 @@ impl<Id: BlockId, N: Ord> PollSet<Id, N> {
     /// Takes a validator's vote. `blocks` says how the ids that are being decided hang together.
     ///
     /// O(votes * depth) look-ups. A second or late answer, and one to an unknown poll or from a stranger, is ignored and
-    /// counted.
-    ///
-    /// True unless it was ignored.
+    /// counted in [`ignored`](Self::ignored). True unless it was ignored.
     pub fn vote(&mut self, poll: PollId, node: &N, vote: Id, blocks: &impl Ancestry<Id>) -> bool {
         self.answer(poll, node, Some(vote), blocks)
     }
 
     /// Notes that a validator will not answer; its weight is gone.
     ///
-    /// Ignored and counted where [`vote`](Self::vote) would be.
+    /// Ignored and counted where [`vote`](Self::vote) would be. True unless it was ignored.
     pub fn drop_voter(&mut self, poll: PollId, node: &N, blocks: &impl Ancestry<Id>) -> bool {
         self.answer(poll, node, None, blocks)
     }
@@ -314,7 +312,7 @@ pub struct Ignored {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PollError {
-    /// The sample has not `k` entries.
+    /// The sample does not have `k` entries.
     #[error("sample of {size} for a poll of {k}")]
     SampleSize {
         /// Entries given (counting stops at `k + 1`).

@@ -39,7 +39,7 @@ pub enum SampleError {
     /// Fewer units than asked for.
     #[error("sample of {k} from {total_stake} units of stake")]
     SampleTooLarge {
-        /// Units that could be drawn, the own stake left out where it is.
+        /// Units that could be drawn, the own stake left out where it is; of [`Uniform`] the validators.
         total_stake: u64,
         /// Units asked for.
         k: u16,

@@ -4,6 +4,10 @@
 //! Byzantine nodes. A [`Network`] is poll by poll instead and takes many thousand nodes: in lock-step rounds, where every
 //! node polls on the preferences that all nodes had at the start of the round, or
 //! [over links with latency](Network::run_over). A [`FlatNetwork`] has no blocks: every node decides one choice.
+//!
+//! A [`DualSimulation`] plays every message between nodes of both tracks, a [`FaultSchedule`] is one of those under faults that
+//! follow from a number, and a [`Scenario`] names settings of either kind. Times are nanoseconds since the start, and shares
+//! of links are thousandths, where 1,000 and more is always.
 
 mod adversary;
 mod builder;

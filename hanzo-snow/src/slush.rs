@@ -42,7 +42,8 @@ impl<C> Slush<C> {
     /// Takes the result of a poll: `count` votes for `choice`, the choice with the most votes. O(1).
     ///
     /// Each poll is a round, whether it succeeds or not; [`PollOutcome::Finalized`] marks the last one and every later
-    /// call. A node without a choice has not begun: its poll counts for nothing and is `Failed`.
+    /// call. A node without a choice has not begun: its poll counts for nothing and is `Failed`. `count` is taken as it is:
+    /// that it is at most `k` is the caller's to see to.
     pub fn record_poll(&mut self, count: u32, choice: C) -> PollOutcome {
         if self.preference.is_none() {
             return PollOutcome::Failed;

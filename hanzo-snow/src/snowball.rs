@@ -45,7 +45,8 @@ impl<C: Copy + Ord> Snowball<C> {
 
     /// Takes the result of a poll: `count` votes for `choice`, the choice with the most votes. O(log choices).
     ///
-    /// A final instance counts strength on; its decision does not move.
+    /// A final instance counts strength on; its decision does not move. `count` is taken as it is: that it is at most `k` is
+    /// the caller's to see to. Each choice that ever reaches `alpha_preference` is remembered.
     pub fn record_poll(&mut self, count: u32, choice: C) -> PollOutcome {
         if self.params.thresholds().moves_preference(count) {
             let strength = self.strengths.entry(choice).or_insert(0);

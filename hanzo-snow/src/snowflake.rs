@@ -54,7 +54,7 @@ impl<C: PartialEq> Snowflake<C> {
 
     /// Takes the result of a poll: `count` votes for `choice`, the choice with the most votes. O(conditions).
     ///
-    /// A final instance ignores it.
+    /// A final instance ignores it. `count` is taken as it is: that it is at most `k` is the caller's to see to.
     pub fn record_poll(&mut self, count: u32, choice: C) -> PollOutcome {
         self.state.record_poll(self.params.thresholds(), count, choice)
     }

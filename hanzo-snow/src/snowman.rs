@@ -96,7 +96,7 @@ impl<Id: BlockId> Snowman<Id> {
     /// A block on the preferred tip becomes preferred; a later sibling does not.
     ///
     /// # Errors
-    /// See [`AddError`]; nothing changes. Decided blocks are forgotten as soon as their height is, so that a block is
+    /// Each [`AddError`]; nothing changes. Decided blocks are forgotten as soon as their height is, so that a block is
     /// judged by the height it claims: ids must commit to height and parent, as hashes of headers do.
     pub fn add(&mut self, block: BlockRef<Id>) -> Result<(), AddError> {
         let parent = self.find_parent(&block)?;
@@ -123,7 +123,7 @@ impl<Id: BlockId> Snowman<Id> {
     /// Whether [`add`](Self::add) would take the block.
     ///
     /// # Errors
-    /// The error it would return.
+    /// The error it would return, but for [`AddError::Full`].
     pub fn check(&self, block: &BlockRef<Id>) -> Result<(), AddError> {
         self.find_parent(block).map(|_| ())
     }
@@ -131,8 +131,9 @@ impl<Id: BlockId> Snowman<Id> {
     /// Takes the votes of one poll and reports what it decides, in the order of decision: a block is accepted, then
     /// its siblings are rejected depth first, siblings ascending by id.
     ///
-    /// True if some block's children together got at least `alpha_preference` votes on a last accepted or processing
-    /// block. Votes for unknown, accepted or rejected ids are dropped.
+    /// True if the poll succeeded for the choice between the children of some block: of the last accepted one, or of one
+    /// above it whose children together have at least `alpha_preference` votes. Votes for unknown, accepted or rejected
+    /// ids are dropped.
     ///
     /// # Errors
     /// [`TooManyVotes`] if the bag holds more than `k` votes; nothing changes.
@@ -585,7 +586,7 @@ pub enum AddError {
     /// The height is not the parent's plus one.
     #[error("height is not {expected}, the parent's plus one")]
     WrongHeight {
-        /// The height it must have.
+        /// The height it must have; on a parent of height `u64::MAX`, which takes no child, that again.
         expected: u64,
     },
     /// The chain already holds 2^32 blocks.

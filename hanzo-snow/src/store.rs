@@ -18,7 +18,7 @@ use crate::block::BlockRef;
 pub struct Block<Id> {
     /// Its place in the chain.
     pub header: BlockRef<Id>,
-    /// Its bytes, shared rather than copied.
+    /// Its bytes, shared rather than copied. Let them contain the header: [`BlockStore::get`] gives the bytes alone.
     pub bytes: Arc<[u8]>,
 }
 
@@ -79,7 +79,7 @@ impl EntryKind {
 pub struct Entry {
     /// Of what.
     pub kind: EntryKind,
-    /// Height, round or sequence.
+    /// Height, round, sequence or epoch, as the kind says.
     pub number: u64,
     /// Id; zeros where there is one only.
     pub id: [u8; 32],
@@ -87,7 +87,11 @@ pub struct Entry {
     pub bytes: Arc<[u8]>,
 }
 
-/// Keeps accepted blocks and the tip.
+/// Keeps accepted blocks, the tip, and what settlement and the fast path must not forget.
+///
+/// Accepted blocks stay for ever; of the entries [`Record::Forget`] removes what is no longer needed. A node that runs an
+/// [`Engine`](crate::Engine) begins again with [`tip`](Self::tip), a [`DualTrack`](crate::DualTrack) with
+/// [`entries`](Self::entries).
 ///
 /// # Guarantees
 /// An `append` of several records is all or nothing, and once `sync` has returned `Ok` all earlier appends survive a loss
@@ -119,13 +123,15 @@ pub trait BlockStore<Id> {
     /// The store's own; nothing is kept.
     fn append(&mut self, records: &[Record<Id>]) -> Result<(), Self::Error>;
 
-    /// Moves the tip if it is `old`; whether it was.
+    /// Moves the tip if it is `old`; whether it was. For tools beside a node, such as one that brings it to a recent tip: the
+    /// node itself moves the tip with [`Record::Tip`].
     ///
     /// # Errors
     /// The store's own; the tip stays.
     fn compare_and_set_tip(&mut self, old: Option<Id>, new: BlockRef<Id>) -> Result<bool, Self::Error>;
 
-    /// All entries of settlement and fast path, ascending by key: what a node begins with again.
+    /// All entries of settlement and fast path, ascending by key: what a node begins with again. O(all that was kept), and
+    /// settled checkpoints and settlement blocks are kept for ever.
     ///
     /// # Errors
     /// The store's own.
@@ -177,7 +183,7 @@ impl<Id: Copy + Ord> MemoryStore<Id> {
         self.entries.get(&(kind, number, *id)).map(|bytes| &**bytes)
     }
 
-    /// The accepted blocks from just above `height` to the tip, lowest first, as far as they are there.
+    /// The accepted blocks from just above `height` to the tip, lowest first, as far as they are there. O(blocks found).
     #[must_use]
     pub fn above(&self, height: u64) -> Vec<&Block<Id>> {
         let mut found = Vec::new();

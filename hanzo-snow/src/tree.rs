@@ -11,7 +11,7 @@ use crate::votes::{TooManyVotes, VoteBag};
 /// Many choices decided bit by bit: ids that share a prefix share the confidence in it.
 ///
 /// Votes may only name ids that were passed to [`new`](Self::new) or [`add`](Self::add); drop others first, as
-/// [`Snowman`](crate::Snowman) does.
+/// [`Snowman`](crate::Snowman) does. A vote for another id would count for the bits that it shares with the choices.
 ///
 /// ```
 /// use hanzo_snow::{Params, Tree, Variant};
@@ -45,9 +45,10 @@ impl<Id: BlockId> Tree<Id> {
         Self { params, variant, first, trie, votes: Vec::new() }
     }
 
-    /// Adds a choice. O(BITS) time, at most three trie nodes.
+    /// Adds a choice. O(BITS) time, at most three trie nodes, which stay until the tree is dropped.
     ///
-    /// An id that is already there, or that contradicts what is decided, changes nothing.
+    /// An id that is already there, or that contradicts what is decided, changes nothing, and neither does any id once the
+    /// tree is final.
     pub fn add(&mut self, id: Id) {
         self.trie.add(id);
     }

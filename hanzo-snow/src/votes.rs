@@ -26,7 +26,7 @@ impl<Id: Copy + Ord> VoteBag<Id> {
         Self { entries: Vec::new(), total: 0 }
     }
 
-    /// Adds `count` votes for `id`. Sums saturate; a bag that large is refused by every instance, as it exceeds `k`.
+    /// Adds `count` votes for `id`; O(different ids) at worst. Sums saturate; a bag that large is refused by every instance, as it exceeds `k`.
     pub fn add(&mut self, id: Id, count: u32) {
         if count == 0 {
             return;

@@ -1,5 +1,5 @@
-//! A process that is killed (SIGKILL) while it commits loses nothing that it has acknowledged, and leaves no append half done. A program of its own: a
-//! process that is being started holds, for a moment, the locks of all files that are open in the one that starts it.
+//! A process that is killed (SIGKILL) while it commits loses nothing that it has acknowledged, and leaves no append half done. A program
+//! of its own: a process that is being started holds, for a moment, the locks of all files that are open in the one that starts it.
 #![cfg(all(feature = "redb", unix))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 

@@ -68,8 +68,8 @@ impl LumpedChain {
     /// A network of `n` nodes of which `byzantine` answer as told.
     ///
     /// # Errors
-    /// [`AnalysisError::Population`] unless `byzantine < n` and `k < n`, [`AnalysisError::TooLarge`] where the conditions
-    /// allow more than 2^17 classes.
+    /// [`AnalysisError::Population`] unless `byzantine < n`, `k < n` and `n <= 2^53`, [`AnalysisError::TooLarge`] where the
+    /// conditions allow more than 2^17 classes.
     pub fn new(params: &Params, n: u64, byzantine: u64, answers: Answers) -> Result<Self, AnalysisError> {
         if byzantine >= n || u64::from(params.k()) >= n || n > 1 << 53 {
             return Err(AnalysisError::Population {
@@ -88,14 +88,15 @@ impl LumpedChain {
     }
 
     /// All futures from `ones` honest nodes that prefer 1 and the rest 0, until less than `tolerance` of the probability
-    /// is undecided or `max_rounds` are counted.
+    /// is undecided or `max_rounds` are counted. O(rounds * transitions); where some of it is [stuck](Ends::stuck), all
+    /// `max_rounds` are counted.
     ///
     /// The number of states grows like the number of ways to spread the honest nodes over the classes: up to about ten
     /// nodes with `beta` 2 or 3.
     ///
     /// # Errors
-    /// [`AnalysisError::Ones`] for more ones than honest nodes, [`AnalysisError::TooLarge`] for more than 2^15 states or
-    /// 2^22 transitions.
+    /// [`AnalysisError::Ones`] for more ones than honest nodes, [`AnalysisError::TooLarge`] for more than 2^15 states (fewer
+    /// where there are more than 1,024 classes, as each state counts them all) or 2^22 transitions.
     pub fn exact(&self, ones: u64, max_rounds: u32, tolerance: f64) -> Result<Ends, AnalysisError> {
         let graph = Graph::explore(self, self.start(ones)?)?;
         let can_end = graph.can_end();

@@ -85,7 +85,7 @@ impl Decentralization {
     }
 }
 
-/// Goals of decentralisation; reported, never enforced.
+/// Goals of decentralisation; compared by [`met`](Self::met), never enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Targets {
     /// Least number of nodes.
@@ -112,7 +112,8 @@ pub struct TargetsMet {
 }
 
 impl Targets {
-    /// 100 nodes, 20 regions, no owner above 5 % of the tokens, 20 owners for a majority of the compute.
+    /// Those of the Zoo network (paper 004, section 12.2): 100 nodes, 20 regions, no owner above 5 % of the tokens, 20 owners
+    /// for a majority of the compute.
     pub const ZOO: Self = Self { nodes: 100, regions: 20, largest_bps: 500, majority_owners: 20 };
 
     /// Compares; nodes and regions are counted by compute.

@@ -12,8 +12,8 @@ use super::{AnalysisError, poll_success};
 
 /// Draws runs of a [`LumpedChain`], with the poll probabilities it has met kept for the next run.
 ///
-/// Rounds cost O(classes in use), whatever the number of nodes: about 0.1 ms a run from an even split with the production
-/// setting.
+/// Rounds cost O(classes in use), whatever the number of nodes. `cargo bench -p hanzo-benches --bench snow -- lumped` in the
+/// repository prints what a run takes.
 ///
 /// ```
 /// use hanzo_snow::Params;
@@ -181,7 +181,7 @@ pub struct Forecast {
 
 impl LumpedChain {
     /// Follows the mean of the network from `ones` honest nodes that prefer 1, until all but `1e-15` of it has decided or
-    /// `max_rounds` are over. O(rounds * classes).
+    /// `max_rounds` are over. O(rounds * classes) time, O(rounds + classes) space.
     ///
     /// Good where many nodes make the course nearly certain. It knows no chance: from an exact balance it stays in balance,
     /// where a real network tips over.

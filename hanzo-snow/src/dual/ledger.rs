@@ -260,7 +260,8 @@ fn settled_key(epoch: u64) -> Hash {
     id
 }
 
-/// The answer to [`DualOutput::ServeSettled`](super::DualOutput::ServeSettled) from all entries of a store; `None` where it is not there.
+/// The answer to [`DualOutput::ServeSettled`](super::DualOutput::ServeSettled) from all entries of a store, or from its
+/// [`EntryKind::Checkpoint`] entries alone; `None` where it is not there. O(entries): limit how often a peer may ask.
 #[must_use]
 pub fn settled_from_store(entries: &[Entry], epoch: u64, sequence: u64) -> Option<DualMessage> {
     let is = |entry: &&Entry| {

@@ -20,10 +20,10 @@ use crate::wire::{Decoder, Encoder, WireError};
 pub struct CheckpointPolicy(u64);
 
 impl CheckpointPolicy {
-    /// 100 rounds, as the paper has it: at 200 ms a round it adds up to 20 s to settlement.
+    /// 100 rounds, as the paper 003, section 4.4, has it: at 200 ms a round it adds up to 20 s to settlement.
     pub const SEED: Self = Self(100);
 
-    /// A checkpoint every `rounds` rounds, at least 1.
+    /// A checkpoint every `rounds` rounds; 0 is taken as 1.
     #[must_use]
     pub const fn every(rounds: u64) -> Self {
         Self(if rounds == 0 { 1 } else { rounds })
@@ -58,7 +58,8 @@ pub struct DualConfig {
 
 impl DualConfig {
     /// The validator `own`, with the default settings of both tracks, a checkpoint every 10 rounds, locks released after 10 s,
-    /// settled rounds kept for those who are up to 100 rounds behind, an unlock no sooner than 20 blocks into an epoch.
+    /// settled rounds kept for those who are up to 100 rounds behind, an unlock no sooner than 20 blocks into an epoch, and 1,024
+    /// orders waiting.
     #[must_use]
     pub fn new(own: NodeId) -> Self {
         Self {
@@ -94,14 +95,15 @@ impl DualConfig {
         self
     }
 
-    /// How long a key may stay locked without certificate before the epoch is closed; at least 8 ms.
+    /// How long a key may stay locked without certificate before the epoch is closed; at least 8 ms: a shorter time is taken as
+    /// that.
     #[must_use]
     pub fn unlock_after(mut self, time: Duration) -> Self {
         self.unlock_after = time.max(Duration::from_millis(8));
         self
     }
 
-    /// Settled rounds that are kept, at least 64.
+    /// Settled rounds whose certificates are kept; fewer than 64 are taken as 64.
     #[must_use]
     pub fn keep_rounds(mut self, rounds: u64) -> Self {
         self.keep_rounds = rounds.max(64);
@@ -160,7 +162,8 @@ impl DualMessage {
         }
     }
 
-    /// From bytes, with the chain and the epoch.
+    /// From bytes, with the chain and the epoch. That the chain is the own one is the caller's to see to, before the message goes
+    /// to [`DualInput::Message`].
     ///
     /// # Errors
     /// [`WireError`] for anything that [`encode`](Self::encode) would not have written.
@@ -184,7 +187,7 @@ impl DualMessage {
 #[non_exhaustive]
 #[expect(clippy::large_enum_variant, reason = "taken and given one at a time, never kept in numbers")]
 pub enum DualInput {
-    /// A message of a validator, whose link is authenticated.
+    /// A message to this chain over an authenticated link. A node that is no validator may send too: it is given what it lacks.
     Message {
         /// Who sent it.
         from: NodeId,
@@ -193,12 +196,18 @@ pub enum DualInput {
         /// The message.
         message: DualMessage,
     },
-    /// A transaction for the fast path. A node that is no validator keeps it until it is one.
+    /// A transaction for the fast path. A node that is no validator keeps it until it is one. Until it is in an own vertex it is in
+    /// memory only: after a restart give again what was neither certified nor settled.
     Submit(Tx),
-    /// Something for the total order of settlement alone. It is not checked there: whoever reads it decides.
+    /// Something for the total order of settlement alone, at most 1 MiB. It is not checked there: whoever reads it decides.
+    ///
+    /// It goes into a block that this node leads, one a block, and into no other: it is lost where that block is not committed, and
+    /// with a restart. Give it again where no [`DualOutput::Ordered`] comes; whoever carries orders out must bear one that comes
+    /// twice.
     Order(Arc<[u8]>),
-    /// The validators of the next epoch: this one shall end. Give it to all validators, and again to one that begins again before the
-    /// epoch has ended; they vote for no other set.
+    /// The validators of the next epoch with their stakes: this one shall end. Give the same, in the same order, to all validators,
+    /// and again to one that begins again before the epoch has ended; they vote for no other set. Refused unless it makes a
+    /// [`ValidatorSet`](crate::ValidatorSet) of at most [`MAX_VALIDATORS`](crate::MAX_VALIDATORS).
     Next(Arc<[(NodeId, u64)]>),
     /// All records up to this token are durable.
     Persisted(u64),
@@ -270,10 +279,11 @@ pub enum DualOutput {
         /// The order.
         bytes: Arc<[u8]>,
     },
-    /// An epoch has begun: all locks of the one before are released.
+    /// An epoch has begun: all locks of the one before are released, and own transactions that had not settled go into vertices of
+    /// the new one.
     Epoch(Committee),
     /// A peer asks for settlement blocks that are no longer in memory: send it what
-    /// [`chain_from_store`](crate::settlement::chain_from_store) finds.
+    /// [`chain_from_store`](crate::settlement::chain_from_store) finds, if anything, as [`DualMessage::Settlement`] of that epoch.
     Serve {
         /// Who asks.
         to: NodeId,
@@ -282,7 +292,8 @@ pub enum DualOutput {
         /// The height above which.
         after: u64,
     },
-    /// A peer asks for a settled checkpoint: send it what [`settled_from_store`](crate::settled_from_store) finds.
+    /// A peer asks for a settled checkpoint: send it what [`settled_from_store`](crate::settled_from_store) finds, if anything, as a
+    /// message of that epoch.
     ServeSettled {
         /// Who asks.
         to: NodeId,
@@ -291,7 +302,8 @@ pub enum DualOutput {
         /// The checkpoint's sequence.
         sequence: u64,
     },
-    /// A validator has contradicted itself.
+    /// A validator has contradicted itself, in the epoch of [`DualTrack::committee`](crate::DualTrack::committee) or of
+    /// [`Replica::committee`](crate::settlement::Replica::committee), which may be the next one already.
     Evidence(Evidence),
     /// Settlement does not get on.
     Stalled(ReplicaStall),

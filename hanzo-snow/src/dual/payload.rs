@@ -45,10 +45,10 @@ impl CloseReport {
         encoder.finish()
     }
 
-    /// Checks the signature.
+    /// Checks the number of certificates and the signature.
     ///
     /// # Errors
-    /// [`MessageError`].
+    /// [`MessageError::TooLarge`] above [`MAX_REPORTED`], [`MessageError::UnknownValidator`], [`MessageError::Signature`].
     pub fn verify(&self, committee: &Committee, keys: &impl VerifyAll) -> Result<(), MessageError> {
         if self.certificates.len() > MAX_REPORTED {
             return Err(MessageError::TooLarge { field: "certificates" });
@@ -97,7 +97,7 @@ pub struct Payload {
     pub checkpoint: Option<Box<CheckpointBody>>,
     /// Closes the epoch.
     pub close: Option<Close>,
-    /// Anything else that wants a place in the total order.
+    /// Anything else that wants a place in the total order, at most 1 MiB.
     pub order: Option<Arc<[u8]>>,
 }
 

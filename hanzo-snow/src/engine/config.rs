@@ -25,14 +25,14 @@ impl<N> EngineConfig<N> {
         Self { own, params, variant: Variant::Snowflake, include_self: false, gossip_period }
     }
 
-    /// Which member of the family decides.
+    /// Which member of the family decides; [`Variant::Snowflake`] unless set.
     #[must_use]
     pub const fn variant(mut self, variant: Variant) -> Self {
         self.variant = variant;
         self
     }
 
-    /// Whether the own stake is sampled with the rest.
+    /// Whether the own stake is sampled with the rest; not unless set. The node answers itself at once.
     #[must_use]
     pub const fn include_self(mut self, include: bool) -> Self {
         self.include_self = include;

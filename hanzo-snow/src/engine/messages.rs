@@ -42,7 +42,8 @@ impl Timestamp {
     }
 }
 
-/// What happens to an engine. `from` is the authenticated sender; a message to another chain goes to another engine.
+/// What happens to an engine. `from` is the authenticated sender; a message to another chain goes to another engine. How
+/// outputs of one node become inputs of another: see [`Engine`](crate::Engine).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Input<Id, N> {
@@ -57,7 +58,7 @@ pub enum Input<Id, N> {
     Query {
         /// The peer.
         from: N,
-        /// The peer's number of the question, sent back.
+        /// The peer's number of the question, sent back: its [`Output::Query`]'s `poll`.
         request: u64,
         /// What the peer prefers.
         block: Id,
@@ -70,9 +71,9 @@ pub enum Input<Id, N> {
         from: N,
         /// What it prefers.
         preferred: Id,
-        /// What it accepted last.
+        /// What it accepted last: counts where the block it prefers does not come.
         accepted: Id,
-        /// The height of that.
+        /// The height of that; not used yet.
         accepted_height: u64,
     },
     /// A peer will not answer a query.
@@ -82,7 +83,7 @@ pub enum Input<Id, N> {
         /// The peer.
         from: N,
     },
-    /// A peer says which block it accepted last.
+    /// A peer says which block it accepted last: its [`Output::Gossip`].
     Tip {
         /// The peer.
         from: N,
@@ -107,11 +108,12 @@ pub enum Input<Id, N> {
     Connected(N),
     /// A peer can no longer be reached.
     Disconnected(N),
-    /// Validators from now on; open polls keep theirs.
+    /// Validators from now on; open polls keep theirs. Give the same set to all nodes, at about the same time.
     Validators(ValidatorSet<N>),
     /// All records up to this token are durable.
     Persisted(u64),
-    /// The application has something to put into a block.
+    /// The application has something to put into a block. [`Output::BuildBlock`] comes once, as soon as fewer than
+    /// [`optimal_processing`](crate::Params::optimal_processing) blocks are undecided; say it again for the next.
     Pending,
     /// The application or the store has failed: nothing further is safe.
     Failed(Failure),
@@ -246,7 +248,7 @@ pub enum Reason {
     Unexpected,
 }
 
-/// Why nothing was decided for [`max_item_time`](crate::Params::max_item_time).
+/// Why nothing was decided for [`max_item_time`](crate::Params::max_item_time). Several reasons may hold, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StallReport<Id> {
@@ -267,15 +269,16 @@ pub struct StallReport<Id> {
     /// Too little stake is connected for polls to succeed
     /// ([`Params::has_enough_stake`](crate::Params::has_enough_stake)).
     pub too_little_stake: bool,
-    /// In most of the polls enough votes came, but not for one choice.
+    /// In more than half of the polls enough votes came, but not for one choice.
     pub split_votes: bool,
-    /// In most of the polls too few votes came, though the stake is connected.
+    /// In at least half of the polls too few votes came, though the stake is connected. Also where there was no poll.
     pub no_answers: bool,
     /// More blocks than [`optimal_processing`](crate::Params::optimal_processing) are undecided.
     pub too_many_processing: bool,
 }
 
-/// How much an engine holds; every count is bounded by the parameters and the number of connected peers.
+/// How much an engine holds. Every count is bounded by the parameters, the number of connected peers and the own blocks given,
+/// as long as outputs are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Load {
@@ -305,7 +308,7 @@ pub enum EngineError {
     /// The validators hold too little stake for a sample.
     #[error(transparent)]
     Sample(#[from] SampleError),
-    /// The validators are refused.
+    /// The validators are refused. No call returns it at present: a [`ValidatorSet`] is checked when it is made.
     #[error(transparent)]
     Set(#[from] SetError),
     /// The chain given to [`Engine::adopt`](crate::Engine::adopt) does not extend the last accepted block.

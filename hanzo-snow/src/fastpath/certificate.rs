@@ -97,7 +97,8 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// From acknowledgements of one vertex, ascending by validator.
+    /// From acknowledgements of one vertex, ascending by validator, none twice: that is not checked here, and
+    /// [`verify`](Self::verify) refuses what is otherwise. `None` for none.
     #[must_use]
     pub fn new<'a>(author: u32, acks: impl Iterator<Item = &'a Ack> + Clone) -> Option<Self> {
         let first = acks.clone().next()?;
@@ -119,10 +120,11 @@ impl Certificate {
         encoder.digest()
     }
 
-    /// Checks the quorum and its signatures, not that the vertex is what it says.
+    /// Checks the quorum and its signatures, not that the vertex is what it says. One signature a signer.
     ///
     /// # Errors
-    /// [`MessageError`].
+    /// [`MessageError::Quorum`] for too little stake or a signer that is no validator, [`MessageError::Malformed`] where signers,
+    /// bitmaps and signatures do not fit each other, [`MessageError::Signature`].
     pub fn verify(&self, committee: &Committee, keys: &impl VerifyAll) -> Result<(), MessageError> {
         if self.bitmaps.len() != self.signers.len() {
             return Err(MessageError::Malformed { field: "bitmaps" });
@@ -141,7 +143,8 @@ impl Certificate {
         })
     }
 
-    /// Which of `count` transactions are certified. O(count + signers) where all bitmaps are equal.
+    /// Which of the vertex's `count` transactions are certified, ascending. O(count + signers) where all bitmaps are equal,
+    /// O(count * signers) at worst.
     #[must_use]
     pub fn certified(&self, committee: &Committee, count: usize) -> Vec<u32> {
         // Beyond the longest bitmap nobody has acknowledged anything.

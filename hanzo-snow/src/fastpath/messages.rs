@@ -29,9 +29,9 @@ pub struct FastConfig {
 }
 
 impl FastConfig {
-    /// The validator `own`: a round no sooner than 20 ms after the one before, 100 ms for the own vertex to be certified once a quorum's are, a round a second where there is nothing to
-    /// do, messages sent again after 500 ms, acknowledgements up to two rounds ahead, 16,384 transactions waiting,
-    /// 1,024 in a vertex, and 2^22 locked keys an epoch.
+    /// The validator `own`: a round no sooner than 20 ms after the one before, 100 ms for the own vertex to be certified once a
+    /// quorum's are, a round a second where there is nothing to do, messages sent again after 500 ms, acknowledgements up to two
+    /// rounds ahead, 16,384 transactions waiting, 1,024 in a vertex, and 2^22 locked keys an epoch.
     #[must_use]
     pub const fn new(own: NodeId) -> Self {
         Self {
@@ -55,21 +55,22 @@ impl FastConfig {
         self
     }
 
-    /// How long a round waits for the own vertex once a quorum's are certified.
+    /// How long a round waits for the own vertex once a quorum's are certified. Where that is too short, as for a validator far
+    /// from the others, the wait doubles with each round that ends before, to sixteen times this at most, and shrinks again.
     #[must_use]
     pub const fn round_timeout(mut self, timeout: Duration) -> Self {
         self.round_timeout = timeout;
         self
     }
 
-    /// The time between rounds where no transaction waits or is unsettled; at least 1 ms.
+    /// The time between rounds where no transaction waits or is unsettled; at least 1 ms: a shorter one is taken as that.
     #[must_use]
     pub fn idle_interval(mut self, interval: Duration) -> Self {
         self.idle_interval = interval.max(Duration::from_millis(1));
         self
     }
 
-    /// After how long an unanswered message is sent again; at least 1 ms.
+    /// After how long an unanswered message is sent again; at least 1 ms: a shorter one is taken as that.
     #[must_use]
     pub fn resend(mut self, interval: Duration) -> Self {
         self.resend = interval.max(Duration::from_millis(1));
@@ -83,15 +84,16 @@ impl FastConfig {
         self
     }
 
-    /// Transactions of one vertex, at most [`MAX_TXS`](super::MAX_TXS).
+    /// Transactions of one vertex; more than [`MAX_TXS`](super::MAX_TXS) are taken as that. With 0 the node certifies for others
+    /// only.
     #[must_use]
     pub fn max_txs(mut self, txs: usize) -> Self {
         self.max_txs = txs.min(super::MAX_TXS);
         self
     }
 
-    /// Keys that may be locked in an epoch, each with its rows in hash maps until the epoch ends; beyond it no transaction with a new key
-    /// is acknowledged, and [`DualTrack`](crate::DualTrack) closes the epoch.
+    /// Keys that may be locked in an epoch, each with its rows in hash maps until the epoch ends; beyond it no transaction with
+    /// a new key is acknowledged, and [`DualTrack`](crate::DualTrack) closes the epoch.
     #[must_use]
     pub const fn max_locks(mut self, keys: usize) -> Self {
         self.max_locks = keys;
@@ -124,7 +126,7 @@ impl FastMessage {
         encoder.finish()
     }
 
-    /// From bytes, with the chain and the epoch.
+    /// From bytes, with the chain and the epoch. That the chain is the own one is the caller's to see to.
     ///
     /// # Errors
     /// [`WireError`] for anything that [`encode`](Self::encode) would not have written.
@@ -192,7 +194,7 @@ pub enum FastInput {
         /// The message.
         message: FastMessage,
     },
-    /// A transaction for the next vertex.
+    /// A transaction for the next vertex. Until it is in one it is in memory only.
     Submit(Tx),
     /// All records up to this token are durable.
     Persisted(u64),

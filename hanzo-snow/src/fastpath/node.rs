@@ -41,7 +41,9 @@ struct Waiting {
 ///
 /// Give every event to [`handle`](Self::handle), do what [`poll_output`](Self::poll_output) says, and call again with
 /// [`FastInput::Tick`] no later than [`poll_timeout`](Self::poll_timeout). What was certified is settled by whoever orders the
-/// checkpoints, who calls [`settle`](Self::settle); [`DualTrack`](crate::DualTrack) does all that.
+/// checkpoints, who calls [`settle`](Self::settle); [`DualTrack`](crate::DualTrack) does all that, and shows the loop. After a
+/// restart in the same epoch [`restore`](Self::restore) comes before all else: a node that has forgotten what it acknowledged
+/// contradicts itself, and has to [`close`](Self::close) until the next epoch.
 #[derive(Debug, Clone)]
 pub struct FastPath<A> {
     config: FastConfig,
@@ -99,7 +101,8 @@ pub struct FastPath<A> {
 }
 
 impl<A: Sign + VerifyAll> FastPath<A> {
-    /// The fast path of an epoch, from its beginning; `seed` keys the index of conflict keys, which others choose.
+    /// The fast path of an epoch, from its beginning; `seed` keys the index of conflict keys, which others choose: draw it at
+    /// random. It changes no output. A node that is not in the committee follows.
     pub fn new(config: FastConfig, committee: Committee, authority: A, seed: u64, now: Timestamp) -> Self {
         let hasher = || foldhash::fast::SeedableRandomState::with_seed(seed, foldhash::SharedSeed::global_fixed());
         let own = committee.position(&config.own);
@@ -144,10 +147,14 @@ impl<A: Sign + VerifyAll> FastPath<A> {
         }
     }
 
-    /// Handles an event.
+    /// Handles an event; time that goes back stands still.
     ///
     /// # Errors
-    /// [`MessageError`]; nothing has changed. [`MessageError::Busy`] for a transaction that finds the pool full.
+    /// [`MessageError::Busy`] for a transaction that finds the pool full. For a message that is refused, which is no reason to
+    /// stop: [`MessageError::Stale`], [`MessageError::TooFarAhead`], [`MessageError::Malformed`], [`MessageError::WrongChain`],
+    /// [`MessageError::WrongEpoch`], [`MessageError::UnknownValidator`], [`MessageError::Signature`] or
+    /// [`MessageError::Quorum`]; of several certificates in one, those before the refused one are taken.
+    /// [`MessageError::Signature`] also where an acknowledgement cannot be signed.
     pub fn handle(&mut self, now: Timestamp, input: FastInput) -> Result<(), MessageError> {
         self.now = self.now.max(now);
         let result = match input {
@@ -358,7 +365,8 @@ impl<A: Sign + VerifyAll> FastPath<A> {
     }
 
     /// Marks what a checkpoint up to `last_round` has settled, forgets rounds up to `forget`, and puts own transactions that
-    /// were left out into the next vertex.
+    /// were left out into the next vertex. `history` are the certificates that the checkpoint settles, `leaves` what they
+    /// certify.
     pub fn settle(&mut self, history: &BTreeSet<Hash>, leaves: &[Leaf], last_round: u64, forget: u64) {
         self.dag.settle(history);
         for leaf in leaves {
@@ -411,8 +419,8 @@ impl<A: Sign + VerifyAll> FastPath<A> {
         (waiting, contested.into_iter().chain(later).collect())
     }
 
-    /// Takes a transaction that has met a rival in an earlier epoch. It waits for up to 15 rounds, as its id in this epoch says: rivals
-    /// that come again in the same round would lock their keys against each other once more.
+    /// Takes a transaction that has met a rival in an earlier epoch. It waits for up to 15 rounds, as its id in this epoch
+    /// says: rivals that come again in the same round would lock their keys against each other once more.
     pub fn retry(&mut self, tx: Tx) {
         let wait = tx.id(&self.committee)[0] % SPREAD;
         self.later.entry(self.round.saturating_add(wait.into())).or_default().push(tx);

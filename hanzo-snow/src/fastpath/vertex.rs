@@ -13,12 +13,15 @@ use crate::wire::{Decoder, Encoder, Signature, WireError};
 pub const MAX_TXS: usize = 1_024;
 /// Most keys of a transaction.
 pub const MAX_KEYS: usize = 16;
-/// Most bytes of a transaction.
+/// Most bytes of a transaction: 64 KiB.
 pub const MAX_TX_BYTES: usize = 64 << 10;
-/// Most bytes of all transactions of a vertex together.
+/// Most bytes of all transactions of a vertex together, their keys included: 4 MiB.
 pub const MAX_VERTEX_BYTES: usize = 4 << 20;
 
 /// What two transactions must not both use, such as a match's worker slot or a grant's resource at one nonce.
+///
+/// A key is locked for one epoch. In a later one a transaction that has settled, or another with its key, can be certified and
+/// settle again: whoever carries settled transactions out refuses a nonce that is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConflictKey(Hash);
 
@@ -59,10 +62,10 @@ pub struct Tx {
 }
 
 impl Tx {
-    /// A transaction on 1 to [`MAX_KEYS`] different keys, which are sorted here.
+    /// A transaction on 1 to [`MAX_KEYS`] different keys, which are sorted here, with at most [`MAX_TX_BYTES`] bytes.
     ///
     /// # Errors
-    /// [`TxError`].
+    /// [`TxError::Keys`], [`TxError::TooLarge`].
     pub fn new(keys: impl IntoIterator<Item = ConflictKey>, bytes: impl Into<Arc<[u8]>>) -> Result<Self, TxError> {
         let mut keys: Vec<ConflictKey> = keys.into_iter().take(MAX_KEYS + 1).collect();
         keys.sort_unstable();
@@ -95,7 +98,7 @@ impl Tx {
         TxHeader { keys: self.keys.clone(), bytes: Sha256::digest(&self.bytes).into() }
     }
 
-    /// Its id in an epoch.
+    /// Its id in an epoch: another one in each. O(bytes).
     #[must_use]
     pub fn id(&self, committee: &Committee) -> Hash {
         self.header().id(committee)
@@ -239,10 +242,12 @@ struct Content {
 }
 
 impl Vertex {
-    /// A vertex signed by `sign`.
+    /// A vertex signed by `sign`, of a round from 1 on. `parents`, which are sorted here, are certificates of the round before;
+    /// none in round 1. O(bytes).
     ///
     /// # Errors
-    /// [`MessageError::TooLarge`], [`MessageError::Malformed`], and what `sign` returns.
+    /// [`MessageError::TooLarge`] above [`MAX_TXS`] transactions or [`MAX_VERTEX_BYTES`], [`MessageError::Malformed`] for a
+    /// parent given twice, more than [`MAX_VALIDATORS`], or a number that does not fit the round, and what `sign` returns.
     pub fn new(
         committee: &Committee,
         round: u64,
@@ -318,11 +323,12 @@ impl Vertex {
         Ok(())
     }
 
-    /// Checks the chain, the epoch and the signature, not the parents. The shape, and that the ids are those of the transactions, hold
-    /// for every vertex.
+    /// Checks the chain, the epoch and the signature, not the parents. The shape, and that the ids are those of the transactions,
+    /// hold for every vertex.
     ///
     /// # Errors
-    /// [`MessageError`].
+    /// [`MessageError::WrongChain`], [`MessageError::WrongEpoch`], [`MessageError::UnknownValidator`],
+    /// [`MessageError::Signature`].
     pub fn verify(&self, committee: &Committee, keys: &impl VerifyAll) -> Result<(), MessageError> {
         if self.0.chain != *committee.chain() {
             return Err(MessageError::WrongChain);

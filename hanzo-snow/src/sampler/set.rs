@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 
-/// A set of validators with stakes that sum to `1..=u64::MAX`, in the order given.
+/// A set of validators with stakes that sum to `1..=u64::MAX`, in the order given. Single stakes may be 0: such a validator
+/// counts in [`len`](Self::len) and has a position, but is never sampled.
 ///
 /// ```
 /// use hanzo_snow::ValidatorSet;
@@ -31,10 +32,10 @@ impl<N: Ord> ValidatorSet<N> {
         Self::from_stakes(validators, 0)
     }
 
-    /// A set of those with at least `min_stake`.
+    /// A set of those with at least `min_stake`, the others left out. O(n log n).
     ///
     /// # Errors
-    /// Those of [`new`](Self::new), for what is left.
+    /// Those of [`new`](Self::new), for what is left: a node given twice is refused only if both stakes are large enough.
     pub fn from_stakes(validators: impl IntoIterator<Item = (N, u64)>, min_stake: u64) -> Result<Self, SetError> {
         let (nodes, stakes): (Vec<N>, Vec<u64>) =
             validators.into_iter().filter(|&(_, stake)| stake >= min_stake).unzip();
@@ -111,7 +112,7 @@ pub enum SetError {
         /// Position of the other.
         second: usize,
     },
-    /// More validators than a committee takes.
+    /// More validators than a [`Committee`](crate::Committee) takes, or nodes than a simulated network does.
     #[error("more than {limit} validators")]
     TooMany {
         /// The most.

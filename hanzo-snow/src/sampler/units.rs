@@ -9,7 +9,19 @@ use super::{SampleError, SetError, ValidatorSampler, ValidatorSet};
 
 /// Draws `count` different numbers of `0..n`, in random order, and replaces `out` by them.
 ///
-/// One word a number (more if a word must be redrawn), in the order of the production sampler.
+/// One word a number (more if a word must be redrawn), in the order of the production sampler. O(count log count) time,
+/// O(count) space.
+///
+/// ```
+/// use rand::{SeedableRng, rngs::SmallRng};
+///
+/// let (mut units, mut rng) = (Vec::new(), SmallRng::seed_from_u64(1));
+/// hanzo_snow::sample_units(4, 4, &mut rng, &mut units)?;
+/// units.sort();
+/// assert_eq!(units, [0, 1, 2, 3]);
+/// assert!(hanzo_snow::sample_units(3, 4, &mut rng, &mut units).is_err());
+/// # Ok::<(), hanzo_snow::SampleError>(())
+/// ```
 ///
 /// # Errors
 /// [`SampleError::SampleTooLarge`] if `count > n`; nothing is drawn and `out` stays.
@@ -20,7 +32,21 @@ pub fn sample_units<R: Rng + ?Sized>(n: u64, count: u16, rng: &mut R, out: &mut 
     Ok(())
 }
 
-/// Every validator with stake alike, whatever its stake.
+/// Every validator with stake alike, whatever its stake, and none twice in a sample. O(k log k) a sample.
+///
+/// ```
+/// use hanzo_snow::{Uniform, ValidatorSampler, ValidatorSet};
+/// use rand::{SeedableRng, rngs::SmallRng};
+///
+/// # fn main() -> Result<(), hanzo_snow::Error> {
+/// let set = ValidatorSet::new([("ann", 1_000), ("bob", 1), ("cat", 0), ("dan", 5)])?;
+/// let mut sample = Vec::new();
+/// Uniform::new(&set).excluding(&"dan")?.sample(2, &mut SmallRng::seed_from_u64(1), &mut sample)?;
+/// sample.sort();
+/// assert_eq!(sample, ["ann", "bob"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uniform<N> {
     nodes: Vec<N>,
@@ -34,10 +60,10 @@ impl<N: Clone + Ord> Uniform<N> {
         Self { nodes: with_stake.map(|(node, _)| node.clone()).collect() }
     }
 
-    /// The same without one validator, the node itself.
+    /// The same without one validator, the node itself. O(n).
     ///
     /// # Errors
-    /// [`SetError::UnknownValidator`] if it is not there.
+    /// [`SetError::UnknownValidator`] if it is not there, as one without stake is not.
     pub fn excluding(mut self, own: &N) -> Result<Self, SetError> {
         let at = self.nodes.iter().position(|node| node == own).ok_or(SetError::UnknownValidator)?;
         self.nodes.remove(at);

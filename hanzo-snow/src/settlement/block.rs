@@ -11,7 +11,7 @@ use crate::committee::{Committee, MAX_VALIDATORS, MessageError, NodeId, VerifyAl
 use crate::sampler::ValidatorSet;
 use crate::wire::{Decoder, Encoder, Signature, WireError};
 
-/// Most bytes of a payload.
+/// Most bytes of a settlement block's payload: 4 MiB.
 pub const MAX_PAYLOAD: usize = 4 << 20;
 
 /// Where an epoch begins: the block that closed the one before, or genesis.
@@ -128,10 +128,12 @@ impl Block {
         self.header().id(committee)
     }
 
-    /// What can be checked without the parent: fields, certificates, the next validators.
+    /// What can be checked without the parent: fields, certificates, the next validators; not the proposer's signature. Up to
+    /// twice as many signatures as there are validators.
     ///
     /// # Errors
-    /// [`MessageError`].
+    /// [`MessageError::Malformed`] and [`MessageError::TooLarge`] for the fields, and those of
+    /// [`QuorumCertificate::verify`] and [`TimeoutCertificate::verify`].
     pub fn verify(&self, committee: &Committee, root: &Hash, keys: &impl VerifyAll) -> Result<(), MessageError> {
         self.check_shape()?;
         self.justify.verify(committee, root, keys)?;

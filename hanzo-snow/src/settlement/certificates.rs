@@ -76,10 +76,11 @@ impl QuorumCertificate {
         Self { view: 0, block, signers: Signers::default(), signatures: Arc::from([]) }
     }
 
-    /// Checks the quorum and its signatures; a certificate of view 0 must be the one of `root`.
+    /// Checks the quorum and its signatures; a certificate of view 0 must be the one of `root`. One signature a signer.
     ///
     /// # Errors
-    /// [`MessageError`].
+    /// [`MessageError::Quorum`] for too little stake or a signer that is no validator, [`MessageError::Malformed`] where signers
+    /// and signatures do not fit each other or `root`, [`MessageError::Signature`].
     pub fn verify(&self, committee: &Committee, root: &Hash, keys: &impl VerifyAll) -> Result<(), MessageError> {
         if self.view == 0 {
             let is_root = self.block == *root && self.signers.is_empty() && self.signatures.is_empty();
@@ -108,8 +109,9 @@ impl QuorumCertificate {
 
 /// A replica gives a view up, and says what is the highest certificate it knows.
 ///
-/// Signed: "timeout" | view | view of that certificate. The rest speaks for itself: the certificate; the timeout certificate by which
-/// the view was entered, if it was; and the vote given in the view, so that its certificate is not lost with the next leader.
+/// Signed: "timeout" | view | view of that certificate. The rest speaks for itself: the certificate; the timeout certificate
+/// by which the view was entered, if it was; and the vote given in the view, so that its certificate is not lost with the
+/// next leader.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Timeout {
     /// The view given up.
@@ -189,10 +191,11 @@ impl TimeoutCertificate {
         self.high_views.iter().copied().max().unwrap_or(0)
     }
 
-    /// Checks the quorum and its signatures.
+    /// Checks the quorum and its signatures. One signature a signer.
     ///
     /// # Errors
-    /// [`MessageError`].
+    /// [`MessageError::Quorum`] for too little stake or a signer that is no validator, [`MessageError::Malformed`] where signers,
+    /// views and signatures do not fit each other, [`MessageError::Signature`].
     pub fn verify(&self, committee: &Committee, keys: &impl VerifyAll) -> Result<(), MessageError> {
         let fits = self.high_views.len() == self.signers.len() && self.high_view() < self.view;
         if !fits {

@@ -49,7 +49,8 @@ impl ReplicaConfig {
         self
     }
 
-    /// The time a view has, doubled after every three views in a row without a commit, five times at most; at least 1 ms.
+    /// The time a view has, doubled after every three views given up since the last commit, five times at most; at least 1 ms: a
+    /// shorter one is taken as that.
     #[must_use]
     pub fn base_timeout(mut self, timeout: Duration) -> Self {
         self.base_timeout = timeout.max(Duration::from_millis(1));
@@ -63,7 +64,8 @@ impl ReplicaConfig {
         self
     }
 
-    /// Committed blocks kept in memory for replicas that are behind; at least 1.
+    /// Committed blocks kept in memory for replicas that are behind, who are given older ones from the store; at least 1: 0 is
+    /// taken as that.
     #[must_use]
     pub fn window(mut self, blocks: u64) -> Self {
         self.window = blocks.max(1);
@@ -104,7 +106,7 @@ impl Message {
         encoder.finish()
     }
 
-    /// From bytes, with the chain and the epoch.
+    /// From bytes, with the chain and the epoch. That the chain is the own one is the caller's to see to.
     ///
     /// # Errors
     /// [`WireError`] for anything that [`encode`](Self::encode) would not have written.
@@ -187,11 +189,12 @@ pub enum Input {
     },
     /// Whether something waits to be settled, so that a leader should not wait for the block interval.
     Pending(bool),
-    /// The answer to [`Output::Build`].
+    /// The answer to [`Output::Build`]. A payload is taken back by nobody: where its view ends without certificate, the block
+    /// is lost, and what it carried has to be given again.
     Payload {
         /// The view asked for.
         view: u64,
-        /// What to settle; may be empty.
+        /// What to settle, at most [`MAX_PAYLOAD`](super::MAX_PAYLOAD) bytes; may be empty.
         payload: Arc<[u8]>,
         /// The next epoch's validators, to close this one.
         next: Option<Arc<[(NodeId, u64)]>>,
@@ -243,7 +246,8 @@ pub enum Output {
         /// What to keep, all or nothing.
         entries: Vec<Entry>,
     },
-    /// A block is committed for good, and durable. Heights ascend by one.
+    /// A block is committed for good, and durable. Heights ascend by one. Told at most once: see
+    /// [`Replica`](super::Replica) for what a restart has left untold.
     Committed {
         /// Its id.
         id: Hash,
@@ -261,9 +265,9 @@ pub enum Output {
         /// The height above which.
         after: u64,
     },
-    /// A validator has contradicted itself. Told once for each offender, kind, and view or round.
+    /// A validator has contradicted itself. Told once for each offender, kind, and view, but for restarts.
     Evidence(Evidence),
-    /// Deadline after deadline passes without a commit.
+    /// Four deadlines or more in a row have passed without a commit. Told at each further one.
     Stalled(ReplicaStall),
 }
 
@@ -326,7 +330,7 @@ impl VoteState {
         Entry { kind: EntryKind::VoteState, number: 0, id: [0; 32], bytes: encoder.finish().into() }
     }
 
-    /// From a kept entry's bytes.
+    /// From the bytes of a kept [`EntryKind::VoteState`] entry.
     ///
     /// # Errors
     /// [`WireError`] for anything else.
@@ -347,14 +351,16 @@ impl VoteState {
     }
 }
 
-/// Why a replica refused a call; nothing has changed.
+/// Why a replica or a node of both tracks refused a call. What was refused has changed nothing; of a message that carries
+/// several blocks or certificates, those before it are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplicaError {
-    /// The replica was told of a failure, or saw more faulty stake than it can bear, and does nothing further.
+    /// The replica was told of a failure, could not sign, or saw more faulty stake than it can bear, and does nothing further.
     #[error("poisoned")]
     Poisoned,
-    /// A message was refused.
+    /// A message was refused; or a payload, transaction or order given here, with [`MessageError::TooLarge`],
+    /// [`MessageError::Malformed`] or [`MessageError::Busy`].
     #[error(transparent)]
     Message(#[from] MessageError),
     /// A payload for a view in which none was asked for.

@@ -30,12 +30,14 @@ const AHEAD: u64 = 8;
 /// What a replica begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Memory {
-    /// Nothing, at the beginning of the chain. Never after a start that may have voted.
+    /// Nothing, at the beginning of the chain. Never after a start that may have voted: what is voted is kept first, so where the
+    /// store is there and has no entry, nothing was.
     Fresh(Root),
-    /// What was kept: all entries of its store.
+    /// What was kept: [all entries](crate::BlockStore::entries) of its store. Entries without a vote state among them, of a node
+    /// that ended before it first voted, are taken to begin at [`Root::default`].
     Stored(Vec<Entry>),
     /// The store is lost: the replica follows, but neither votes nor proposes up to and including `epoch`, and keeps that in mind
-    /// in what it stores from now on.
+    /// in what it stores from now on. From the next start on its memory is [`Stored`](Self::Stored) again.
     Lost {
         /// The beginning of the chain.
         root: Root,
@@ -52,7 +54,11 @@ pub enum Memory {
 /// durable does not come out before [`Input::Persisted`]. The same inputs give the same outputs.
 ///
 /// Its memory is bounded by the committee and the window of blocks: of each validator it keeps one timeout, one block without
-/// parent, and the votes of nine views.
+/// parent, and the votes of ten views.
+///
+/// A block is told as [`Output::Committed`] at most once. After a restart compare [`committed`](Self::committed) with the height
+/// that the application has carried out, and take what lies between from [`chain_from_store`], up to [`MAX_CHAIN`](super::MAX_CHAIN)
+/// blocks at a time; it also gives blocks above, which are not committed. [`DualTrack`](crate::DualTrack) does that by itself.
 ///
 /// ```
 /// use hanzo_snow::settlement::{Input, Memory, Output, Replica, ReplicaConfig, Root};
@@ -238,10 +244,14 @@ impl<A: Sign + VerifyAll> Replica<A> {
         Ok(replica)
     }
 
-    /// Handles an event.
+    /// Handles an event; time that goes back stands still.
     ///
     /// # Errors
-    /// [`ReplicaError`]; nothing has changed, and a refused message is no reason to stop.
+    /// [`ReplicaError::Message`] for a message that is refused, which is no reason to stop; of a [`Message::Chain`] the blocks before
+    /// the refused one are taken. [`ReplicaError::NotBuilding`] for a payload nobody waits for, [`ReplicaError::Message`] for one
+    /// that is too large or closes the epoch with validators that make no committee; nothing changes.
+    /// [`ReplicaError::Poisoned`] once the replica has stopped: after [`Input::Failed`], where it could not sign, or where a
+    /// certified block conflicts with a committed one. What was not taken of its outputs may still be done.
     pub fn handle(&mut self, now: Timestamp, input: Input) -> Result<(), ReplicaError> {
         if self.poisoned {
             return Err(ReplicaError::Poisoned);
@@ -281,7 +291,7 @@ impl<A: Sign + VerifyAll> Replica<A> {
         self.outputs.pop_front()
     }
 
-    /// When to call with [`Input::Tick`] at the latest.
+    /// When to call with [`Input::Tick`] at the latest. A replica always waits for something: never `None`.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         // What was due by now has been done, or waits for something else.

@@ -65,9 +65,9 @@ enum Event {
 
 /// A network of [`DualTrack`] nodes over simulated links, event by event.
 ///
-/// The same settings give the same trace on every platform. After every event it is checked that honest nodes have committed the same
-/// settlement blocks and settled the same checkpoints, that no two transactions with a common key are certified in an
-/// epoch, and that no vote, timeout or acknowledgement leaves before it is durable.
+/// The same settings give the same trace on every platform. After every event it is checked that honest nodes have committed
+/// the same settlement blocks and settled the same checkpoints, told in order and none left out, that no two transactions with
+/// a common key are certified in an epoch, and that no vote, timeout or acknowledgement leaves before it is durable.
 ///
 /// ```
 /// use hanzo_snow::simulate::{DualSimulation, Latency};
@@ -131,8 +131,9 @@ impl<A: Sign + VerifyAll + Clone> DualSimulation<A> {
     /// Runs all events up to a moment, in nanoseconds since the start.
     ///
     /// # Errors
-    /// [`SimulateError::Settlement`], [`SimulateError::Conflict`] and [`SimulateError::NotDurable`] once an invariant is
-    /// broken, [`SimulateError::Store`] where a node does not begin again; every later call returns the same.
+    /// [`SimulateError::Settlement`], [`SimulateError::Conflict`], [`SimulateError::Skipped`] and
+    /// [`SimulateError::NotDurable`] once an invariant is broken, [`SimulateError::Store`] where a node does not begin again;
+    /// every later call returns the same.
     pub fn run_until(&mut self, until: u64) -> Result<(), SimulateError> {
         while let Some(&Reverse((at, sequence))) = self.queue.peek().filter(|Reverse((at, _))| *at <= until) {
             if let Some(broken) = self.broken {

@@ -126,7 +126,7 @@ pub enum Fault {
     Partition(Vec<usize>),
     /// Everybody reaches everybody.
     Heal,
-    /// Messages from and to a node take this many thousandths of their time.
+    /// Messages from and to a node take this many thousandths of their time: 1,000 is as before.
     Slow(usize, u32),
     /// A node's clock jumps by this many nanoseconds.
     ClockJump(usize, i64),

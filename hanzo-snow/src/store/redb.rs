@@ -19,7 +19,7 @@ const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 const ID: usize = 32;
 
-/// Keeps everything in a file, each append with one durable commit.
+/// Keeps everything in a file of redb, each append with one durable commit. Ids are of 32 bytes.
 ///
 /// Every append is durable when it returns, so `sync` has nothing left to do: put the records of all waiting persist
 /// outputs into one append, which is one commit.
@@ -44,8 +44,8 @@ const ID: usize = 32;
 /// ```
 pub struct RedbStore {
     database: Database,
-    /// The blocks as of the last commit, so that a read opens nothing. Not there while something is written: pages that a reader holds are not
-    /// used again.
+    /// The blocks as of the last commit, so that a read opens nothing. Not there while something is written: pages that a
+    /// reader holds are not used again.
     blocks: Option<Blocks>,
 }
 
@@ -82,10 +82,10 @@ fn failed(error: impl core::fmt::Display) -> RedbStoreError {
 type Result<T> = core::result::Result<T, RedbStoreError>;
 
 impl RedbStore {
-    /// Opens a file, or makes it.
+    /// Opens a file, or makes it in a folder that is there. One process at a time may have it open.
     ///
     /// # Errors
-    /// [`RedbStoreError::Database`] where the file is no store, or open elsewhere.
+    /// [`RedbStoreError::Database`] where the file is no store, or open elsewhere, or cannot be made.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let database = Database::create(path).map_err(failed)?;
         let write = database.begin_write().map_err(failed)?;

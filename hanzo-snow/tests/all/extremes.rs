@@ -5,13 +5,16 @@ use std::time::Duration;
 use hanzo_snow::analysis::{AnalysisError, Answers, LumpedChain, LumpedRuns, poll_success, run_within};
 use hanzo_snow::fastpath::{Ack, Certificate};
 use hanzo_snow::settlement::{
-    Input, Memory, Message, Output, QuorumCertificate, Replica, ReplicaConfig, Root, Timeout,
+    Input, Memory, Message, Output, QuorumCertificate, Replica, ReplicaConfig, ReplicaError, Root, Timeout,
 };
-use hanzo_snow::{Committee, NodeId, Params, Sign, Signature, SignatureError, Timestamp, ValidatorSet, VerifyAll};
+use hanzo_snow::{
+    Committee, DualConfig, DualInput, DualTrack, MAX_VALIDATORS, MessageError, NodeId, Params, Sign, Signature,
+    SignatureError, Timestamp, ValidatorSet, VerifyAll,
+};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Unsigned;
 
 impl Sign for Unsigned {
@@ -94,6 +97,23 @@ fn a_replica_with_all_the_time_there_is_gives_up_with_the_others() {
         }
     }
     assert_eq!((replica.view(), replica.is_poisoned()), (2, false));
+}
+
+#[test]
+fn next_validators_that_make_no_committee_are_refused() {
+    let now = Timestamp::from_nanos(0);
+    let memory = Memory::Fresh(Root::default());
+    let mut node = DualTrack::new(DualConfig::new([0; 32]), committee(), Unsigned, memory, 1, now).unwrap();
+    let many = (0..=MAX_VALIDATORS as u32).map(|n| {
+        let mut name = [0; 32];
+        name[..4].copy_from_slice(&n.to_be_bytes());
+        (name, 1)
+    });
+    let refused = MessageError::Malformed { field: "next validators" };
+    for next in [vec![], vec![([1; 32], 0)], vec![([1; 32], 1), ([1; 32], 2)], many.collect()] {
+        assert_eq!(node.handle(now, DualInput::Next(next.into())), Err(ReplicaError::Message(refused)));
+    }
+    assert_eq!(node.handle(now, DualInput::Next([([1; 32], 1)].into())), Ok(()));
 }
 
 #[cfg(feature = "simulate")]

@@ -20,8 +20,9 @@ pub(super) struct Closed {
     pub(super) certificate: QuorumCertificate,
 }
 
-/// The answer to [`Output::Serve`] from all entries of a store: the certified chain of an epoch above a height, at most
-/// [`MAX_CHAIN`] blocks. `None` where the store does not reach that far.
+/// The answer to [`Output::Serve`] from all entries of a store: the certified chain of an epoch above a height, lowest block
+/// first, at most [`MAX_CHAIN`] blocks. `None` where the store does not reach that far. O(entries), and decodes every settlement
+/// block above the height: limit how often a peer may ask.
 #[must_use]
 pub fn chain_from_store(entries: &[Entry], epoch: u64, after: u64) -> Option<Message> {
     let of = |kind| entries.iter().filter(move |entry: &&Entry| entry.kind == kind);

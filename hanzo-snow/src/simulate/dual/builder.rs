@@ -103,8 +103,8 @@ impl DualSimulationBuilder {
         self
     }
 
-    /// Runs a validator twice, with one identity: two nodes that do not know of each other and so contradict each other. The twins of
-    /// the first, second, .. of `nodes` are nodes n, n+1, .. of partitions and faults.
+    /// Runs validators twice, each pair with one identity: two nodes that do not know of each other and so contradict each other.
+    /// The twins of the first, second, .. of `nodes` are nodes n, n + 1, .. of partitions and faults. Further calls add more.
     #[must_use]
     pub fn twins(mut self, nodes: impl IntoIterator<Item = usize>) -> Self {
         self.twins.extend(nodes);
@@ -141,7 +141,7 @@ impl DualSimulationBuilder {
     }
 
     /// `count` transactions of `bytes` bytes with a key of their own, one every `interval` nanoseconds from `start` on, to the
-    /// nodes in turn.
+    /// nodes in turn. None where `bytes` is more than [`MAX_TX_BYTES`].
     #[must_use]
     pub fn submit_every(mut self, start: u64, interval: u64, count: u64, bytes: usize) -> Self {
         let nodes = self.stakes.len().max(1) as u64;
@@ -181,7 +181,8 @@ impl DualSimulationBuilder {
         node_id(position)
     }
 
-    /// The same with signatures of any scheme: what each validator, by [`name`](Self::name), signs and verifies with. Twins share theirs.
+    /// The same with signatures of any scheme: what each validator, by [`name`](Self::name), signs and verifies with. Twins share
+    /// theirs.
     ///
     /// # Errors
     /// [`SimulateError`] for refused stakes or latency, or a node that is not there.
@@ -281,8 +282,9 @@ impl Fault {
 }
 
 impl DualSimulationBuilder {
-    /// Draws faults from a seed: links that lose, duplicate and reorder, up to `down` nodes at a time that crash and begin again from
-    /// their store, partitions, slow nodes, clocks that jump ahead; everything is whole again at `until`. Links go on losing.
+    /// Draws faults from a seed, in place of the links set so far: links that lose, duplicate and reorder, up to `down` nodes at a
+    /// time that crash and begin again from their store, partitions, slow nodes, clocks that jump ahead; everything is whole
+    /// again at `until`, in nanoseconds. Links go on losing.
     #[must_use]
     pub fn random_faults(mut self, seed: u64, down: usize, until: u64) -> Self {
         let mut rng = stream(seed, "dual faults");

@@ -17,11 +17,12 @@ const WHOLE: u64 = 6 * SECOND;
 
 /// A network of both tracks under a schedule of faults that a number stands for.
 ///
-/// Four to seven validators of stake 10 to 12, links of 5 to 40 ms that lose, duplicate and reorder; until 6 s crashes and restarts from
-/// the store of up to half of the validators, partitions, slow nodes and clocks that jump ahead ([`random_faults`]); in every odd one a
-/// validator with a twin, and in every other pair rounds as fast as the links. 24 transactions, and to every other a rival on the same
-/// key at another validator, at once or one to three seconds later. From 6 s on the network is whole, but for what links go on losing:
-/// from then on every node has to commit and carry out further blocks, and all that was certified has to settle.
+/// Four to seven validators of stake 10 to 12, links of 5 to 40 ms that lose, duplicate and reorder; until 6 s crashes and
+/// restarts from the store of up to half of the validators, partitions, slow nodes and clocks that jump ahead
+/// ([`random_faults`]); in every odd one a validator with a twin, and in every other pair rounds as fast as the links.
+/// 24 transactions, and to every other a rival on the same key at another validator, at once or one to three seconds later.
+/// From 6 s on the network is whole, but for what links go on losing: from then on every node has to commit and carry out
+/// further blocks, and all that was certified has to settle.
 ///
 /// ```
 /// use hanzo_snow::simulate::FaultSchedule;
