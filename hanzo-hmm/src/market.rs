@@ -1,12 +1,14 @@
 //! The market maker: prices, quotes and routing.
 //!
-//! [`MarketMaker`] puts the parts together; each part can be used alone:
+//! [`MarketMaker`] puts the parts together, and says how a gateway calls it; each part can be used alone:
 //! - regimes: [`RegimeModel`], [`RegimeFilter`];
 //! - price dynamics: [`PhaseSpace`], [`Potential`], [`TodaWells`], and the integrators [`Verlet`], [`Yoshida4`], [`Suzuki4`];
-//! - trade in integers: [`Curve`] ([`ConstantProduct`], [`WeightedProduct`], [`YieldSpace`]), [`Lmsr`], [`Pool`], [`ContextPool`], [`Quote`];
+//! - trade in integers: [`Curve`] ([`ConstantProduct`], [`WeightedProduct`], [`YieldSpace`], [`LmsrCurve`]), [`Pool`], [`ContextPool`], [`Quote`];
+//! - a market of outcomes: [`Lmsr`];
 //! - expected free energy of any discrete model: [`GenerativeModel`];
 //! - learning: [`Likelihood`], [`Featuriser`], [`HashedText`], [`BayesianLinear`];
-//! - keeping what was learned: [`Store`];
+//! - what is asked of the caller: [`Admission`] to budgets, [`TenantAdapter`] ([`SignTable`]), [`Store`] for snapshots;
+//! - routers to compare with: [`Router`], [`EfeRouter`], and the baselines; off-policy estimates and the evaluation protocol with the feature `evaluate`;
 //! - node selection: [`RoundRobin`], [`StakeWeighted`], [`Performance`], [`EfeNodes`];
 //! - opcodes of a virtual machine: [`Opcodes`].
 
@@ -43,6 +45,7 @@ mod learner;
 mod likelihood;
 mod linear;
 mod lmsr;
+mod lmsr_curve;
 mod market_maker;
 mod memory;
 mod opcodes;
@@ -97,6 +100,7 @@ pub use integrator::{Integration, Integrator, Suzuki4, Verlet, Yoshida4};
 pub use learner::{Classes, Likelihood};
 pub use linear::BayesianLinear;
 pub use lmsr::Lmsr;
+pub use lmsr_curve::LmsrCurve;
 pub use market_maker::{MarketMaker, QuoteRequest};
 pub use opcodes::{OpcodeQuote, Opcodes};
 pub use planning::{Plan, SwitchCost};

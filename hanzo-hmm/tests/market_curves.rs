@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use hanzo_hmm::Error;
-use hanzo_hmm::market::{ConstantProduct, ContextPool, Curve, Lmsr, Reserves, WeightedProduct, YieldSpace};
+use hanzo_hmm::market::{ConstantProduct, ContextPool, Curve, Lmsr, LmsrCurve, Reserves, WeightedProduct, YieldSpace};
 use num_bigint::BigUint;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -233,6 +233,57 @@ fn ends_of_the_family_are_the_sum_and_the_product() {
     assert_eq!(WeightedProduct::new(5, 5, 3, 1_000).unwrap().amount_out(&r, 99), plain.amount_out(&r, 99));
 }
 
+/// Shares against shares cost the market maker's money nothing, and one share more would.
+#[test]
+fn the_lmsr_curve_is_a_trade_of_the_lmsr() {
+    let mut state = 5u64;
+    let mut next = |n: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % n
+    };
+    let mut trades = 0;
+    for _ in 0..2_000 {
+        let b = 1 + next(1 << 20);
+        let (x, y, dx) = (1 + next(20 * b), 1 + next(20 * b), 1 + next(20 * b));
+        let r = Reserves::new(x.into(), y.into());
+        let Ok(out) = LmsrCurve::new(b, 0, 1).unwrap().amount_out(&r, dx.into()) else { continue };
+        let (x, y, dx, out) = (x as i64, y as i64, dx as i64, out as i64);
+        let paid = Lmsr::new(b, vec![-x, -y]).unwrap().cost(0, -dx).unwrap();
+        let then = Lmsr::new(b, vec![-x - dx, -y]).unwrap();
+        assert!(paid + then.cost(1, out).unwrap() <= 1e-6, "{b} {x} {y} {dx} {out}");
+        assert!(paid + then.cost(1, out + 1).unwrap() >= -1e-6, "{b} {x} {y} {dx} {out}");
+        trades += 1;
+    }
+    assert!(trades > 500, "{trades}");
+}
+
+#[test]
+fn the_lmsr_curve_far_from_even() {
+    let curve = LmsrCurve::new(10, 0, 1).unwrap();
+    // As many as there are, but no more.
+    let r = Reserves::new(1_000, 1 << 100);
+    assert_eq!(curve.amount_in(&r, (1 << 100) - 1_000), Ok((1 << 100) - 1_000));
+    assert_eq!(curve.amount_in(&r, (1 << 100) - 999), Err(Error::InsufficientLiquidity));
+    let out = curve.amount_out(&r, 1).unwrap();
+    assert!((1 << 100) - 1_030 < out && out < (1 << 100) - 1_000, "a share is worth nearly all of the others");
+    assert_eq!(curve.amount_out(&r.flipped(), 1 << 40), Ok(0));
+    assert_eq!(curve.amount_out(&Reserves::new(9, 3), 5), Ok(1)); // 1.955
+    assert_eq!(curve.amount_out(&Reserves::new(9, 3), 500), Err(Error::InsufficientLiquidity));
+    // Small ones, all of them: no trade pays.
+    for b in [1, 2, 7, 40] {
+        for fee in [0, 3] {
+            let curve = LmsrCurve::new(b, fee, 1_000).unwrap();
+            for x in 1..=12 {
+                for y in 1..=12 {
+                    for dx in [1, 2, 3, 9, 40] {
+                        laws(&curve, &curve, Reserves::new(x, y), dx);
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn bad_curves_and_trades_are_refused() {
     for (wx, wy) in [(0, 1), (1, 0), (31, 2), (u32::MAX, 1)] {
@@ -241,9 +292,14 @@ fn bad_curves_and_trades_are_refused() {
     assert!(WeightedProduct::new(1, 2, 5, 5).is_err() && YieldSpace::new(1, 2, 5, 5).is_err());
     assert_eq!(YieldSpace::new(2, 1, 0, 1), Err(Error::InvalidConfig { field: "time" }));
     assert_eq!(YieldSpace::new(0, 0, 0, 1), Err(Error::InvalidConfig { field: "time" }));
+    for depth in [0, (1 << 53) + 1] {
+        assert_eq!(LmsrCurve::new(depth, 0, 1), Err(Error::InvalidConfig { field: "depth" }));
+    }
+    assert!(LmsrCurve::new(1, 5, 5).is_err());
     let (w, s) = (WeightedProduct::new(1, 2, 0, 1).unwrap(), YieldSpace::new(1, 2, 0, 1).unwrap());
+    let l = LmsrCurve::new(9, 0, 1).unwrap();
     let r = Reserves::new(10, 10);
-    for curve in [&w as &dyn Curve, &s] {
+    for curve in [&w as &dyn Curve, &s, &l] {
         assert_eq!(curve.amount_out(&r, 0), Err(Error::ZeroAmount));
         assert_eq!(curve.amount_in(&r, 10), Err(Error::InsufficientLiquidity));
         assert_eq!(curve.amount_out(&Reserves::new(0, 1), 1), Err(Error::InsufficientLiquidity));
@@ -279,6 +335,20 @@ proptest! {
         let out = curve.amount_out(&r, dx).unwrap();
         within(out, exact_out(&r, dx, wx, wy), y);
         prop_assert!(product(x + dx, y - out, wx, wy) >= product(x, y, wx, wy));
+    }
+
+    #[test]
+    fn lmsr_laws_up_to_120_bits(x in wide(), y in wide(), dx in wide(), bits in 0u32..=53, fee in 0u32..100) {
+        let curve = LmsrCurve::new(1 << bits, fee, 10_000).unwrap();
+        laws(&curve, &curve, Reserves::new(x, y), dx);
+    }
+
+    /// Reserves and payments of the size of the depth, where prices move.
+    #[test]
+    fn lmsr_laws_near_even(depth in 1u64..=1 << 53, base in wide(), parts in prop::array::uniform3(0u32..20_000), fee in 0u32..100) {
+        let curve = LmsrCurve::new(depth, fee, 10_000).unwrap();
+        let [x, y, dx] = parts.map(|part| u128::from(depth) * u128::from(part) / 100);
+        laws(&curve, &curve, Reserves::new(base + x, base + y), dx.max(1));
     }
 
     #[test]

@@ -89,6 +89,10 @@ impl fmt::Display for Invariant {
 
 /// A rule that prices one reserve in units of the other.
 ///
+/// [`ConstantProduct`], [`WeightedProduct`](super::WeightedProduct), [`YieldSpace`](super::YieldSpace) and [`LmsrCurve`](super::LmsrCurve) are
+/// curves; [`Pool`](super::Pool) trades on any. The shares of a pool take for granted that scaling both reserves leaves the price alone, which
+/// holds for all but the last of these.
+///
 /// # Guarantees
 /// An implementation must keep, for every reserve and amount it accepts:
 /// - applying a trade never lowers [`invariant`](Self::invariant);
@@ -98,13 +102,14 @@ pub trait Curve {
     /// What `dx` paid into `r.input` takes out of `r.output`, rounded down; may be 0.
     ///
     /// # Errors
-    /// `ZeroAmount` for `dx = 0`, `InsufficientLiquidity` for an empty reserve, `Overflow` when the input reserve would leave `u128`.
+    /// `ZeroAmount` for `dx = 0`, `InsufficientLiquidity` for an empty reserve, or for a payment that is worth more than the output reserve on a
+    /// curve that can be emptied, `Overflow` when the input reserve would leave `u128`.
     fn amount_out(&self, r: &Reserves, dx: u128) -> Result<u128>;
 
     /// What has to be paid into `r.input` to take `dy` out of `r.output`, rounded up.
     ///
     /// # Errors
-    /// `ZeroAmount` for `dy = 0`, `InsufficientLiquidity` for an empty reserve or `dy >= r.output`,
+    /// `ZeroAmount` for `dy = 0`, `InsufficientLiquidity` for an empty reserve, for `dy >= r.output`, or for more than any payment buys,
     /// `Overflow` when the input reserve would leave `u128`.
     fn amount_in(&self, r: &Reserves, dy: u128) -> Result<u128>;
 
@@ -115,7 +120,8 @@ pub trait Curve {
     fn fee_of(&self, paid: u128) -> u128;
 }
 
-/// The constant-product curve `x * y = K` with a fee on the input that stays in the reserves.
+/// The constant-product curve `x * y = K` with a fee on the input that stays in the reserves. Two divisions a call, of 320 bits where 128 are too
+/// few.
 ///
 /// With fee `f` of `D`:
 /// `out = floor(dx (D - f) y / (x D + dx (D - f)))` and `in = floor(x dy D / ((y - dy)(D - f))) + 1` (Uniswap v2).

@@ -11,8 +11,8 @@ use crate::{Error, Result};
 ///
 /// What comes out is never above the floor of `y (1 - (x / (x + dx_fee))^(wx/wy))` and short of it by at most
 /// `max(1, 2^-60 y)`: fractions of 256 bits, rounded against the trader at each step. Equal weights are
-/// [`ConstantProduct`](super::ConstantProduct), exactly. The weights belong to the reserves of a trade as it sees them; the
-/// other direction is [`flipped`](Self::flipped).
+/// [`ConstantProduct`](super::ConstantProduct), exactly. A call takes a root of 512-bit numbers where the weights differ. The weights belong to the
+/// reserves of a trade as it sees them; the other direction is [`flipped`](Self::flipped).
 ///
 /// ```
 /// use hanzo_hmm::market::{Curve, Reserves, WeightedProduct};

@@ -10,7 +10,8 @@ use crate::{Error, Result};
 /// The curve `x^(1-t) + y^(1-t) = K`, from the sum at `t = 0` to the product at `t = 1` (Niemerg, Robinson and Livnev, "YieldSpace", 2020).
 ///
 /// For capacity reserved for later: with `t` the time to delivery as a part of the longest, the price of one side in the other goes
-/// to 1 as the delivery comes near. Rounding is against the trader at each step, at least one unit where the result is not whole.
+/// to 1 as the delivery comes near. Rounding is against the trader at each step, at least one unit where the result is not whole. A call takes
+/// three powers of 512-bit numbers between the ends of the family, and a few divisions at them.
 ///
 /// ```
 /// use hanzo_hmm::market::{Curve, Reserves, YieldSpace};
