@@ -2,12 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hanzo_hmm::Error;
 use hanzo_hmm::market::{
-    CooldownPolicy, DecisionId, Load, ModelSpec, Outcome, QuoteRequest, RejectionReason, RouteOptions, ServiceState,
-    Status, default_catalogue,
+    CooldownPolicy, DecisionId, Featuriser, Load, ModelSpec, Outcome, QuoteRequest, RejectionReason, RouteOptions,
+    ServiceState, Status, default_catalogue,
 };
 use hanzo_hmm::{Config, MarketMaker, PerformanceRequirements, RoutingRequest, UserPreferences};
 
@@ -37,6 +37,8 @@ fn bad_configurations() {
         refuse(c().energy_scale(bad), "energy_scale");
         refuse(c().gamma(bad), "gamma");
     }
+    // Habits over such a gamma would leave the finite numbers.
+    refuse(c().gamma(1e-308), "gamma");
     for bad in [-1.0, f64::NAN, f64::INFINITY] {
         refuse(c().efe_precision(bad), "efe_precision");
         refuse(c().quality_weight(bad), "quality_weight");
@@ -314,7 +316,7 @@ fn threads_route_learn_and_tick_together() {
 fn readers_never_see_half_a_tick() {
     let models = vec![ModelSpec::new("a", 0.001), ModelSpec::new("b", 0.001)];
     let market = MarketMaker::builder(Config::default().buckets(16).models(models)).build().unwrap();
-    let done = std::sync::atomic::AtomicUsize::new(0);
+    let done = AtomicUsize::new(0);
     std::thread::scope(|s| {
         let (market, done) = (&market, &done);
         s.spawn(move || {
@@ -464,6 +466,43 @@ fn adapters_steer_and_are_checked() {
     assert_eq!(market.route("t", &request, &class).unwrap().model, favourite);
     assert_eq!(market.route("u", &request, &class).unwrap().model, free.model);
     assert_eq!(market.route("broken", &request, &class), Err(Error::NotFinite { what: "habit" }));
+}
+
+/// Finite, but their sums over a horizon are not.
+#[test]
+fn habits_out_of_range_are_refused() {
+    let adapter = |_: &str, _: &[f64], _: usize, log_habit: &mut [f64]| log_habit.fill(f64::MAX);
+    let market = MarketMaker::builder(Config::default().buckets(16)).adapter(adapter).build().unwrap();
+    let (request, options) = plain();
+    let options = RouteOptions { horizon: 64, ..options };
+    assert_eq!(market.route("t", &request, &options), Err(Error::OutOfRange { what: "habit" }));
+}
+
+/// A featuriser that breaks its word about its length gets an error, not a panic under the lock.
+#[test]
+fn a_featuriser_that_shrinks_is_refused() {
+    struct Shrinking(AtomicUsize);
+    impl Featuriser for Shrinking {
+        fn dim(&self) -> usize {
+            self.0.load(Ordering::SeqCst)
+        }
+
+        fn features_into(&self, _: &str, out: &mut [f64]) -> Result<(), Error> {
+            let (expected, found) = (self.dim(), out.len());
+            out.fill(0.5);
+            if found == expected { Ok(()) } else { Err(Error::DimensionMismatch { what: "features", expected, found }) }
+        }
+
+        fn bias(&self) -> Option<usize> {
+            self.0.store(2, Ordering::SeqCst);
+            Some(5)
+        }
+    }
+    let config = Config::default();
+    let market = MarketMaker::builder(config).featuriser(Shrinking(AtomicUsize::new(6))).build().unwrap();
+    let (request, options) = plain();
+    let wanted = Error::DimensionMismatch { what: "features", expected: 2, found: 6 };
+    assert_eq!(market.route("t", &request, &options), Err(wanted));
 }
 
 #[test]

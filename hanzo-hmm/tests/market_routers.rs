@@ -315,3 +315,56 @@ fn bad_tables_are_refused() {
     let run = trial(Scenario::Cold).run(&table, &mut Fixed(7)).unwrap();
     assert_eq!(run.utility, 0.5);
 }
+
+fn every_router() -> Vec<(&'static str, Box<dyn Router>)> {
+    vec![
+        ("random", Box::new(Random::new(1))),
+        ("cheapest", Box::new(Cheapest)),
+        ("fixed", Box::new(Fixed(3))),
+        ("epsilon-greedy", Box::new(EpsilonGreedy::new(0.1, 1))),
+        ("ucb1", Box::new(Ucb1::new(0.2))),
+        ("thompson", Box::new(Thompson::new(1.0, 1))),
+        ("lin-ucb", Box::new(LinUcb::new(0.1, 1.0))),
+        ("lin-thompson", Box::new(LinThompson::new(0.1, 1.0, 1))),
+        ("knn", Box::new(Knn::new(0.1, 1))),
+        ("efe", Box::new(EfeRouter::new())),
+    ]
+}
+
+/// No arms, feedback for arms that nobody has, and scores that are none: no panic, no memory without end, no probability that is none.
+#[test]
+fn routers_survive_what_they_are_not_made_for() {
+    for (name, mut router) in every_router() {
+        let offer = |costs| Context { features: &[1.0, 0.5], observations: &[], costs };
+        for (arm, score) in [(0, 0.7), (usize::MAX, 0.5), (1 << 40, 0.5), (1, f64::INFINITY), (0, f64::NAN), (1, -1.0)]
+        {
+            router.update(&Feedback { arm, features: &[1.0, 0.5], observations: &[], score });
+            for costs in [&[][..], &[0.1, 0.2]] {
+                let choice = router.choose(&offer(costs));
+                assert!(choice.arm < costs.len().max(1) || costs.is_empty(), "{name}");
+                assert!(choice.probability.is_none_or(|p| (0.0..=1.0).contains(&p)), "{name} {choice:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn figures_of_anything_are_numbers() {
+    for (quality, usd) in
+        [(f64::NAN, 1e-3), (0.5, -1.0), (0.5, f64::NAN), (f64::INFINITY, 0.0), (-1.0, 1e9), (0.5, 0.0)]
+    {
+        assert!((0.0..=1.0).contains(&arena_score(quality, usd)), "{quality} {usd}");
+    }
+    let hull = [(0.0, 0.1), (f64::NAN, 0.9), (1.0, f64::INFINITY), (1.0, 0.5)];
+    for (low, high) in [(f64::NAN, 1.0), (0.0, f64::INFINITY), (0.0, f64::NAN)] {
+        assert_eq!(average_improvement(&hull, low, high), 0.0);
+    }
+    assert!((average_improvement(&hull, -1.0, 1.0) - 0.15).abs() < 1e-12, "nothing to the left of the first point");
+    let log = Logged { propensity: 0.5, target: 1.5, reward: 1.0, predicted: 0.0, predicted_target: 0.0 };
+    assert_eq!(off_policy_value(&[log]), Err(Error::OutOfRange { what: "target" }));
+    let table = |dim| OutcomeTable::new(1, dim, vec![0.5; 2], vec![0.1; 2], vec![]);
+    assert_eq!(table(usize::MAX), Err(Error::InvalidConfig { field: "table" }));
+    let play = |lambda| Trial { scenario: Scenario::File, seed: 0, lambda }.run(&table(0).unwrap(), &mut Cheapest);
+    assert_eq!(play(f64::NAN).map(|_| ()), Err(Error::NotFinite { what: "lambda" }));
+    assert!(play(1e3).is_ok());
+}

@@ -146,13 +146,32 @@ fn damaged_or_foreign_bytes_are_refused() {
     assert!(matches!(MarketMaker::builder(wider).restore(&bytes), Err(Error::BadSnapshot { what: "features" })));
 }
 
+/// Bytes with the sum that belongs to them.
+fn seal(body: &[u8]) -> Vec<u8> {
+    let sum = body.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    [body, &sum.to_be_bytes()].concat()
+}
+
+/// With them, costs would be infinite and choice probabilities no numbers.
+#[test]
+fn prices_that_no_market_reaches_are_refused() {
+    let market = MarketMaker::builder(config()).build().unwrap();
+    let bytes = market.snapshot();
+    let body = &bytes[..bytes.len() - 8];
+    // Multipliers of 1, before the first tick, all models in a row.
+    let ones = 1f64.to_be_bytes().repeat(market.models().len());
+    let at = body.windows(ones.len()).rposition(|w| w == ones).unwrap();
+    for bad in [f64::MAX, 1e300, 0.0] {
+        let mut forged = body.to_vec();
+        forged[at..at + 8].copy_from_slice(&bad.to_be_bytes());
+        let found = MarketMaker::builder(config()).restore(&seal(&forged)).map(|_| ());
+        assert_eq!(found, Err(Error::BadSnapshot { what: "prices" }));
+    }
+}
+
 /// With a right sum, any other byte may still be wrong: the state is checked, and nothing panics.
 #[test]
 fn forged_states_never_panic() {
-    fn seal(body: &[u8]) -> Vec<u8> {
-        let sum = body.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
-        [body, &sum.to_be_bytes()].concat()
-    }
     let every_way = config().forgetting(0.995).shared_quality(true).neighbours(100).learn_regimes(true);
     for config in [config(), every_way] {
         let market = MarketMaker::builder(config.clone()).build().unwrap();

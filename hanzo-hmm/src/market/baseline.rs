@@ -9,14 +9,14 @@ pub struct Context<'a> {
     pub features: &'a [f64],
     /// The last features that are observations of the market; empty where there are none.
     pub observations: &'a [f64],
-    /// Cost of every arm in units of score.
+    /// Cost of every arm in units of score; at least one arm.
     pub costs: &'a [f64],
 }
 
 /// What a router chose.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Choice {
-    /// Place of the model.
+    /// Place of the model in the costs.
     pub arm: usize,
     /// Probability with which it was chosen: 1 where nothing is random, `None` where it has no closed form.
     pub probability: Option<f64>,
@@ -38,8 +38,9 @@ pub struct Feedback<'a> {
 /// Something that sends requests to models and learns from the scores.
 ///
 /// # Guarantees
-/// `choose` returns an arm below the number of costs, for any finite features; the same seed and calls give the same choices. Several choices may be
-/// made before their feedback comes, some feedback may never come, and there may be feedback for arms that were not chosen.
+/// `choose` returns an arm below the number of costs (0 where there are none), for any finite features; the same seed and calls give the same
+/// choices. Several choices may be made before their feedback comes, some feedback may never come, and there may be feedback for arms that were not
+/// chosen. The routers of this crate let feedback go that is for an arm from 1,024 on and beyond all that were ever offered.
 pub trait Router {
     /// Chooses an arm.
     fn choose(&mut self, context: &Context<'_>) -> Choice;
@@ -72,7 +73,7 @@ impl Random {
 impl Router for Random {
     fn choose(&mut self, context: &Context<'_>) -> Choice {
         let n = context.costs.len();
-        Choice { arm: self.rng.below(n), probability: Some(1.0 / n as f64) }
+        Choice { arm: self.rng.below(n), probability: Some(1.0 / n.max(1) as f64) }
     }
 
     fn update(&mut self, _: &Feedback<'_>) {}
@@ -143,10 +144,15 @@ impl Means {
         self.sum[arm] / self.count[arm]
     }
 
-    pub(super) fn add(&mut self, feedback: &Feedback<'_>) {
+    /// Takes a score in; false where there is no such arm.
+    pub(super) fn add(&mut self, feedback: &Feedback<'_>) -> bool {
+        if !is_arm(feedback.arm, self.count.len()) {
+            return false;
+        }
         self.grow(feedback.arm + 1);
         self.count[feedback.arm] += 1.0;
         self.sum[feedback.arm] += feedback.score;
+        true
     }
 }
 
@@ -186,16 +192,17 @@ impl Router for EpsilonGreedy {
         }
         let greedy = best(context.costs.iter().enumerate().map(|(u, c)| self.means.mean(u) - c));
         let arm = if self.rng.unit() < self.epsilon { self.rng.below(n) } else { greedy };
-        let chance = self.epsilon / n as f64 + if arm == greedy { 1.0 - self.epsilon } else { 0.0 };
+        let chance = chance(self.epsilon, n, arm == greedy);
         Choice { arm, probability: Some(chance) }
     }
 
     fn update(&mut self, feedback: &Feedback<'_>) {
-        self.means.add(feedback);
+        let _ = self.means.add(feedback);
     }
 }
 
-/// The arm of the highest upper confidence bound, `mean - cost + c sqrt(ln t / n)` (Auer et al., 2002).
+/// The arm of the highest upper confidence bound, `mean - cost + c sqrt(ln t / n)` after `t` choices and `n` scores of the arm (Auer, Cesa-Bianchi
+/// and Fischer, Machine Learning 47:235, 2002, with `c = sqrt 2`); arms never tried come first.
 ///
 /// ```
 /// use hanzo_hmm::market::{Context, Feedback, Router, Ucb1};
@@ -235,11 +242,12 @@ impl Router for Ucb1 {
     }
 
     fn update(&mut self, feedback: &Feedback<'_>) {
-        self.means.add(feedback);
+        let _ = self.means.add(feedback);
     }
 }
 
-/// The best arm under qualities drawn from beta posteriors (Thompson, 1933), with discounted evidence if asked.
+/// The best arm under qualities drawn from beta posteriors (Thompson, Biometrika 25:285, 1933), with discounted evidence if asked. A score counts
+/// as that part of a success.
 ///
 /// ```
 /// use hanzo_hmm::market::{Context, Feedback, Router, Thompson};
@@ -283,6 +291,9 @@ impl Router for Thompson {
     }
 
     fn update(&mut self, feedback: &Feedback<'_>) {
+        if !is_arm(feedback.arm, self.good.len()) {
+            return;
+        }
         self.grow(feedback.arm + 1);
         if self.discount < 1.0 {
             for v in self.good.iter_mut().chain(&mut self.bad) {
@@ -296,6 +307,16 @@ impl Router for Thompson {
 
 pub(super) fn certain(arm: usize) -> Choice {
     Choice { arm, probability: Some(1.0) }
+}
+
+/// Probability of an arm out of `n` where any is taken with probability `epsilon`, else the greedy one.
+pub(super) fn chance(epsilon: f64, n: usize, greedy: bool) -> f64 {
+    epsilon / n.max(1) as f64 + if greedy { 1.0 - epsilon } else { 0.0 }
+}
+
+/// Whether feedback may be for this arm, when so many have been seen: a wrong number must not take memory without end.
+pub(super) fn is_arm(arm: usize, seen: usize) -> bool {
+    arm < seen.max(MOST_ARMS)
 }
 
 /// Place of the largest value, the first among equals; 0 for none.
@@ -312,3 +333,6 @@ pub(super) fn best(values: impl Iterator<Item = f64>) -> usize {
 pub(super) fn unit_interval(v: f64) -> f64 {
     if v.is_nan() { 0.0 } else { v.clamp(0.0, 1.0) }
 }
+
+/// Arms for which feedback is taken before they were ever offered; as many as a catalogue may hold.
+const MOST_ARMS: usize = 1_024;

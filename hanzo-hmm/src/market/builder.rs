@@ -23,7 +23,7 @@ use super::regime_means::MOST_LEARNED;
 use super::routing::Routing;
 use crate::{Error, Result};
 
-/// Parts of a [`MarketMaker`], checked by [`build`](Self::build).
+/// Parts of a [`MarketMaker`], checked by [`build`](Self::build). Those that are not named are the built-in ones, under the [`Config`].
 pub struct MarketMakerBuilder {
     config: Config,
     likelihood: Likelihood,
@@ -104,8 +104,8 @@ impl MarketMakerBuilder {
         self
     }
 
-    /// What each regime of the model does to prices. Default: [`RegimeConstants::of`] for the four named ones; those of another number have, in the order of
-    /// the model, constants in equal steps from exploitation to crisis.
+    /// What each regime of the model does to prices, one entry a regime. Default: [`RegimeConstants::of`] for the four named ones; those of another
+    /// number have, in the order of the model, constants in equal steps from exploitation to crisis.
     #[must_use]
     pub fn regime_constants(mut self, constants: Vec<RegimeConstants>) -> Self {
         self.constants = Some(constants);
@@ -141,8 +141,13 @@ impl MarketMakerBuilder {
         self
     }
 
-    /// Builds the market maker in the state of a [`snapshot`](MarketMaker::snapshot). The configuration may differ in its weights, but not in its models,
-    /// the number of features, or what is learned in which way (`shared_quality`, `neighbours` and `learn_regimes` on or off, ages by regime). Decisions go on byte for byte as they would have.
+    /// Builds the market maker in the state of a [`snapshot`](MarketMaker::snapshot).
+    ///
+    /// The configuration may differ in its weights, and the models in their prices and properties, but not in the models' ids, keys and order, the
+    /// number of regimes and of features, or what is learned in which way (the likelihood and its classes, `shared_quality`, `neighbours` and
+    /// `learn_regimes` on or off, ages by regime); `max_decisions` and `max_tenants` must hold what was kept. Under the same configuration
+    /// decisions go on byte for byte as they would have. What was decided and traded after the snapshot is not in it: see
+    /// [there](MarketMaker::snapshot).
     ///
     /// # Errors
     /// Those of [`build`](Self::build), and `BadSnapshot` for bytes that are damaged, of another version, of other models, or learned in another way.
@@ -156,10 +161,13 @@ impl MarketMakerBuilder {
         }
     }
 
-    /// Checks everything and builds the market maker.
+    /// Checks everything and builds the market maker, with every pool full, every price that of the catalogue, and nothing learned. With the linear
+    /// likelihood of `M` models and `d` numbers that its regression sees it takes `8 M d^2` bytes to begin with.
     ///
     /// # Errors
-    /// `InvalidConfig`; `DimensionMismatch`, `NotFinite` and `OutOfRange` for the substitutability.
+    /// `InvalidConfig` with the field of the configuration, or `features` for more than 5,000 of them or none where they are read, `classes` for
+    /// none or for more than 2^19 counts (classes times models times regimes), `regime_constants` for constants out of range; `DimensionMismatch`
+    /// for a number of constants that is not that of the regimes; `DimensionMismatch`, `NotFinite` and `OutOfRange` for the substitutability.
     pub fn build(self) -> Result<MarketMaker> {
         let config = self.config;
         config.check()?;
@@ -172,7 +180,8 @@ impl MarketMakerBuilder {
             Some(featuriser) => featuriser,
             None => Box::new(HashedText::new(config.buckets)?),
         };
-        let dim = featuriser.dim().saturating_add(if config.embeddings { config.vector_dim } else { 0 });
+        let text_features = featuriser.dim();
+        let dim = text_features.saturating_add(if config.embeddings { config.vector_dim } else { 0 });
         let reads_features = !matches!(self.likelihood, Likelihood::Categorical(Classes::Given(_)));
         if reads_features && (dim == 0 || dim > MAX_FEATURES) {
             return Err(Error::InvalidConfig { field: "features" });
@@ -232,6 +241,7 @@ impl MarketMakerBuilder {
         Ok(MarketMaker {
             preferences: config.preferences(),
             featuriser,
+            text_features,
             reads_features,
             adapter: self.adapter,
             admission: self.admission,

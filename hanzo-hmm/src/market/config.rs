@@ -16,8 +16,10 @@ macro_rules! config {
     ($($(#[$doc:meta])* $name:ident: $type:ty = $default:expr;)*) => {
         /// Settings of a market maker, with defaults for all of them.
         ///
-        /// Setters can be chained; the whole is checked when a market maker is built from it, and when it is
-        /// deserialised. Eight keys (`num_regimes` to `adapter_cache_size`) are those of the `[hllm]` table; unknown keys are refused.
+        /// Setters can be chained and check nothing; the whole is checked when a market maker is built from it, and when it is deserialised, and
+        /// what is out of range is refused as `InvalidConfig` with its name. Weights and nats are in [0, 10^6] unless it is said otherwise. Eight
+        /// keys (`num_regimes`, `transition_threshold`, `energy_scale`, `quantization_bits`, `efe_precision`, `db_path`, `vector_dim`,
+        /// `adapter_cache_size`) are those of the `[hllm]` table; unknown keys are refused.
         ///
         /// ```
         /// use hanzo_hmm::{Config, MarketMaker};
@@ -86,26 +88,28 @@ macro_rules! config {
 }
 
 config! {
-    /// Number of regimes, 1 to [`Regime::MOST`]; a [`regime_model`](crate::market::MarketMakerBuilder::regime_model) brings its own. Default 4, the named ones;
-    /// others are those of [`RegimeModel::with_regimes`].
+    /// Number of regimes, 1 to [`Regime::MOST`]; a [`regime_model`](crate::market::MarketMakerBuilder::regime_model) brings its own. Default 4, the
+    /// named ones; others are those of [`RegimeModel::with_regimes`].
     num_regimes: usize = Regime::COUNT;
     /// Lead in probability by which another regime takes over as the reported one, in [0, 1]. Default 0.15.
     transition_threshold: f64 = 0.15;
-    /// Whether the means of the regimes follow the observations of all requests, by online EM: a mean moves by what is held to belong to its regime, against the
-    /// weight of 20 observations for the mean that it began with. For up to 16 regimes, at `O(S^4 + S^3 D)` a decision with observations, with allocation; whoever
-    /// sends observations moves the means. Default no.
+    /// Whether the means of the regimes follow the observations of all requests, by online EM: a mean moves by what is held to belong to its
+    /// regime, against the weight of 20 observations for the mean that it began with. For up to 16 regimes, at `O(S^4 + S^3 D)` a decision with `D`
+    /// observations in `S` regimes, with allocation; whoever sends observations moves the means. Default no.
     learn_regimes: bool = false;
-    /// Factor on the potential energy of prices, positive. Default 1.
+    /// Factor on the potential energy of prices, in (0, 10^6]. Default 1.
     energy_scale: f64 = 1.0;
     /// Bits a weight of quantised tenant adapters; only 1 exists. Default 1.
     quantization_bits: u32 = 1;
-    /// Free energies within this many nats of the least count as equal, and the cheapest model is taken. Default 0.01.
+    /// Free energies within this many nats of the least count as equal, and the cheapest model is taken; without effect on choices that are drawn
+    /// with a seed. Default 0.01.
     efe_precision: f64 = 0.01;
     /// Where the caller keeps its data: the key under which a [`Store`](crate::market::Store) is asked. Default `./hllm_storage.db`.
     db_path: String = "./hllm_storage.db".to_owned();
-    /// Length of an embedding, where [`embeddings`](Self::embeddings) are on. Default 768.
+    /// Length of an embedding, 1 to 16,384, where [`embeddings`](Self::embeddings) are on. Default 768.
     vector_dim: usize = 768;
-    /// Tenants whose adapters a caller's [`TenantAdapter`](crate::market::TenantAdapter) should keep at hand. Default 100.
+    /// Tenants whose adapters a caller's [`TenantAdapter`](crate::market::TenantAdapter) should keep at hand, at least 1; the market maker itself
+    /// makes nothing of it. Default 100.
     adapter_cache_size: usize = 100;
     /// The models. Default: [`default_catalogue`] with 4-bit weights.
     models: Vec<ModelSpec> = default_catalogue(Precision::FourBit);
@@ -113,62 +117,68 @@ config! {
     embeddings: bool = false;
     /// Buckets of the hashed text features, a power of two up to 65,536. Default 256.
     buckets: usize = 256;
-    /// Precision of the choice: `q(u)` is proportional to `E(u) exp(-gamma G(u))`. Default 16.
+    /// Precision of the choice, in [10^-6, 10^6]: `q(u)` is proportional to `E(u) exp(-gamma G(u))`. Default 16.
     gamma: f64 = 16.0;
     /// Nats that a good answer is worth against a bad one. Default 10, to be calibrated.
     quality_weight: f64 = 10.0;
     /// Nats that meeting the asked quality is worth against missing it. Default 2, a guess.
     threshold_weight: f64 = 2.0;
-    /// Nats a unit of latency cost. Default 1, to be calibrated.
+    /// Nats a unit of latency cost: an answer within half the limit costs 0 units, within the limit 1/4, within twice the limit 1, later or never 2.
+    /// Default 1, to be calibrated.
     latency_weight: f64 = 1.0;
     /// Quality that one dollar is worth. Default 200, to be calibrated.
     usd_weight: f64 = 200.0;
     /// Weight of the information to be gained about a model. Default 1, calibrated on a third of a table of real outcomes.
     novelty_weight: f64 = 1.0;
-    /// Nats of habit for a preferred model. Default 0.5, to be calibrated.
+    /// Nats of habit (`ln E`) for a preferred model; in free energy they count `1 / gamma`. Default 0.5, to be calibrated.
     preference_bonus: f64 = 0.5;
     /// Nats of free energy for another model than the one that served the session last. Default 0.5, a guess.
     switch_cost: f64 = 0.5;
     /// Whether the quality threshold of a request is a hard filter. Default no.
     hard_quality: bool = false;
-    /// Latency limit in milliseconds for requests that name none; it only sets the scale of the latency bins. Default 2,000.
+    /// Latency limit in milliseconds, at least 1, for requests that name none; it only sets the scale of the latency bins. Default 2,000.
     default_latency_ms: u64 = 2_000;
     /// Outcomes later than this many decisions teach quality, but no longer regime and health. Default 256.
     max_lag: u64 = 256;
-    /// Decisions kept for their outcome; one that waits keeps its features (2 kB by default). Default 65,536.
+    /// Last decisions that are kept for their outcome, answered ones included, at least 1. Older ones are forgotten, and what was reserved for them
+    /// is released; no time does that. One that waits keeps its features (2 kB by default), here and in snapshots. Default 65,536.
     max_decisions: usize = 65_536;
-    /// Tenants that may be known. Default 65,536.
+    /// Tenants that may be known, at least 1. None is ever forgotten: decisions for further names are refused (`TenantLimit`), so check who asks
+    /// before names are taken from requests. Default 65,536.
     max_tenants: usize = 65_536;
     /// Largest part of what a model has learned that may come from one tenant; never less than twice an equal share among
-    /// the tenants heard so far. 1 turns the cap off. Default 0.05.
+    /// the tenants heard so far. In (0, 1]; 1 turns the cap off. Default 0.05.
     tenant_cap: f64 = 0.05;
-    /// Factor by which old outcomes count less with each new one of their model (and class, with the categorical likelihood), in [0.995, 1]. Default 1: none is
-    /// forgotten.
+    /// Factor by which old outcomes count less with each new one of their model (and class, with the categorical likelihood), in [0.995, 1].
+    /// Default 1: none is forgotten.
     forgetting: f64 = 1.0;
     /// Whether outcomes age by the later ones of their regime or by all. Default: by those of their regime.
     discount: Discount = Discount::Regime;
-    /// Whether the linear likelihood takes a part of the quality to be common to all models, learned from the outcomes of all. Default no: on a table of real
-    /// outcomes it helps in some scenarios and harms in others.
+    /// Whether the linear likelihood takes a part of the quality to be common to all models, learned from the outcomes of all. Default no: on a
+    /// table of real outcomes it helps in some scenarios and harms in others.
     shared_quality: bool = false;
-    /// Last outcomes among which the linear likelihood looks for the nearest ones to a request, up to 16,384; what they say beyond the regression is one more
-    /// feature of each model. Every decision and outcome goes through all of them: some 0.1 ms a thousand outcomes of 264 features. Default 0: none.
+    /// Last outcomes among which the linear likelihood looks for the nearest ones to a request, up to 16,384; what they say beyond the regression
+    /// is one more feature of each model. Every decision and outcome goes through all of them, in `O(n D)` for `n` outcomes of `D` features.
+    /// Default 0: none.
     neighbours: usize = 0;
-    /// When a failing model is taken out of service.
+    /// When a failing model is taken out of service; at least one failure. It needs the [time](crate::market::RouteOptions::now) of every decision.
     cooldown: CooldownPolicy = CooldownPolicy::default();
-    /// Swap fee of the pools in basis points. Default 30.
+    /// Swap fee of the pools in basis points, below 10,000; a [`curve`](crate::market::MarketMakerBuilder::curve) brings its own. Default 30.
     fee_bps: u32 = 30;
-    /// Life of a quote in milliseconds. Default 2,000.
+    /// Life of a quote in milliseconds, at least 1; numbers of executed quotes are kept in memory for that long. Default 2,000.
     quote_life_ms: u64 = 2_000;
-    /// Slippage in basis points that a quote allows. Default 50.
+    /// Slippage in basis points that a quote allows, up to 10,000. Default 50.
     slippage_bps: u32 = 50;
-    /// Base units of money in a dollar. Default 10^9.
+    /// Base units of money in a dollar, at least 1. Default 10^9.
     base_units_per_usd: u64 = 1_000_000_000;
-    /// Tokens in each pool at the start, with their value at the catalogue price on the other side. Default 10^9.
+    /// Tokens in each pool at the start, at least 1, with their value at the catalogue price on the other side, and enough of both for a first mint
+    /// (their product above 1,001 squared, and below the limits of a price). Default 10^9.
     pool_tokens: u64 = 1_000_000_000;
 }
 
 impl Config {
-    /// The path given as `db_path`, for the caller's own storage.
+    /// The path given as `db_path`: the key under which [`save`](crate::MarketMaker::save) and [`open`](crate::market::MarketMakerBuilder::open)
+    /// ask a store.
     pub fn storage_path(&self) -> &str {
         &self.db_path
     }
@@ -186,7 +196,7 @@ impl Config {
         require(weight(self.efe_precision), "efe_precision")?;
         require((1..=MAX_EMBEDDING).contains(&self.vector_dim), "vector_dim")?;
         require(self.adapter_cache_size > 0, "adapter_cache_size")?;
-        require(self.gamma > 0.0 && weight(self.gamma), "gamma")?;
+        require(self.gamma >= LEAST_GAMMA && weight(self.gamma), "gamma")?;
         require(weight(self.quality_weight), "quality_weight")?;
         require(weight(self.threshold_weight), "threshold_weight")?;
         require(weight(self.latency_weight), "latency_weight")?;
@@ -230,4 +240,6 @@ impl Config {
 }
 
 const MAX_WEIGHT: f64 = 1e6;
+/// So that habits over gamma, summed over a horizon, stay numbers.
+const LEAST_GAMMA: f64 = 1e-6;
 const MAX_EMBEDDING: usize = 16_384;

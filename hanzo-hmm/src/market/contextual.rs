@@ -1,6 +1,6 @@
 //! Baseline routers that look at the features of a request.
 
-use super::baseline::{Choice, Context, Feedback, Means, Router, best, certain, unit_interval};
+use super::baseline::{Choice, Context, Feedback, Means, Router, best, certain, chance, is_arm, unit_interval};
 use super::linear::{axpy, dot, quadratic, symmetric_times, triangle};
 use super::splitmix::SplitMix64;
 
@@ -60,6 +60,9 @@ impl Ridges {
     }
 
     fn update(&mut self, feedback: &Feedback<'_>) {
+        if !is_arm(feedback.arm, self.arms.len()) {
+            return;
+        }
         self.grow(feedback.arm + 1, feedback.features.len());
         self.arms[feedback.arm].update(feedback.features, feedback.score - 0.5);
     }
@@ -210,6 +213,9 @@ impl Router for Knn {
     fn choose(&mut self, context: &Context<'_>) -> Choice {
         let n = context.costs.len();
         self.means.grow(n);
+        if n == 0 {
+            return certain(0);
+        }
         if let Some(arm) = self.means.untried(n) {
             return certain(arm);
         }
@@ -237,12 +243,14 @@ impl Router for Knn {
         let local = |u: usize| (sum[u] + SHRINK * self.means.mean(u)) / (count[u] + SHRINK);
         let greedy = best(context.costs.iter().enumerate().map(|(u, c)| local(u) - c));
         let arm = if random { self.rng.below(n) } else { greedy };
-        let chance = self.epsilon / n as f64 + if arm == greedy { 1.0 - self.epsilon } else { 0.0 };
+        let chance = chance(self.epsilon, n, arm == greedy);
         Choice { arm, probability: Some(chance) }
     }
 
     fn update(&mut self, feedback: &Feedback<'_>) {
-        self.means.add(feedback);
+        if !self.means.add(feedback) {
+            return;
+        }
         let outcome = (feedback.arm, feedback.score);
         if feedback.features.len() != self.dim {
             (self.dim, self.oldest) = (feedback.features.len(), 0);

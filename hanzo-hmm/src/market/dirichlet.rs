@@ -28,7 +28,11 @@ pub fn dirichlet_novelty(alpha: &[f64]) -> Result<f64> {
         return Err(Error::OutOfRange { what: "count" });
     }
     let top = digamma(total + 1.0);
-    let sum: f64 = alpha.iter().map(|&a| a / total * (digamma(a + 1.0) - top - (a / total).ln())).sum();
+    let sum: f64 = (alpha.iter().map(|&a| (a, a / total)))
+        // A part too small for a double teaches nothing.
+        .filter(|(_, part)| *part > 0.0)
+        .map(|(a, part)| part * (digamma(a + 1.0) - top - part.ln()))
+        .sum();
     Ok(sum.max(0.0))
 }
 
@@ -83,6 +87,12 @@ mod tests {
             gain += a / a0 * kl;
         }
         assert!((dirichlet_novelty(&alpha).unwrap() - gain).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_count_too_small_for_its_part_leaves_the_others() {
+        let (three, two) = (dirichlet_novelty(&[5e-324, 1e5, 1e5]).unwrap(), dirichlet_novelty(&[1e5, 1e5]).unwrap());
+        assert!(two > 0.0 && three == two, "{three} {two}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The market maker's way of choosing, as a [`Router`].
 
-use super::baseline::{Choice, Context, Feedback, Router, best};
+use super::baseline::{Choice, Context, Feedback, Router, best, is_arm};
 use super::beliefs::Beliefs;
 use super::free_energy::binary_entropy;
 use super::health::Health;
@@ -9,13 +9,17 @@ use super::linear::check_features;
 use super::memory::MOST_NEIGHBOURS;
 use super::regime::{RegimeFilter, RegimeModel};
 
-/// Routes by expected free energy with the quality model of [`MarketMaker`](crate::MarketMaker), and nothing else of it: no filters, latencies or tenants.
+/// Routes by expected free energy with the quality model of [`MarketMaker`](crate::MarketMaker), and nothing else of it: no filters, latencies or
+/// tenants.
 ///
 /// `G(u) = z_q (cost - E[y]) - I(r, h; y | u) - w_nov (1/2) ln(1 + z' P_u z)`; the arm of least `G` is chosen, the first among equals. The
 /// quality model regresses each arm's scores on the request's shares of up to 32 kinds, found by k-means in the requests seen so
 /// far (without outcomes), on the features from [`bias`](Self::bias) on, and on the regime; a two-state chain of each model's health makes
 /// outages cheap to notice and worth probing again. For `D` features and `z` of length `d` a choice costs `O(32 D + M d^2)` time, an
-/// update `O(d^2)`; a refit of the kinds after 32, 64, 128.. requests, and later each eighth of all, some 10,000 times `32 D`.
+/// update `O(d^2)`; a refit of the kinds after 32, 64, 128, 256, 512 requests, then every 400th, and later every eighth of all, some 10,000 times `32 D`.
+///
+/// Features of another length, or more arms, than before start the quality model afresh. Features that are not finite, or beyond 10^6, are
+/// sent to arm 0 and teach nothing, nor does a score outside [0, 1].
 ///
 /// ```
 /// use hanzo_hmm::market::{Context, EfeRouter, Feedback, Router};
@@ -100,10 +104,10 @@ impl EfeRouter {
         self
     }
 
-    /// Weight of the information to be gained about a model's coefficients, in nats a nat; not negative.
+    /// Weight of the information to be gained about a model's coefficients, in nats a nat, taken into [0, 10^6]. Default 1.
     #[must_use]
     pub fn novelty(mut self, weight: f64) -> Self {
-        self.settings.novelty_weight = weight.max(0.0);
+        self.settings.novelty_weight = weight.max(0.0).clamp(0.0, 1e6);
         self
     }
 
@@ -121,7 +125,8 @@ impl EfeRouter {
         self
     }
 
-    /// Outcomes among which the nearest ones are looked for, at most 16,384, as with [`Config::neighbours`](crate::Config::neighbours). Default none.
+    /// Outcomes among which the nearest ones are looked for, as with [`Config::neighbours`](crate::Config::neighbours); more than 16,384 count as
+    /// that many. Default none.
     #[must_use]
     pub fn neighbours(mut self, outcomes: usize) -> Self {
         self.learning.neighbours = outcomes.min(MOST_NEIGHBOURS);
@@ -190,6 +195,9 @@ impl Router for EfeRouter {
     fn update(&mut self, feedback: &Feedback<'_>) {
         let text = self.text(feedback.features, feedback.observations).to_vec();
         let u = feedback.arm;
+        if !is_arm(u, self.health.len()) {
+            return;
+        }
         self.grow((u + 1).max(self.health.len()), text.len());
         let regime = self.posterior();
         let Some(quality) = &mut self.quality else { return };

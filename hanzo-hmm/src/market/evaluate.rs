@@ -29,14 +29,16 @@ impl OutcomeTable {
     /// A table of `N` requests: `scores` and `usd` are `N x models`, `features` is `N x dim`, all row major.
     ///
     /// # Errors
-    /// `InvalidConfig` for no models or no requests, `DimensionMismatch`, `NotFinite`, `OutOfRange` for a score outside [0, 1].
+    /// `InvalidConfig` (`table`) for no models or no requests or more features than there can be, `DimensionMismatch`, `NotFinite`, `OutOfRange`
+    /// for a score outside [0, 1].
     pub fn new(models: usize, dim: usize, scores: Vec<f64>, usd: Vec<f64>, features: Vec<f64>) -> Result<Self> {
         if models == 0 || scores.is_empty() || !scores.len().is_multiple_of(models) {
             return Err(Error::InvalidConfig { field: "table" });
         }
         let rows = scores.len() / models;
         super::hamiltonian::same_length("usd", scores.len(), &usd)?;
-        super::hamiltonian::same_length("features", rows * dim, &features)?;
+        let size = rows.checked_mul(dim).ok_or(Error::InvalidConfig { field: "table" })?;
+        super::hamiltonian::same_length("features", size, &features)?;
         super::hamiltonian::all_finite("score", &scores)?;
         super::hamiltonian::all_finite("usd", &usd)?;
         super::hamiltonian::all_finite("features", &features)?;
@@ -138,7 +140,7 @@ pub struct Trial {
     pub scenario: Scenario,
     /// Seed of the order and of everything hidden; the same for every router.
     pub seed: u64,
-    /// Score that a dollar is worth.
+    /// Score that a dollar is worth, finite.
     pub lambda: f64,
 }
 
@@ -149,7 +151,7 @@ pub struct Run {
     pub utility: f64,
     /// Mean score.
     pub quality: f64,
-    /// Mean dollars.
+    /// Mean dollars a request.
     pub usd: f64,
     /// Mean utility of the best single model in hindsight.
     pub best_fixed: f64,
@@ -159,7 +161,7 @@ pub struct Run {
     pub regime_fixed: Option<f64>,
     /// Requests counted.
     pub counted: usize,
-    /// Cumulative regret against `best_fixed` after each of 50 equal parts of the counted requests.
+    /// Cumulative regret against `best_fixed` after each of 50 equal parts of the counted requests, or after each request where there are fewer.
     pub regret_curve: Vec<f64>,
 }
 
@@ -167,12 +169,17 @@ impl Trial {
     /// Plays the trial.
     ///
     /// # Errors
-    /// `OutOfRange` if the router names a model that does not exist; `InvalidConfig` for a table too short for the scenario.
+    /// `OutOfRange` if the router names a model that does not exist; `InvalidConfig` (`table`) for a table too short for the scenario; `NotFinite`
+    /// for `lambda`, or where it makes a price infinite.
     pub fn run<R: Router + ?Sized>(&self, table: &OutcomeTable, router: &mut R) -> Result<Run> {
         let (n, m) = (table.len(), table.models);
         let warm = if self.scenario == Scenario::Warm { WARM } else { 0 };
         if n <= warm {
             return Err(Error::InvalidConfig { field: "table" });
+        }
+        super::hamiltonian::all_finite("lambda", &[self.lambda])?;
+        if table.usd.iter().any(|usd| !(self.lambda * usd).is_finite()) {
+            return Err(Error::NotFinite { what: "cost" });
         }
         let world = self.world(table);
         let width = table.dim + world.observations.first().map_or(0, |_| OBSERVATIONS);
@@ -322,7 +329,8 @@ impl World {
     }
 }
 
-/// Mean and standard error of paired differences `a_i - b_i`; the error is NaN-free 0 for fewer than two pairs.
+/// Mean and standard error of paired differences `a_i - b_i`, as many as the shorter list has. For finite numbers: the error of fewer than two
+/// pairs, and the mean of none, is 0.
 ///
 /// ```
 /// let (mean, error) = hanzo_hmm::market::paired_difference(&[3.0, 5.0], &[1.0, 2.0]);
@@ -343,14 +351,15 @@ pub fn paired_difference(a: &[f64], b: &[f64]) -> (f64, f64) {
 }
 
 /// Average improvement in quality (RouterBench): mean height, over the costs in `[low, high]`, of the upper concave hull of
-/// (dollars, quality) points, flat to the right of the last. `O(n log n)` time. 0 for no points or an empty range.
+/// (dollars, quality) points, flat to the right of the last and 0 to the left of the first. `O(n log n)` time. Points that are not finite are left
+/// out; 0 for no points, or a range that is empty or not finite.
 ///
 /// ```
 /// let hull = hanzo_hmm::market::average_improvement(&[(0.0, 0.0), (1.0, 1.0), (0.5, 0.1)], 0.0, 2.0);
 /// assert!((hull - 0.75).abs() < 1e-12);
 /// ```
 pub fn average_improvement(points: &[(f64, f64)], low: f64, high: f64) -> f64 {
-    let mut sorted = points.to_vec();
+    let mut sorted: Vec<_> = points.iter().copied().filter(|p| p.0.is_finite() && p.1.is_finite()).collect();
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
     let mut hull: Vec<(f64, f64)> = Vec::new();
     let mut top = f64::NEG_INFINITY;
@@ -369,7 +378,7 @@ pub fn average_improvement(points: &[(f64, f64)], low: f64, high: f64) -> f64 {
         hull.push(p);
     }
     let Some(&last) = hull.last() else { return 0.0 };
-    if high <= low {
+    if !(high - low).is_finite() || high <= low {
         return 0.0;
     }
     hull.push((high.max(last.0), last.1));
@@ -386,23 +395,28 @@ pub fn average_improvement(points: &[(f64, f64)], low: f64, high: f64) -> f64 {
 }
 
 /// Arena score of RouterArena for mean quality and mean dollars a request: a harmonic mean that weighs quality `1 / 0.1` times as much as
-/// cheapness on a log scale between 0.0044 and 200 dollars for 1,000 requests.
+/// cheapness on a log scale between 0.0044 and 200 dollars for 1,000 requests, beyond which nothing changes. In [0, 1]; a quality above 1 counts as
+/// 1, and the score is 0 for a quality that is not positive and for dollars that are negative or no number.
 ///
 /// ```
 /// assert!((hanzo_hmm::market::arena_score(0.6165136707596593, 0.0002511309061886052) - 0.61709).abs() < 1e-5);
 /// ```
 pub fn arena_score(quality: f64, usd: f64) -> f64 {
     let (top, bottom) = (200f64.log2(), 0.0044f64.log2());
-    let c = ((top - (1_000.0 * usd).log2()) / (top - bottom)).clamp(0.0, 1.0);
-    if quality <= 0.0 || c <= 0.0 { 0.0 } else { (1.0 + ARENA) * quality * c / (ARENA * quality + c) }
+    let (quality, c) = (quality.min(1.0), ((top - (1_000.0 * usd).log2()) / (top - bottom)).clamp(0.0, 1.0));
+    if quality.is_nan() || c.is_nan() || quality <= 0.0 || c <= 0.0 {
+        0.0
+    } else {
+        (1.0 + ARENA) * quality * c / (ARENA * quality + c)
+    }
 }
 
 /// One logged choice for off-policy estimates.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Logged {
-    /// Probability with which the logging router chose the arm it chose; positive.
+    /// Probability in (0, 1] with which the logging router chose the arm it chose.
     pub propensity: f64,
-    /// Probability with which the judged router would have chosen that arm.
+    /// Probability in [0, 1] with which the judged router would have chosen that arm.
     pub target: f64,
     /// What was gained.
     pub reward: f64,
@@ -417,7 +431,7 @@ pub struct Logged {
 /// `mean(predicted_target + target / propensity * (reward - predicted))`: unbiased if the propensities are right.
 ///
 /// # Errors
-/// `NoData`; `OutOfRange` for a propensity that is not in (0, 1]; `NotFinite`.
+/// `NoData`; `OutOfRange` for a propensity that is not in (0, 1] or a target that is not in [0, 1]; `NotFinite`.
 ///
 /// ```
 /// use hanzo_hmm::market::{Logged, off_policy_value};
@@ -435,6 +449,9 @@ pub fn off_policy_value(log: &[Logged]) -> Result<(f64, f64)> {
     for l in log {
         if !(l.propensity > 0.0 && l.propensity <= 1.0) {
             return Err(Error::OutOfRange { what: "propensity" });
+        }
+        if !(0.0..=1.0).contains(&l.target) {
+            return Err(Error::OutOfRange { what: "target" });
         }
         values.push(l.predicted_target + l.target / l.propensity * (l.reward - l.predicted));
     }

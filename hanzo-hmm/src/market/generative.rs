@@ -93,7 +93,7 @@ impl Policies {
     /// Policies of `steps` steps: `controls[policy][step][factor]`, flat.
     ///
     /// # Errors
-    /// `InvalidConfig` unless there is at least one policy, step and factor and the length fits.
+    /// `InvalidConfig` (`policies`) unless there is at least one policy, step and factor, and the length is a multiple of `factors * steps`.
     pub fn new(controls: Vec<usize>, factors: usize, steps: usize) -> Result<Self> {
         let size = factors.checked_mul(steps).filter(|&size| size > 0);
         match size {
@@ -107,11 +107,14 @@ impl Policies {
     /// All sequences of `steps` of the given actions, the last step varying fastest. An action is one control a factor.
     ///
     /// # Errors
-    /// `InvalidConfig` for no actions, actions of different lengths, no steps, or more than a million policies.
+    /// `InvalidConfig` for no actions, actions of different lengths or of none, no steps, more than a million policies, or more than 2^26 controls
+    /// in all.
     pub fn enumerate(actions: &[Vec<usize>], steps: usize) -> Result<Self> {
         let bad = Error::InvalidConfig { field: "policies" };
         let factors = actions.first().map_or(0, Vec::len);
         let count = u32::try_from(steps).ok().and_then(|s| actions.len().checked_pow(s)).filter(|&n| n <= MAX_POLICIES);
+        let size = |count: usize| count.checked_mul(steps)?.checked_mul(factors);
+        let count = count.filter(|&n| size(n).is_some_and(|size| (1..=MAX_CONTROLS).contains(&size)));
         let (Some(count), false) = (count, actions.iter().any(|a| a.len() != factors)) else { return Err(bad) };
         let mut controls = Vec::with_capacity(count * steps * factors);
         for policy in 0..count {
@@ -159,7 +162,7 @@ impl GenerativeModel {
     ///
     /// # Errors
     /// `InvalidConfig` for no factors, no modalities, empty tables or more than 2^24 joint states or outcomes, `DimensionMismatch`,
-    /// `NotAProbability`, `RowSum`, and `NotFinite` for preferences.
+    /// `NotAProbability`, `RowSum`, and for preferences `NotFinite`, or `OutOfRange` beyond 10^100.
     pub fn new(states: &[usize], a: Vec<Vec<f64>>, b: Vec<Vec<f64>>, c: &[Vec<f64>], d: Vec<Vec<f64>>) -> Result<Self> {
         let joint = product(states).ok_or(Error::InvalidConfig { field: "states" })?;
         if a.is_empty() {
@@ -192,6 +195,9 @@ impl GenerativeModel {
         for (mut table, log_preference) in a.into_iter().zip(c) {
             super::hamiltonian::same_length("likelihood", log_preference.len() * joint, &table)?;
             super::hamiltonian::all_finite("preference", log_preference)?;
+            if log_preference.iter().any(|c| c.abs() > MAX_NATS) {
+                return Err(Error::OutOfRange { what: "preference" });
+            }
             table = transpose(&table, joint);
             let log_preference = log_softmax(log_preference);
             for (s, row) in table.chunks_exact_mut(log_preference.len()).enumerate() {
@@ -231,12 +237,12 @@ impl GenerativeModel {
         Ok(model)
     }
 
-    /// Another precision of the choice, positive.
+    /// Another precision of the choice, in (0, 10^100]: `q(pi)` is proportional to `E exp(-gamma G)`.
     ///
     /// # Errors
-    /// `InvalidConfig`.
+    /// `InvalidConfig` (`gamma`).
     pub fn gamma(mut self, gamma: f64) -> Result<Self> {
-        if !(gamma > 0.0 && gamma.is_finite()) {
+        if !(gamma > 0.0 && gamma <= MAX_NATS) {
             return Err(Error::InvalidConfig { field: "gamma" });
         }
         self.gamma = gamma;
@@ -247,9 +253,11 @@ impl GenerativeModel {
     /// `counts[m]` has the layout of `A_m`.
     ///
     /// # Errors
-    /// `DimensionMismatch`, `NotFinite`, `OutOfRange` for a count that is not positive or a negative weight.
+    /// `DimensionMismatch`, `NotFinite`, `OutOfRange` for a count that is not positive, or a weight that is negative or beyond 10^100.
     pub fn novelty(mut self, weight: f64, counts: &[Vec<f64>]) -> Result<Self> {
-        super::hamiltonian::non_negative("novelty weight", weight)?;
+        if super::hamiltonian::non_negative("novelty weight", weight)? > MAX_NATS {
+            return Err(Error::OutOfRange { what: "novelty weight" });
+        }
         if counts.len() != self.outcomes.len() {
             let (expected, found) = (self.outcomes.len(), counts.len());
             return Err(Error::DimensionMismatch { what: "counts", expected, found });
@@ -266,10 +274,10 @@ impl GenerativeModel {
         Ok(self)
     }
 
-    /// Replaces the beliefs before the first action.
+    /// Replaces the beliefs about one factor before the first action, a distribution over its states.
     ///
     /// # Errors
-    /// `DimensionMismatch`, `NotAProbability`, `RowSum`; the beliefs are unchanged then.
+    /// `OutOfRange` for an unknown factor, `DimensionMismatch`, `NotAProbability`, `RowSum`; the beliefs are unchanged then.
     pub fn set_belief(&mut self, factor: usize, belief: &[f64]) -> Result<()> {
         let Some(old) = self.belief.get_mut(factor) else { return Err(Error::OutOfRange { what: "factor" }) };
         super::hamiltonian::same_length("belief", old.len(), belief)?;
@@ -511,6 +519,42 @@ fn surprise(p: f64) -> f64 {
 }
 
 const MAX_POLICIES: usize = 1_000_000;
+/// Half a gigabyte.
+const MAX_CONTROLS: usize = 1 << 26;
+/// Of preferences, weights and precisions: no sum or product of them leaves the range of a double.
+const MAX_NATS: f64 = 1e100;
 const MAX_TABLE: usize = 1 << 24;
 /// Two megabytes.
 const MAX_TABULATED: usize = 1 << 18;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_policies_are_refused_before_they_take_memory() {
+        let bad = Err(Error::InvalidConfig { field: "policies" });
+        assert_eq!(Policies::enumerate(&[vec![0]], u32::MAX as usize), bad);
+        assert_eq!(Policies::enumerate(&[vec![0; 1 << 20]], 1 << 20), bad);
+        assert_eq!(Policies::enumerate(&[vec![]], u32::MAX as usize), bad);
+        assert_eq!(Policies::enumerate(&[vec![0], vec![1]], 3).map(|p| p.len()), Ok(8));
+    }
+
+    #[test]
+    fn numbers_that_would_leave_a_double_are_refused() {
+        let model = |c: f64| {
+            let (a, b) = (vec![vec![1.0, 0.0, 0.0, 1.0]], vec![vec![1.0, 0.0, 0.0, 1.0]]);
+            GenerativeModel::new(&[2], a, b, &[vec![c, -c]], vec![vec![1.0, 0.0]])
+        };
+        assert_eq!(model(f64::MAX), Err(Error::OutOfRange { what: "preference" }));
+        let sound = model(1e100).unwrap();
+        assert!(sound.clone().gamma(f64::MAX).is_err());
+        assert!(sound.clone().novelty(f64::MAX, &[vec![1.0; 4]]).is_err());
+        let policies = Policies::enumerate(&[vec![0]], 5).unwrap();
+        let sound = sound.gamma(1e100).unwrap().novelty(1e100, &[vec![1.0; 4]]).unwrap();
+        for gain in [Gain::Joint, Gain::PerModality] {
+            let found = sound.evaluate(&policies, gain, &mut EfeWorkspace::default()).unwrap();
+            assert!(found.efe[0].total.is_finite() && found.probabilities == [1.0]);
+        }
+    }
+}

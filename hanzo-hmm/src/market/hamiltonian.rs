@@ -103,7 +103,7 @@ impl PhaseSpace {
         Ok(work)
     }
 
-    /// `sum p_i^2 / (2 m_i)`.
+    /// `sum p_i^2 / (2 m_i)`; infinite where a square leaves the finite numbers.
     pub fn kinetic_energy(&self) -> f64 {
         kinetic(&self.p, &self.mass)
     }
@@ -111,10 +111,11 @@ impl PhaseSpace {
     /// `H`, kinetic plus potential energy.
     ///
     /// # Errors
-    /// `DimensionMismatch` if the potential has another dimension.
+    /// `DimensionMismatch` if the potential has another dimension, `Diverged` if the energy is not a finite number.
     pub fn energy<P: Potential + ?Sized>(&self, v: &P) -> Result<f64> {
         same_length("phase space", v.dim(), &self.x)?;
-        Ok(self.kinetic_energy() + v.value(&self.x, self.time))
+        let energy = self.kinetic_energy() + v.value(&self.x, self.time);
+        if energy.is_finite() { Ok(energy) } else { Err(Error::Diverged { energy_error: f64::INFINITY }) }
     }
 
     /// Log prices relative to the reference.
@@ -153,7 +154,7 @@ impl PartialEq for PhaseSpace {
     }
 }
 
-/// Toda wells about an anchor each, coupled by substitution.
+/// Toda wells (the potential of Toda's lattice, J. Phys. Soc. Jpn. 22:431, 1967) about an anchor each, coupled by substitution.
 ///
 /// `V = scale [ sum k_i (exp(-a d_i) + a d_i - 1) / a^2 + (c / 2) sum_{i<j} W_ij (x_i - x_j)^2 ]`, `d_i = x_i - anchor_i`:
 /// stiff against collapse of a price, linear for spikes. For `a -> 0` a well becomes `k d^2 / 2`.
@@ -274,11 +275,11 @@ impl Potential for TodaWells {
 
     fn gradient_into(&self, x: &[f64], _t: f64, out: &mut [f64]) {
         let n = self.dim();
-        for (i, out) in out.iter_mut().enumerate().take(n) {
-            let mut slope = self.well_slope(self.stiffness[i], x[i] - self.anchors[i]);
+        for (i, (out, &xi)) in out.iter_mut().zip(x).enumerate().take(n) {
+            let mut slope = self.well_slope(self.stiffness[i], xi - self.anchors[i]);
             if self.coupling > 0.0 {
                 // sum_j W_ij (x_i - x_j)
-                let pull = x[i] * self.row_sums[i] - dot(&self.weights[i * n..(i + 1) * n], x);
+                let pull = xi * self.row_sums[i] - dot(&self.weights[i * n..(i + 1) * n], x);
                 slope += self.coupling * pull;
             }
             *out = self.scale * slope;
@@ -402,6 +403,17 @@ mod tests {
             assert!(bound >= local, "d={d}: {bound} < {local}");
             assert!(d > 0.0 || bound <= 2.0 * local, "d={d}: {bound} is far above {local}");
         }
+    }
+
+    #[test]
+    fn energies_are_numbers_and_short_slices_no_panic() {
+        let wells = TodaWells::new(vec![1.0], vec![0.0]).unwrap().asymmetry(1e300).unwrap();
+        let s = PhaseSpace::new(vec![-1e300], vec![0.0], vec![1.0]).unwrap();
+        assert_eq!(s.energy(&wells), Err(Error::Diverged { energy_error: f64::INFINITY }));
+        let two = TodaWells::new(vec![1.0; 2], vec![0.0; 2]).unwrap().coupled(1.0, vec![1.0; 4]).unwrap();
+        let mut out = [9.0; 2];
+        two.gradient_into(&[], 0.0, &mut out);
+        assert_eq!((out, two.value(&[], 0.0)), ([9.0; 2], 0.0));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub trait Integrator {
     /// Largest change of energy that an undamped run may show, relative to `1 + |H|`.
     fn max_energy_error(&self) -> f64;
 
-    /// One undamped step of size `h`; negative `h` runs backwards.
+    /// One undamped step of size `h`, in the seconds of the phase space; negative `h` runs backwards.
     ///
     /// # Errors
     /// Those of [`advance`](Self::advance).
@@ -28,7 +28,8 @@ pub trait Integrator {
         self.advance(s, v, h, 1, 0.0).map(|_| ())
     }
 
-    /// `steps` steps of size `h` with `damping >= 0` a second. Returns the heat: kinetic energy taken out by the damping.
+    /// `steps` steps of size `h` with `damping >= 0` a second. Returns the heat: kinetic energy taken out by the damping (put in, for a negative
+    /// `h`). One gradient a weight and step; nothing is allocated.
     ///
     /// # Errors
     /// The state is as it was after `NotFinite`, `DimensionMismatch`, `OutOfRange` (damping), `StepTooLarge` when `|h|` times the
@@ -48,7 +49,7 @@ pub trait Integrator {
         let damping = non_negative("damping", damping)?;
         let before = s.energy(v)?;
         let frequency = v.max_frequency(&s.mass, before);
-        if !(before.is_finite() && frequency.is_finite()) {
+        if !frequency.is_finite() {
             return Err(Error::Diverged { energy_error: f64::INFINITY });
         }
         if h.abs() * frequency > 1.0 {
@@ -133,7 +134,7 @@ macro_rules! integrator {
 }
 
 integrator! {
-    /// Velocity Verlet (leapfrog), order 2, one gradient a step.
+    /// Velocity Verlet (leapfrog), order 2, one gradient a step (Verlet, Phys. Rev. 159:98, 1967).
     ///
     /// On a harmonic well its relative energy error stays within about `(h omega)^2 / 4` for all times.
     Verlet, 2, [1.0]

@@ -16,7 +16,7 @@ use super::free_energy::Preferences;
 use super::linear::check_features;
 use super::pool::{Pool, QuoteDetails, Receipt};
 use super::pool_curve::PoolCurve;
-use super::price_dynamics::{EnergyReport, Load, PriceDynamics};
+use super::price_dynamics::{EnergyReport, Load, MAX_LOG_PRICE, PriceDynamics};
 use super::quote::{Mid, Millis, Quote};
 use super::regime::{Regime, RegimeModel};
 use super::request::{DecisionId, Outcome, RouteOptions, RoutingDecision, RoutingRequest};
@@ -30,8 +30,20 @@ use crate::{Error, Result};
 ///
 /// All methods take `&self`. What decisions read and outcomes change is one state behind a mutex, so that decisions and
 /// outcomes have one order, and the same calls in the same order give the same results, byte for byte; a decision holds it for its
-/// scoring only, not for reading the text, and not while it finds the kinds of requests afresh. Prices are published as a whole by [`tick`](Self::tick) and read without a lock; each
-/// pool has a lock of its own. Nothing is stored, no clock is read, and no random number is drawn except from a seed that is given.
+/// scoring only, not for reading the text, and not while it finds the kinds of requests afresh. Prices are published as a whole by
+/// [`tick`](Self::tick) and read without a lock; each pool has a lock of its own. Nothing is stored, no clock is read, and no random number is
+/// drawn except from a seed that is given.
+///
+/// # In a gateway
+/// - [`route`](Self::route) every request, with the [time](RouteOptions::now): without it a model that was taken out of service never comes back. An
+///   [`Admission`] sets the worst cost aside before the decision.
+/// - Call the model; if it fails, the next of the decision's fallbacks, which are eligible, too.
+/// - [`record_outcome`](Self::record_outcome) for every decision, failures and timeouts included: it learns, ends cooldowns, and commits what was
+///   set aside. A decision whose outcome never comes teaches nothing and keeps its features and its reservation until
+///   [`Config::max_decisions`](crate::Config::max_decisions) more have been made; a worker that is lost needs an outcome from you
+///   ([`Status::Timeout`](super::Status::Timeout)).
+/// - [`tick`](Self::tick) now and then with the loads, from one place: prices stand still without it, and move for the seconds that it is given.
+/// - Keep a [`snapshot`](Self::snapshot) now and then, and one at the end; read [there](Self::snapshot) what is to be heeded after a crash.
 ///
 /// ```
 /// use hanzo_hmm::market::{Outcome, RouteOptions};
@@ -48,6 +60,8 @@ pub struct MarketMaker {
     pub(super) config: Config,
     pub(super) preferences: Preferences,
     pub(super) featuriser: Box<dyn Featuriser + Send + Sync>,
+    /// Features of a text, as the featuriser had them when the market maker was built.
+    pub(super) text_features: usize,
     /// Whether the likelihood reads features.
     pub(super) reads_features: bool,
     pub(super) adapter: Option<Box<dyn TenantAdapter + Send + Sync>>,
@@ -103,7 +117,7 @@ impl MarketMaker {
         MarketMakerBuilder::new(config)
     }
 
-    /// [`route`](Self::route) with default options. Never awaits.
+    /// [`route`](Self::route) with default options, and so without a [time](RouteOptions::now). Never awaits.
     ///
     /// # Errors
     /// Those of [`route`](Self::route).
@@ -115,10 +129,14 @@ impl MarketMaker {
     /// Sends a request to a model.
     ///
     /// The regime filters of tenant and market take the observations in; the hard filters drop models; of the others the one with the least
-    /// expected free energy is chosen. `O(M d^2)` time for `M` models and `d` features, `O(M)` with the categorical likelihood.
+    /// expected free energy is chosen. `O(32 D + M d^2)` time for `M` models, `D` features and `d` numbers that the regression sees (the shares of
+    /// 32 kinds of requests, the features from the bias on, and one a regime: 44 by default), `O(M)` with the categorical likelihood.
     ///
     /// # Errors
-    /// `NotAdmitted`; `NoEligibleModel` with every filter not passed; `NotFinite`, `DimensionMismatch`, `OutOfRange`, `TenantLimit`, `ClockBackwards`.
+    /// `NotAdmitted`; `NoEligibleModel` with every filter not passed; `NotFinite`, `DimensionMismatch` and `OutOfRange` for a number of the request
+    /// or its options, or of a featuriser or adapter of the caller's (and what else such a featuriser fails with); `TenantLimit` for a name over
+    /// 256 bytes or one tenant too many; `ClockBackwards` for a time before that of an earlier decision. Nothing is changed then; what was reserved
+    /// is released.
     pub fn route(&self, tenant: &str, request: &RoutingRequest, options: &RouteOptions) -> Result<RoutingDecision> {
         let mut decision = RoutingDecision::default();
         self.route_into(tenant, request, options, &mut decision)?;
@@ -126,7 +144,7 @@ impl MarketMaker {
     }
 
     /// [`route`](Self::route) into the memory of an earlier decision. Once tenants and models are known and as many requests are answered as come in,
-    /// nothing is allocated, unless by parts of the caller's or when a refit of the kinds of requests is due.
+    /// nothing is allocated, unless by parts of the caller's, for more than eight regimes, or when a refit of the kinds of requests is due.
     ///
     /// # Errors
     /// Those of [`route`](Self::route); the decision is unchanged then.
@@ -176,10 +194,13 @@ impl MarketMaker {
         }
     }
 
-    /// Learns from what came of a decision, once a decision, and tells the tenant's adapter of its score. Outcomes may come late and in any order.
+    /// Learns from what came of a decision, once a decision, commits what an [`Admission`] has set aside for it, and tells the tenant's adapter of
+    /// its score. Outcomes may come late and in any order. `O(d^2)` time for the `d` numbers that the regression sees, `O(1)` with the categorical
+    /// likelihood.
     ///
     /// # Errors
-    /// `DuplicateOutcome`; `UnknownDecision` for one never made or forgotten; `NotFinite` and `OutOfRange` for the score or the dollars.
+    /// `DuplicateOutcome`; `UnknownDecision` for one never made or forgotten; `NotFinite` and `OutOfRange` for a score outside [0, 1] or dollars
+    /// outside [0, 10^9]. Nothing is changed then, and the decision stays open.
     pub fn record_outcome(&self, id: DecisionId, outcome: &Outcome) -> Result<()> {
         let settled = lock(&self.routing).record_outcome(&self.config, id, outcome)?;
         self.recycle(settled.features);
@@ -194,12 +215,13 @@ impl MarketMaker {
 
     /// Learns from requests whose scores are known for all models or for several: a warm start before the first decision, or later.
     ///
-    /// The transitions between regimes are fitted to the observations (Baum-Welch; means and variances stay), the regimes of the rows filtered, and the
-    /// scores learned in the order of the rows, each with weight 1. Decisions and outcomes wait meanwhile. Rows count as taught by nobody: they
-    /// lower the part of every tenant.
+    /// The transitions between regimes are fitted to the observations (at most 50 iterations of Baum-Welch; means and variances stay), the regimes
+    /// of the rows filtered, and the scores learned in the order of the rows, each with weight 1. Decisions and outcomes wait meanwhile: for as
+    /// long as it takes to score every row twice and to learn its scores. The features of all rows are held in memory. Rows count as taught by
+    /// nobody: they lower the part of every tenant.
     ///
     /// # Errors
-    /// `DimensionMismatch`, `NotFinite`, `OutOfRange` (score, class) and those of the featuriser and of Baum-Welch; nothing is learned then.
+    /// `DimensionMismatch`, `NotFinite`, `OutOfRange` (score, class, feature) and those of the featuriser and of Baum-Welch; nothing is learned then.
     ///
     /// ```
     /// use hanzo_hmm::market::{LabelledOutcome, ModelSpec, RouteOptions};
@@ -266,10 +288,13 @@ impl MarketMaker {
         Ok(CalibrationReport { rows: rows.len(), scores, error_before, error_after, log_likelihoods, transitions })
     }
 
-    /// Lets prices move for `dt` market seconds under new loads, one a model (none: the old ones), and publishes them.
+    /// Lets prices move for `dt >= 0` market seconds under new loads, one a model (none: the old ones, without their shocks), and publishes them.
+    /// Prices move by this alone. `O(M^2)` time a step for `M` models, with as many steps as the stiffness asks for ([`EnergyReport::steps`]).
     ///
     /// # Errors
-    /// `NotFinite`, `OutOfRange`, `DimensionMismatch`, `StepTooLarge { h: dt, max }` for a `dt` of more than a million steps, `Diverged`.
+    /// `NotFinite` and `OutOfRange` for `dt` or a load, `DimensionMismatch` for another number of loads, `StepTooLarge { h: dt, max }` for a `dt`
+    /// of more than 2^20 steps, `Diverged` where a price would go beyond `exp(600)` times the catalogue's, or below that part of it. Prices stay as
+    /// they were then.
     pub fn tick(&self, dt: f64, loads: &[Load]) -> Result<EnergyReport> {
         let mut dynamics = lock(&self.dynamics);
         let market = lock(&self.routing).market().clone();
@@ -289,10 +314,10 @@ impl MarketMaker {
     }
 
     /// Offers output tokens of a model for money, in base units. A quote is a function of the pool, the published prices and `now`,
-    /// besides its running number.
+    /// besides its running number. Nothing is set aside for it.
     ///
     /// # Errors
-    /// `OutOfRange` for an unknown model, and those of [`Pool::quote`].
+    /// `OutOfRange` for an unknown model, and those of [`Pool::quote`]; `ClockBackwards` for a `now` before the last swap of this model.
     pub fn quote(&self, request: &QuoteRequest, now: Millis) -> Result<Quote> {
         let model = self.find(|m| m.id == request.model)?;
         let spec = &self.config.models[model];
@@ -313,7 +338,7 @@ impl MarketMaker {
         Ok(quote)
     }
 
-    /// Executes a quote at a price of at most `limit`, all or nothing.
+    /// Executes a quote at a price of at most `limit`, all or nothing, and counts it in the pool; moving the money is the caller's.
     ///
     /// # Errors
     /// `OutOfRange` for an unknown model, and those of [`Pool::swap`].
@@ -350,7 +375,7 @@ impl MarketMaker {
         Ok(lock(&self.counters[model]).pool.clone())
     }
 
-    /// Regime reported for the whole market, with the probability of each.
+    /// Regime reported for the whole market, with the probability of each in the order of the [`regime_model`](Self::regime_model).
     pub fn regime(&self) -> (Regime, Vec<f64>) {
         let routing = lock(&self.routing);
         (routing.market().regime(), routing.market().posterior().to_vec())
@@ -369,8 +394,13 @@ impl MarketMaker {
 
     /// Everything learned, decided, priced and traded so far, as bytes for [`MarketMakerBuilder::restore`].
     ///
-    /// Configuration and parts of the caller's are not in them. Calls made at the same time are in it or not, decision by decision and pool by pool; for
-    /// one moment of the whole let no other calls run.
+    /// Configuration and parts of the caller's (what a [`TenantAdapter`] has learned, what an [`Admission`] has set aside) are not in them. Calls
+    /// made at the same time are in it or not, decision by decision and pool by pool; for one moment of the whole let no other calls run. The bytes
+    /// carry a sum against damage, not against forgery: sign what travels.
+    ///
+    /// A market maker that is restored from an older snapshot, after a crash, knows nothing of what came after it, and gives the same numbers again
+    /// to other decisions and quotes. So drop outcomes of decisions made since, release what was reserved for them, and let
+    /// [`quote_life_ms`](crate::Config::quote_life_ms) pass before the first swap: a quote executed since could be executed again.
     ///
     /// ```
     /// use hanzo_hmm::market::RouteOptions;
@@ -425,6 +455,9 @@ impl MarketMaker {
         lock(&self.dynamics).load(&mut r)?;
         let mut multipliers = vec![0.0; self.config.models.len()];
         r.amounts(&mut multipliers)?;
+        if multipliers.iter().any(|e| *e <= 0.0 || *e > MAX_LOG_PRICE.exp()) {
+            return bad("prices");
+        }
         let regimes = routing.regimes().regimes();
         let Some(regime) = Regime::of(regimes, r.index(regimes)?) else { return bad("regime") };
         let band_bps = r.index(10_001)? as u32;
@@ -457,7 +490,7 @@ impl MarketMaker {
         if !self.reads_features {
             return Ok(());
         }
-        let text = self.featuriser.dim();
+        let text = self.text_features;
         let length = if self.config.embeddings { self.config.vector_dim } else { 0 };
         x.resize(text + length, 0.0);
         match features {

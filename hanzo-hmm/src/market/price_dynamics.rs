@@ -7,7 +7,10 @@ use super::regime::Regime;
 use super::snapshot::{Reader, Writer};
 use crate::{Error, Result};
 
-/// Constants of the price dynamics in one regime.
+/// Constants of the price dynamics in one regime, each up to 10^6 unless it is said otherwise, blended by the probabilities of the regimes.
+///
+/// A log price `x = ln(price / catalogue price)` moves in a well of [`TodaWells`] about
+/// `ln(cost ratio) + eta ln((utilisation + 0.05) / (1.05 - utilisation))`, held in [-5, 5].
 ///
 /// ```
 /// use hanzo_hmm::market::{Regime, RegimeConstants};
@@ -24,11 +27,11 @@ use crate::{Error, Result};
 pub struct RegimeConstants {
     /// Stiffness `k` of the wells, positive.
     pub stiffness: f64,
-    /// Coupling `c` between substitutes.
+    /// Coupling `c` between substitutes, not negative.
     pub coupling: f64,
-    /// Gain `eta` of utilisation on the anchor.
+    /// Gain `eta` of utilisation on the anchor, not negative.
     pub load_gain: f64,
-    /// Damping, a second.
+    /// Damping, a second, not negative.
     pub damping: f64,
     /// Band below the middle price in which the curve may undercut it, in basis points up to 10,000.
     pub band_bps: f64,
@@ -91,7 +94,7 @@ pub struct Load {
     pub utilisation: f64,
     /// Marginal cost over the catalogue price, positive.
     pub cost_ratio: f64,
-    /// Impulse on the price at the start of the tick, in [-100, 100].
+    /// Impulse on the momentum of the log price at the start of the tick, in [-100, 100]; the inertia is 1. It is not repeated by later ticks.
     pub shock: f64,
 }
 
@@ -109,7 +112,7 @@ impl Default for Load {
     }
 }
 
-/// The energy ledger: `energy - work + heat` stays at its initial value up to the integrator's error.
+/// The energy ledger: `energy - work + heat` stays at its initial value up to the integrator's error. Energies have no unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EnergyReport {
     /// `H` now.
@@ -210,7 +213,7 @@ impl PriceDynamics {
         let energy = next.state.energy(&next.wells)?;
         all_finite("energy", &[energy, next.work, next.heat])?;
         if next.state.positions().iter().any(|x| x.abs() > MAX_LOG_PRICE) {
-            return Err(Error::Diverged { energy_error: energy });
+            return Err(Error::Diverged { energy_error: f64::INFINITY });
         }
         *self = next;
         Ok(EnergyReport { energy, work: self.work, heat: self.heat, imbalance: energy - self.work + self.heat, steps })
@@ -289,7 +292,7 @@ const MAX_ANCHOR: f64 = 5.0;
 const MAX_CONSTANT: f64 = 1e6;
 const MAX_SHOCK: f64 = 100.0;
 /// Beyond this `exp(x)` would leave the finite numbers.
-const MAX_LOG_PRICE: f64 = 600.0;
+pub(crate) const MAX_LOG_PRICE: f64 = 600.0;
 const MAX_STEPS: u64 = 1 << 20;
 
 #[cfg(test)]

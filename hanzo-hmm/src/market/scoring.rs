@@ -15,7 +15,7 @@ use super::regime::RegimeModel;
 use super::request::{RouteOptions, RoutingRequest};
 use super::router::Scored;
 use super::service::ServiceRecord;
-use crate::Result;
+use crate::{Error, Result};
 
 /// Everything a decision needs that is not part of the request.
 pub(crate) struct Surroundings<'a> {
@@ -121,8 +121,9 @@ impl Scoring<'_> {
         }
     }
 
-    /// Computes what each model that may be chosen leaves for the rest of the session: more requests of this kind, by the same models at the same prices, with
-    /// the regime and the models' health as they are expected to move. What can be learned about a model is counted once, for this request.
+    /// Computes what each model that may be chosen leaves for the rest of the session: more requests of this kind, by the same models at the same
+    /// prices, with the regime and the models' health as they are expected to move. What can be learned about a model is counted once, for this
+    /// request.
     fn look_ahead(&self, kind: &Kind<'_>, scratch: &mut Scratch) {
         let Self { around, request, options, .. } = *self;
         let Scratch { prepared, scored, plan, .. } = scratch;
@@ -178,6 +179,9 @@ pub(crate) fn habits(
     if let Some(adapter) = around.adapter {
         adapter.adjust(tenant, regime, options.class, log_habit);
         all_finite("habit", log_habit)?;
+        if log_habit.iter().any(|h| h.abs() > MAX_HABIT) {
+            return Err(Error::OutOfRange { what: "habit" });
+        }
     }
     Ok(())
 }
@@ -216,6 +220,9 @@ fn standing(service: &ServiceRecord, health: Health, usd: f64, limit_ms: f64) ->
     let latency = service.latency_bins(limit_ms);
     Standing { healthy: health.probability(), availability: service.availability(), usd, latency }
 }
+
+/// Nats of a tenant's habit: far beyond any choice, far within a double.
+const MAX_HABIT: f64 = 1e6;
 
 pub(crate) fn latency_limit(config: &Config, request: &RoutingRequest) -> f64 {
     // A limit of 0 excludes every model before it could scale the bins.

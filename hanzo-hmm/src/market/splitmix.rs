@@ -48,9 +48,10 @@ impl SplitMix64 {
         radius * (std::f64::consts::TAU * self.unit()).cos()
     }
 
-    /// A gamma number of shape `a >= 1` and scale 1 (Marsaglia and Tsang, 2000).
+    /// A gamma number of shape `a >= 1` and scale 1 (Marsaglia and Tsang, 2000). A smaller shape, or one that is no number, counts as 1.
     pub fn gamma(&mut self, a: f64) -> f64 {
-        let d = a.max(1.0) - 1.0 / 3.0;
+        // Of an infinite shape no draw would ever be accepted.
+        let d = a.max(1.0).clamp(1.0, LARGEST_SHAPE) - 1.0 / 3.0;
         let c = 1.0 / (9.0 * d).sqrt();
         loop {
             let x = self.normal();
@@ -62,7 +63,7 @@ impl SplitMix64 {
         }
     }
 
-    /// A beta number of shapes `a, b >= 1`.
+    /// A beta number of shapes `a, b >= 1`, in [0, 1]; smaller shapes count as 1.
     pub fn beta(&mut self, a: f64, b: f64) -> f64 {
         let g = self.gamma(a);
         g / (g + self.gamma(b))
@@ -75,5 +76,24 @@ impl SplitMix64 {
             order.swap(i, self.below(i + 1));
         }
         order
+    }
+}
+
+/// Beyond this a gamma number is its mean in a double.
+const LARGEST_SHAPE: f64 = 1e100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_out_of_range_give_numbers() {
+        let mut rng = SplitMix64::new(1);
+        for a in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 0.0, 1e300, f64::MAX] {
+            assert!(rng.gamma(a).is_finite());
+            for b in [1.0, f64::INFINITY] {
+                assert!((0.0..=1.0).contains(&rng.beta(a, b)));
+            }
+        }
     }
 }
