@@ -16,8 +16,9 @@
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Discount {
-    /// Those of the same model and regime: an outcome counts for each regime as far as that regime is held responsible for it, and ages by the later ones of
-    /// that regime. Where nothing tells the regimes apart, every one of `R` has a part of each outcome, and memory is `R` times as long.
+    /// Those of the same model and regime: an outcome counts for each regime as far as that regime is held responsible for it, and ages by the
+    /// later ones of that regime. Where nothing tells the regimes apart, every one of `R` has a part of each outcome, and memory is `R` times as
+    /// long.
     #[default]
     Regime,
     /// All of the same model, whatever their regime.

@@ -4,27 +4,28 @@ use crate::{Error, Result};
 
 /// A model on offer: what it costs, needs and can do.
 ///
-/// Speed, latency and quality are what is expected before anything has been observed.
+/// Speed, latency and quality are what is expected before anything has been observed. A catalogue holds 1 to 1,024 models; what is outside the
+/// ranges of the fields is refused, as `InvalidConfig`, when a market maker is built.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct ModelSpec {
-    /// Name of the model, unique in a catalogue.
+    /// Name of the model, not empty, unique in a catalogue.
     pub id: String,
-    /// Key of the model in quotes, unique in a catalogue.
+    /// Key of the model in quotes, not all zeros, unique in a catalogue.
     pub key: [u8; 32],
-    /// Dollars for 1,000 input tokens.
+    /// Dollars for 1,000 input tokens, in [0, 10^6].
     pub input_usd_per_1k: f64,
-    /// Dollars for 1,000 output tokens; the reference of the model's price.
+    /// Dollars for 1,000 output tokens, in [0, 10^6]; the reference of the model's price.
     pub output_usd_per_1k: f64,
-    /// Memory in GB.
+    /// Memory in GB, in (0, 10^12].
     pub memory_gb: f64,
-    /// Output speed.
+    /// Output tokens a second, in (0, 10^12]. It is not learned.
     pub tokens_per_second: f64,
-    /// Expected latency in milliseconds.
+    /// Expected latency of a whole answer in milliseconds, in (0, 10^12]; it counts as four observations.
     pub latency_ms: f64,
     /// Prior mean quality in [0, 1].
     pub quality: f64,
-    /// Tokens that input and output may have together.
+    /// Tokens that input and output may have together, at least 1.
     pub context_tokens: u64,
     /// Whether it takes images.
     pub vision: bool,
@@ -36,7 +37,7 @@ impl ModelSpec {
     /// A model with one price for input and output and middling properties: 1 GB, 50 tokens a second, 500 ms, quality 0.5, 32,768 tokens of
     /// context, function calling but no vision. Change the fields that differ.
     ///
-    /// The key is the name padded with zeros; a name of more than 32 bytes needs a key of the caller's.
+    /// The key is the name padded with zeros; a name of more than 32 bytes gets a key of zeros, which no catalogue takes: give it one of your own.
     pub fn new(id: impl Into<String>, usd_per_1k: f64) -> Self {
         let id = id.into();
         let mut key = [0; 32];

@@ -19,8 +19,8 @@ use crate::{Error, Result};
 /// Dirichlet counts of four modalities for every model, class of request and regime.
 ///
 /// Quality has three outcomes, of value 0, 1/2 and 1 (a score between two of them counts for both, so that the mean is kept);
-/// latency four, parts of the limit; money four, parts of the estimate; and the model answers or does not. Given regime, class and health the four are
-/// independent. A degraded model is good or fair with a fixed part of its probability.
+/// latency four, parts of the limit; money four, parts of the estimate; and the model answers or does not. Given regime, class and health the four
+/// are independent. A degraded model is good or fair with a fixed part of its probability.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Counts {
     /// `[class][model][regime]`.
@@ -57,7 +57,8 @@ struct Centres {
 }
 
 impl Counts {
-    /// Numbers of classes and regimes, prior qualities and latencies of the models; `dim` features if classes are to be found in them, 0 if they are given.
+    /// Numbers of classes and regimes, prior qualities and latencies of the models; `dim` features if classes are to be found in them, 0 if they
+    /// are given.
     pub(crate) fn new(
         [classes, regimes]: [usize; 2],
         dim: usize,
@@ -177,8 +178,8 @@ impl Counts {
         }
     }
 
-    /// Adds an outcome to the counts of the regimes held responsible; these alone age by it, or all do. What a model does while it is degraded says little
-    /// about its quality.
+    /// Adds an outcome to the counts of the regimes held responsible; these alone age by it, or all do. What a model does while it is degraded says
+    /// little about its quality.
     pub(crate) fn learn(&mut self, model: usize, class: usize, seen: &Seen, evidence: &Responsibility, weight: f64) {
         let prior = self.priors[model];
         let at = (class * self.models + model) * self.regimes;

@@ -6,18 +6,26 @@ use super::snapshot::{Reader, Writer, bad};
 use crate::Result;
 
 /// How failures lead to a pause.
+///
+/// Timeouts, HTTP 5xx and 429 and lost connections count; an exhausted budget (402) pauses at once; the caller's own errors (400, 404, content
+/// filter) never count. After the pause one request is let through as a probe: its success puts the model back in service, its failure starts a
+/// pause twice as long. A probe without an outcome counts as lost after the pause that its failure would have begun.
+///
+/// Times are those of the decisions ([`RouteOptions::now`](super::RouteOptions::now)), and an outcome counts as come at the time of its decision
+/// plus its latency. Where no times are given the clock stands still, and a model that was taken out of service never comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct CooldownPolicy {
-    /// Countable failures within the window that start a pause.
+    /// Countable failures within the window that start a pause, at least 1.
     pub failures: u32,
     /// The window in milliseconds.
     pub window_ms: u64,
-    /// First pause; each further one without a success between is twice as long.
+    /// First pause in milliseconds; each further one without a success between is twice as long. A pause that a server asks for
+    /// ([`Status::RateLimited`]) takes its place.
     pub base_ms: u64,
-    /// Longest pause, also for what a server asks for after overload.
+    /// Longest pause in milliseconds, also for what a server asks for after overload.
     pub max_ms: u64,
-    /// Pause for an exhausted budget that names no reset.
+    /// Pause in milliseconds for an exhausted budget that names no reset.
     pub budget_ms: u64,
 }
 
@@ -28,7 +36,7 @@ impl Default for CooldownPolicy {
     }
 }
 
-/// Service state of a model.
+/// Service state of a model, as the last decision or outcome left it: a pause whose end has passed shows as `Cooling` until the model is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ServiceState {

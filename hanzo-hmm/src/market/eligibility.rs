@@ -17,7 +17,8 @@ pub struct Rejection {
     pub actual: f64,
 }
 
-/// The filters, in the order in which they are applied.
+/// The filters, in the order in which they are applied. All but the last are applied to every model; [`Quality`](Self::Quality) to those that pass
+/// the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -30,11 +31,11 @@ pub enum RejectionReason {
     FunctionCalling,
     /// Input and expected output do not fit; tokens.
     ContextLength,
-    /// Needs more memory; GB.
+    /// Needs more memory than there is; GB.
     Memory,
     /// Too slow; tokens a second.
     TokensPerSecond,
-    /// A token is too dear; dollars.
+    /// A token is too dear, the dearer of input and output; dollars.
     CostPerToken,
     /// The request is too dear; dollars.
     CostPerRequest,

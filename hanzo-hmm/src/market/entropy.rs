@@ -21,8 +21,8 @@ impl Task for Entropy<'_> {
     }
 }
 
-/// `H[q]` of the mixture `q = sum_s weights[s] rows[s]`, which is left in `mixture`; its length has to be a multiple of 8 and divide `rows` into as many rows
-/// as there are weights.
+/// `H[q]` of the mixture `q = sum_s weights[s] rows[s]`, which is left in `mixture`; its length has to be a multiple of 8 and divide `rows` into as
+/// many rows as there are weights.
 #[inline]
 pub(super) fn mixture_entropy(weights: &[(usize, f64)], rows: &[f64], mixture: &mut [f64]) -> f64 {
     Level::best().run(Mixture { weights, rows, mixture })

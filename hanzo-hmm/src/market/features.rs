@@ -5,7 +5,8 @@ use crate::{Error, Result};
 /// Turns the text of a request into a fixed number of features.
 ///
 /// # Guarantees
-/// An implementation must be pure, write every entry, and write only finite values of size at most 10^6.
+/// An implementation must be pure, never change its number of features, write every entry, and write only finite values of size at most 10^6 (what is
+/// not, is refused where it is used).
 pub trait Featuriser {
     /// Number of features.
     fn dim(&self) -> usize;
@@ -133,8 +134,8 @@ fn fill(text: &[u8], memory: &mut [u64], buckets: &mut [f64]) {
     }
 }
 
-/// Writes the hashes of all tokens and of all pairs of neighbouring tokens, in order of appearance, and returns their number: at most twice that of the
-/// bytes.
+/// Writes the hashes of all tokens and of all pairs of neighbouring tokens, in order of appearance, and returns their number: at most twice that of
+/// the bytes.
 fn grams(text: &[u8], out: &mut [u64]) -> usize {
     let mut n = 0;
     let mut previous: Option<u64> = None;
@@ -176,7 +177,8 @@ pub(super) fn fnv(hash: u64, byte: u8) -> u64 {
     (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
 }
 
-/// How many bytes of each kind there are, and how many runs of bytes that are not white space (space, tab, line feed, vertical tab, form feed, return).
+/// How many bytes of each kind there are, and how many runs of bytes that are not white space (space, tab, line feed, vertical tab, form feed,
+/// return).
 struct Counts {
     words: f64,
     digits: f64,

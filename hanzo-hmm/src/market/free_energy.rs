@@ -6,26 +6,30 @@ use super::likelihood::QualityForecast;
 
 /// Expected free energy of one choice, in nats, with its parts. Less is better.
 ///
-/// With the linear likelihood the outcome has four modalities: quality (a good or a bad answer), whether the asked quality is met, latency (four
-/// bins) and money. Each has a preferred distribution `P~`; for money it is exponential and, as the amount is certain, its
-/// normaliser, equal for all models, is left out. Always
-/// `risk + ambiguity = -(pragmatic + epistemic)` and `total = risk + ambiguity - novelty`, up to rounding; `risk` and
-/// `ambiguity` are not negative, so `total` is negative only through `novelty`.
+/// In a decision with the [linear](super::Likelihood::Linear) likelihood the outcome has four modalities: quality (a good or a bad answer), whether
+/// the asked quality is met, latency (four bins) and money. Each has a preferred distribution `P~`; for money it is exponential and, as the amount
+/// is certain, its normaliser, equal for all models, is left out. With the [categorical](super::Likelihood::Categorical) one they are quality
+/// (three outcomes), latency, money (four bins each) and whether there is an answer; in a [`GenerativeModel`](super::GenerativeModel) its own.
+///
+/// Always `risk + ambiguity = -(pragmatic + epistemic)` and `total = risk + ambiguity - novelty`, up to rounding; `risk` and
+/// `ambiguity` are not negative, so `total` is negative only through `novelty` (Friston et al., Neural Computation 29:1, 2017; Parr, Pezzulo and
+/// Friston, Active Inference, 2022).
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Efe {
     /// `risk + ambiguity - novelty`.
     pub total: f64,
-    /// How far the expected outcomes are from the preferred ones: the sum over modalities of `KL(q(o) || P~(o))`.
+    /// How far the expected outcomes are from the preferred ones, `KL(q(o) || P~(o))`: summed over the modalities with the linear likelihood and
+    /// [`Gain::PerModality`](super::Gain::PerModality), of the joint outcome with the categorical one and [`Gain::Joint`](super::Gain::Joint).
     pub risk: f64,
-    /// Uncertainty of the outcome that remains when regime and health are known: `E_q[H(quality | regime, health)]`, plus the
-    /// entropy of the modalities that do not depend on them.
+    /// Uncertainty of the outcome that remains when the hidden state `s` (regime and health) is known: `E_q[H(o | s)]`.
     pub ambiguity: f64,
-    /// Information about regime and health to be gained from the quality seen: `I(regime, health; quality)`.
+    /// Information about the hidden state to be gained from the outcome, `I(s; o)`; with the linear likelihood from the quality alone.
     pub epistemic: f64,
     /// Expected log preference of the outcomes, `sum E_q[ln P~(o)]`; not positive.
     pub pragmatic: f64,
-    /// Weighted information to be gained about the coefficients of this model: `w_nov (1/2) ln(1 + z' P z)`.
+    /// Weighted information to be gained about parameters: about the coefficients of this model with the linear likelihood,
+    /// `w_nov (1/2) ln(1 + z' P z)`, otherwise about the counts ([`dirichlet_novelty`](super::dirichlet_novelty)).
     pub novelty: f64,
 }
 

@@ -23,12 +23,12 @@ use crate::Result;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Likelihood {
-    /// Quality by Bayesian linear regression on the kind of the request, latency and answers by counts of the model. For requests that are told apart by their
-    /// text.
+    /// Quality by Bayesian linear regression on the kind of the request, latency and answers by counts of the model. For requests that are told
+    /// apart by their text. Outcomes without a score teach latency, answers and cooldown only.
     #[default]
     Linear,
-    /// Dirichlet counts of quality (3 outcomes), latency (4), cost (4) and answers (2) for every regime, class of request and model. For requests that come
-    /// in classes, and for speed: no text is read where the class is given.
+    /// Dirichlet counts of quality (3 outcomes), latency (4), cost (4) and answers (2) for every regime, class of request and model: classes times
+    /// models times regimes are at most 2^19. For requests that come in classes, and for speed: no text is read where the class is given.
     Categorical(Classes),
 }
 

@@ -165,7 +165,7 @@ impl BayesianLinear {
         quadratic(&self.covariance, z).max(0.0)
     }
 
-    /// Running estimate of the noise variance; starts at 1/4, the largest variance of a score in [0, 1].
+    /// Running estimate of the noise variance; starts at 1/4, the largest variance of a score in [0, 1], and never goes below 10^-6.
     pub fn noise_variance(&self) -> f64 {
         (self.noise_sum / self.noise_weight).max(NOISE_FLOOR)
     }

@@ -7,9 +7,11 @@ use super::pool::Receipt;
 use super::quote::{Millis, Quote};
 use crate::{Error, Result};
 
-/// `HMM_QUOTE(modelHash, len) -> (price, worker)` and `HMM_SWAP(quoteId, maxPrice)` over a [`MarketMaker`], with the quotes that are open between them.
+/// `HMM_QUOTE(modelHash, len) -> (price, worker)` and `HMM_SWAP(quoteId, maxPrice)` over a [`MarketMaker`], with the quotes that are open between
+/// them.
 ///
-/// Thin: no gas, no encoding, no accounts. An open quote is forgotten when it expires or is executed; a million at most are open at once.
+/// Thin: no gas, no encoding, no accounts. An open quote is forgotten when it is executed, and after it has expired when the next one is asked for;
+/// 2^20 at most are open at once.
 ///
 /// ```
 /// use hanzo_hmm::market::Opcodes;
@@ -39,7 +41,7 @@ pub struct Opcodes<'a> {
 pub struct OpcodeQuote {
     /// Number of the quote, over all models.
     pub id: u64,
-    /// Price of the whole request in base units.
+    /// Price of all units, in base units of money.
     pub price: u128,
     /// The party that would do the work.
     pub worker: u64,
@@ -51,7 +53,7 @@ impl<'a> Opcodes<'a> {
         Self { market, open: BTreeMap::new(), expiries: BTreeMap::new(), next: 0 }
     }
 
-    /// Quotes `input_len` units of the model with this key, to be done by `worker` (of a [`NodeSelector`](super::NodeSelector), say).
+    /// Quotes `input_len` units (output tokens) of the model with this key, to be done by `worker` (of a [`NodeSelector`](super::NodeSelector), say).
     ///
     /// # Errors
     /// `OutOfRange` for an unknown model or too many open quotes, and those of [`MarketMaker::quote`].

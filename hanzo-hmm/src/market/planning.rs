@@ -35,8 +35,8 @@ impl GenerativeModel {
     /// action of the list wins.
     ///
     /// # Errors
-    /// `NotSeparable { factor }` where the model is not of this kind; `InvalidConfig` for no actions or steps; `DimensionMismatch`,
-    /// `OutOfRange` for actions that do not fit, a negative cost or an unknown last action; `NotFinite`.
+    /// `NotSeparable { factor }` where the model is not of this kind; `InvalidConfig` for no actions, no steps or more than 10,000;
+    /// `DimensionMismatch`, `OutOfRange` for actions that do not fit, a negative cost or an unknown last action; `NotFinite`.
     ///
     /// ```
     /// use hanzo_hmm::market::{EfeWorkspace, Gain, GenerativeModel, SwitchCost};

@@ -37,9 +37,9 @@ pub enum Side {
 /// How long quotes hold and how far the price may move under them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuoteTerms {
-    /// Life of a quote in milliseconds.
+    /// Life of a quote in milliseconds, at least 1. The number of every executed quote is kept that long.
     pub life_ms: u64,
-    /// Slippage in basis points between `price` and `worst_price`.
+    /// Slippage in basis points between `price` and `worst_price`, at most 10,000.
     pub slippage_bps: u32,
 }
 
@@ -65,7 +65,7 @@ pub struct QuoteDetails {
     pub regime: Regime,
 }
 
-/// Reserves of compute and money behind a curve, with shares for those who provide them.
+/// Reserves of compute and money behind a curve, with shares for those who provide them (the rules of Uniswap v2, in integers).
 ///
 /// The pool counts; it moves no money. Fees stay in the reserves and so belong to the share holders.
 /// Every method that fails leaves the pool as it was.
@@ -173,7 +173,8 @@ impl<C: Curve> Pool<C> {
     ///
     /// # Errors
     /// Those of [`Curve::amount_out`]; `ZeroAmount` if nothing would come out;
-    /// `SlippageExceeded { limit: amount, actual: what min_out would cost }` if less than `min_out` would come out.
+    /// `SlippageExceeded { limit: amount, actual: what min_out would cost }` if less than `min_out` would come out, or the error of
+    /// [`Curve::amount_in`] where `min_out` cannot be had at all.
     pub fn swap_exact_in(&mut self, side: Side, amount: u128, min_out: u128) -> Result<Receipt> {
         let reserves = self.reserves(side);
         let out = self.curve.amount_out(&reserves, amount)?;

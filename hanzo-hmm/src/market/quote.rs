@@ -38,7 +38,7 @@ pub struct Quote {
     pub issued_at: Millis,
     /// First millisecond at which the quote no longer holds.
     pub expires_at: Millis,
-    /// Number that can be spent once.
+    /// Number that can be spent once in the pool of this model.
     pub nonce: u64,
 }
 

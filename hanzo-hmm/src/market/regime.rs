@@ -120,8 +120,8 @@ impl RegimeFilter {
         self.outlier
     }
 
-    /// Whether any observation that was no outlier has told the regimes apart. Before that they are names for nothing: outcomes alone would confirm whatever
-    /// difference between them was learned by chance, so the market maker does not take outcomes for evidence of the regime until then.
+    /// Whether any observation that was no outlier has told the regimes apart. Before that they are names for nothing: outcomes alone would confirm
+    /// whatever difference between them was learned by chance, so the market maker does not take outcomes for evidence of the regime until then.
     pub fn observed(&self) -> bool {
         self.observed
     }
@@ -204,8 +204,9 @@ impl RegimeModel {
         Ok(Self { hmm, threshold, labels })
     }
 
-    /// Four observations: load, latency deviation, error rate, price pressure. Regimes last 1 / 0.06 steps in the mean; means and
-    /// deviations are guesses to be replaced.
+    /// Four observations: load (part of the capacity in use), latency deviation (relative to the usual), error rate, price pressure. Regimes last
+    /// 1 / 0.06 steps in the mean; means (.3, .2, .05, .3), (.5, 0, .02, 0), (.9, 1, .3, .8), (.6, .5, .1, .5) in the order of [`Regime::ALL`] and
+    /// standard deviations (.2, .3, .08, .3) are guesses to be replaced.
     ///
     /// # Errors
     /// `InvalidConfig` for a threshold outside [0, 1].
@@ -213,8 +214,8 @@ impl RegimeModel {
         Self::of_means(STANDARD_MEANS.map(|mean| mean.to_vec()).to_vec(), threshold)
     }
 
-    /// The [standard](Self::standard) model where there are to be four regimes; otherwise so many of the same observations, with means in equal steps from those
-    /// of exploitation (or that one alone) to those of crisis.
+    /// The [standard](Self::standard) model where there are to be four regimes; otherwise so many of the same observations, with means in equal
+    /// steps from those of exploitation (or that one alone) to those of crisis.
     ///
     /// # Errors
     /// `InvalidConfig` (`num_regimes`, `transition_threshold`).
@@ -300,7 +301,8 @@ impl RegimeModel {
         filter
     }
 
-    /// One step: `f' = A' f`, times the densities of the observation. An empty observation is a missing one.
+    /// One step: `f' = A' f`, times the densities of the observation, normalised. An empty observation is a missing one. The first update does not
+    /// move the initial probabilities. `O(S^2 + S D)` time for `S` regimes and `D` observations.
     ///
     /// # Errors
     /// `DimensionMismatch`, also for a filter of a model with another number of regimes, `NotFinite`; the filter is unchanged then.
@@ -345,7 +347,7 @@ impl RegimeModel {
     ///
     /// # Errors
     /// `DimensionMismatch`, `NotFinite`, `OutOfRange` for a negative likelihood; the filter is unchanged then. Evidence that is impossible in every
-    /// regime changes nothing.
+    /// regime, or so likely that its sum overflows, changes nothing.
     pub fn weigh(&self, filter: &mut RegimeFilter, likelihood: &[f64]) -> Result<()> {
         same_length("regimes", self.regimes(), &filter.posterior)?;
         same_length("likelihood", self.regimes(), likelihood)?;

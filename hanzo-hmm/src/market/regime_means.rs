@@ -7,8 +7,9 @@ use crate::{Emission, GaussianDiag, GaussianDiagStats, Hmm, OnlineEm, Result};
 
 /// Online EM of the means of a [`RegimeModel`]; its transitions and variances stay.
 ///
-/// After `n` observations the averages of [`OnlineEm`], in which those of late weigh most, count as `n` times the regime's part of them, and each mean as it was
-/// at the start counts as 20: a regime that has not been seen keeps its mean, and one that has not been seen for long goes back to it.
+/// After `n` observations the averages of [`OnlineEm`], in which those of late weigh most, count as `n` times the regime's part of them, and each
+/// mean as it was at the start counts as 20: a regime that has not been seen keeps its mean, and one that has not been seen for long goes back to
+/// it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RegimeMeans {
     em: OnlineEm<GaussianDiag>,

@@ -9,9 +9,9 @@ use super::regime::Regime;
 #[derive(Debug, Clone, PartialEq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RoutingRequest {
-    /// Text of the request.
+    /// Text of the request. Every four characters of it and of the context count as an input token.
     pub input: String,
-    /// Earlier text that is sent along; it counts as input tokens.
+    /// Earlier text that is sent along; it counts as input tokens, and is not read otherwise.
     pub context: Vec<String>,
     /// What the user would like.
     pub preferences: UserPreferences,
@@ -26,13 +26,13 @@ pub struct RoutingRequest {
 #[derive(Debug, Clone, PartialEq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct UserPreferences {
-    /// Models with a higher expected latency are not eligible.
+    /// Models with a higher expected latency are not eligible. It also sets the scale on which latency is liked or not.
     pub max_latency_ms: Option<u64>,
-    /// Models with a higher price for one token, in dollars, are not eligible.
+    /// Models with a higher price for one token, in dollars, the dearer of input and output, are not eligible. Not negative.
     pub max_cost_per_token: Option<f64>,
-    /// Models that get a bonus, by id; others stay eligible.
+    /// Models that get a bonus, by id; others stay eligible, and unknown ids are ignored.
     pub preferred_models: Vec<String>,
-    /// Quality in [0, 1] that an answer should reach: a preference, unless the configuration makes it hard.
+    /// Quality in [0, 1] that an answer should reach: a preference, unless the configuration makes it hard. 0 asks for none.
     pub quality_threshold: f64,
 }
 
@@ -40,9 +40,9 @@ pub struct UserPreferences {
 #[derive(Debug, Clone, PartialEq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PerformanceRequirements {
-    /// Least speed.
+    /// Least output tokens a second of the catalogue. Not negative.
     pub min_tokens_per_second: Option<f64>,
-    /// Most memory.
+    /// Most memory of the catalogue, in GB. Not negative.
     pub max_memory_gb: Option<f64>,
     /// Whether function calling is needed.
     pub requires_function_calling: bool,
@@ -69,27 +69,31 @@ pub struct PerformanceRequirements {
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct RouteOptions {
-    /// Features instead of those of the featuriser, of the same length.
+    /// Features instead of those of the featuriser, of the same number, each at most 10^6 in size.
     pub features: Option<Vec<f64>>,
-    /// An embedding of the request, if the configuration asks for one; it is divided by its length.
+    /// An embedding of the request, of [`Config::vector_dim`](crate::Config::vector_dim) numbers, if the configuration asks for
+    /// [embeddings](crate::Config::embeddings) (else it is refused); it is divided by its Euclidean length. None counts as zeros.
     pub embedding: Option<Vec<f64>>,
-    /// The caller's class of the request, handed to the tenant adapter and to a [categorical likelihood](super::Likelihood::Categorical).
+    /// The caller's class of the request, handed to the tenant adapter and to a [categorical likelihood](super::Likelihood::Categorical), which
+    /// refuses one that it does not have.
     pub class: usize,
-    /// Most dollars for the whole request.
+    /// Most dollars for the whole request, as it is estimated. Not negative.
     pub max_cost_usd: Option<f64>,
-    /// Tokens expected in the answer.
+    /// Tokens expected in the answer, up to 10^9. Default 200.
     pub expected_output_tokens: f64,
-    /// Models that must not be used, by id.
+    /// Models that must not be used, by id; unknown ids are ignored.
     pub denied_models: Vec<String>,
     /// Id of the model that served this session last, whose caches are warm: every other one costs
     /// [`Config::switch_cost`](crate::Config::switch_cost) more. An unknown id counts as none.
     pub session_model: Option<String>,
-    /// Requests of the session to plan for, this one included, 1 to 64: what this one gains is weighed against what leaving its model would cost later. Each
-    /// further request costs one more evaluation of every model. Default 1.
+    /// Requests of the session to plan for, this one included, 1 to 64: what this one gains is weighed against what leaving its model would cost
+    /// later. Each further request costs one more evaluation of every model. Default 1.
     pub horizon: usize,
-    /// The time; without it, the latest time seen.
+    /// The time of the decision, not before that of an earlier one (`ClockBackwards { seen, .. }`; where threads read a clock before they ask,
+    /// ask again with `seen`). Without it, the latest time seen: give it, because [cooldowns](super::CooldownPolicy) end by it alone.
     pub now: Option<Millis>,
-    /// If given, the model is drawn from the choice probabilities with this seed; otherwise the best one is taken.
+    /// If given, the model is drawn from the choice probabilities with this seed; otherwise the best one is taken. Use another seed for each
+    /// decision.
     pub seed: Option<u64>,
 }
 
@@ -145,13 +149,14 @@ pub struct RoutingDecision {
     pub outlier: bool,
     /// Expected free energy of the choice for this request, without habits and switches.
     pub efe: Efe,
-    /// Choice probability `q(u)` of the model, over all courses of the horizon that begin with it, among the eligible ones: the propensity when a seed was given, else how clear the choice is.
+    /// Choice probability `q(u)` of the model, over all courses of the horizon that begin with it, among the eligible ones: the propensity when
+    /// a seed was given, else how clear the choice is.
     pub probability: f64,
-    /// Expected cost of the request in dollars.
+    /// Expected cost of the request in dollars: input and expected output tokens at the prices of now.
     pub estimated_cost_usd: f64,
     /// Expected quality in [0, 1].
     pub expected_quality: f64,
-    /// Expected latency in milliseconds.
+    /// Expected latency in milliseconds: the mean of the model's answers so far, with the catalogue's value as four of them.
     pub expected_latency_ms: f64,
     /// Whether the asked quality is reached with a probability of at least one half.
     pub meets_quality: bool,
@@ -188,7 +193,7 @@ impl Default for RoutingDecision {
 pub struct Candidate {
     /// Id of the model.
     pub model: String,
-    /// Its expected free energy.
+    /// Its expected free energy for this request, without habits and switches.
     pub efe: Efe,
     /// Its choice probability.
     pub probability: f64,
@@ -201,14 +206,17 @@ pub struct Candidate {
 }
 
 /// What came of a decision.
+///
+/// Record one for every decision, failures included. If a fallback served the request, the decision's outcome is still that of the model it chose;
+/// the fallback's own is not recorded (ask for another decision with the first model denied, if it is to be learned from).
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Outcome {
     /// Quality of the answer in [0, 1]; `None` if there was none or nobody judged it.
     pub score: Option<f64>,
-    /// Time taken in milliseconds.
+    /// Time from the decision to the outcome in milliseconds; the outcome counts as come at the decision's time plus this.
     pub latency_ms: u64,
-    /// Dollars spent.
+    /// Dollars spent, in [0, 10^9].
     pub usd: f64,
     /// How the call ended.
     pub status: Status,
@@ -220,7 +228,7 @@ impl Outcome {
         Self { score: Some(score), latency_ms, usd, status: Status::Success }
     }
 
-    /// A call that gave no answer.
+    /// A call that gave no answer and cost nothing; it has no score, which is what teaches the quality of a model under the linear likelihood.
     pub fn failure(status: Status, latency_ms: u64) -> Self {
         Self { score: None, latency_ms, usd: 0.0, status }
     }
@@ -239,14 +247,14 @@ pub enum Status {
     ServerError,
     /// HTTP 429.
     RateLimited {
-        /// Pause the server asked for.
+        /// Pause the server asked for, in milliseconds, cut to [`CooldownPolicy::max_ms`](super::CooldownPolicy::max_ms).
         retry_after_ms: Option<u64>,
     },
     /// The connection failed.
     Connection,
     /// HTTP 402.
     OutOfBudget {
-        /// Time until the budget is renewed.
+        /// Time until the budget is renewed, in milliseconds.
         reset_ms: Option<u64>,
     },
     /// HTTP 400: the request was at fault.

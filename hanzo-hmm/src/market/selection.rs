@@ -23,7 +23,7 @@ pub struct Node {
     pub successes: u64,
     /// Jobs failed.
     pub failures: u64,
-    /// Moving average of its latency in milliseconds.
+    /// Moving average of its latency in milliseconds; a negative one counts as 0.
     pub latency_ms: f64,
 }
 
@@ -34,7 +34,7 @@ impl Node {
     }
 }
 
-/// A rule that picks nodes.
+/// A rule that picks nodes. `O(n log n)` time for `n` nodes (`O(n k)` for [`StakeWeighted`] and two choices), besides the check for duplicates.
 ///
 /// # Guarantees
 /// An implementation returns `k` distinct nodes of the list or an error, and depends on nothing but its state, its arguments and what
@@ -49,6 +49,18 @@ pub trait NodeSelector {
 }
 
 /// Every node in turn, in the order of the list.
+///
+/// ```
+/// use hanzo_hmm::market::{Node, NodeSelector, RoundRobin};
+/// use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
+///
+/// let mut rng = Xoshiro256PlusPlus::seed_from_u64(1); // not drawn from by this rule
+/// let nodes = [Node::new([1; 32], 0), Node::new([2; 32], 0), Node::new([3; 32], 0)];
+/// let mut turn = RoundRobin::default();
+/// assert_eq!(turn.select(&nodes, 2, &mut rng)?, [[1; 32], [2; 32]]);
+/// assert_eq!(turn.select(&nodes, 2, &mut rng)?, [[3; 32], [1; 32]]);
+/// # Ok::<(), hanzo_hmm::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RoundRobin {
     cursor: usize,
@@ -66,8 +78,10 @@ impl NodeSelector for RoundRobin {
 
 /// Nodes drawn in proportion to their stake, exactly: `u128` sums and rejection sampling.
 ///
-/// Further nodes are drawn from those that remain, in the same way. A node without stake is never drawn. With
-/// [`select_by_beacon`](Self::select_by_beacon) anyone who knows the beacon can repeat the draw.
+/// A draw below the total stake takes two 64-bit words of the generator, the high one first, keeps the lowest `ceil(log2 total)` bits, and draws
+/// again what is not below it; it falls to the first node of the list at which the sum of stakes exceeds it. Further nodes are drawn from those
+/// that remain, in the same way. A node without stake is never drawn. With [`select_by_beacon`](Self::select_by_beacon) anyone who knows the beacon
+/// and the list in its order can repeat the draw.
 ///
 /// ```
 /// use hanzo_hmm::market::{Node, StakeWeighted};
@@ -81,7 +95,8 @@ impl NodeSelector for RoundRobin {
 pub struct StakeWeighted;
 
 impl StakeWeighted {
-    /// Draws from the generator `xoshiro256++` seeded with the 32 bytes of a public beacon.
+    /// Draws from the generator `xoshiro256++` (Blackman and Vigna, ACM Trans. Math. Softw. 47:36, 2021), whose state is the 32 bytes of a public
+    /// beacon as four little-endian words (32 zeros: the first four numbers of [`SplitMix64`](super::SplitMix64) from 0).
     ///
     /// # Errors
     /// Those of [`NodeSelector::select`], and `Overflow` if the stakes add up to 2^128 or more.
@@ -135,7 +150,7 @@ pub struct Performance {
 }
 
 impl Performance {
-    /// The best nodes first, with the latency that costs a factor e.
+    /// The best nodes first, with the latency in milliseconds that costs a factor e.
     ///
     /// # Errors
     /// `InvalidConfig` unless the scale is positive and finite.
@@ -153,7 +168,7 @@ impl Performance {
         self
     }
 
-    /// The score of a node, in [0, 1].
+    /// The score of a node, in [0, 1]; a latency that is no number counts as 0 here, and is refused by `select`.
     pub fn score(&self, node: &Node) -> f64 {
         let good = node.successes as f64 + 1.0;
         let rate = good / (good + node.failures as f64 + 1.0);
@@ -194,10 +209,10 @@ impl NodeSelector for Performance {
 
 /// Nodes by expected free energy: a good answer in time is preferred, and a node of which little is known is worth a try.
 ///
-/// A job ends in time, late, or not at all. A node with `s` successes and `f` failures fails with the mean of a `Beta(f + 1, s + 1)` and is late with
-/// probability `1 - exp(-latency / scale)`; the preferences are `z`, `z / 2` and 0 nats. `G = risk + ambiguity - w I`, where the state of a node is known, so that
-/// `risk + ambiguity` is minus the expected log preference, and `I` is the [information](super::dirichlet_novelty) that one more job would give about the
-/// failure rate. The least `G` first; ties go to the earlier node of the list.
+/// A job ends in time, late, or not at all. A node with `s` successes and `f` failures fails with the mean of a `Beta(f + 1, s + 1)` and is late
+/// with probability `1 - exp(-latency / scale)`; the preferences are `z`, `z / 2` and 0 nats. `G = risk + ambiguity - w I`, where the state of a
+/// node is known, so that `risk + ambiguity` is minus the expected log preference, and `I` is the [information](super::dirichlet_novelty) that one
+/// more job would give about the failure rate. The least `G` first; ties go to the earlier node of the list.
 ///
 /// ```
 /// use hanzo_hmm::market::{EfeNodes, Node};
@@ -216,10 +231,10 @@ pub struct EfeNodes {
 }
 
 impl EfeNodes {
-    /// Nats of an answer in time, weight of the information, and the latency at which `1 / e` of the jobs are in time.
+    /// Nats of an answer in time, weight of the information, and the latency in milliseconds at which `1 / e` of the jobs are in time.
     ///
     /// # Errors
-    /// `InvalidConfig` for weights that are not finite or negative, or a scale that is not positive.
+    /// `InvalidConfig` for a weight outside [0, 10^6], or a scale that is not positive and finite.
     pub fn new(answer_weight: f64, novelty_weight: f64, latency_scale_ms: f64) -> Result<Self> {
         let weight = |w: f64| (0.0..=1e6).contains(&w);
         if !weight(answer_weight) {

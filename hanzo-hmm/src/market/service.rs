@@ -15,11 +15,11 @@ pub struct ServiceReport {
     pub model: String,
     /// Whether it is in service.
     pub state: ServiceState,
-    /// Probability that it is not degraded.
+    /// Probability that it is not degraded: a two-state chain, one step a decision (of any model), that scores speak for or against.
     pub healthy: f64,
-    /// Probability that it answers.
+    /// Probability that it answers: the share of its calls with an answer, 19 of 20 counted beforehand.
     pub availability: f64,
-    /// Expected latency in milliseconds.
+    /// Expected latency in milliseconds: the mean of its answers, the catalogue's value counted as four.
     pub expected_latency_ms: f64,
     /// Requests sent to it.
     pub decisions: u64,

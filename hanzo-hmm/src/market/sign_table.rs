@@ -12,8 +12,13 @@ use crate::{Error, Result};
 ///
 /// A row's size is the mean of the absolute log habits it stands for, which is the least-squares choice for fixed signs; 0 means "no
 /// change", as for a tenant never seen. The tenants used last are held in full precision and learn there; a
-/// tenant that has to leave them is packed. As an adapter of a market maker it learns from every recorded score: the tenant's habit for the chosen model moves a
-/// fiftieth of the way to 20 nats times how much better the answer was than expected (guesses; [`learning`](Self::learning) sets them). With 4 regimes, 12 classes and 20 models a packed tenant takes 312 bytes of tables.
+/// tenant that has to leave them is packed, and unpacked when it learns again. No tenant is ever forgotten: a packed one takes
+/// [`packed_bytes`](Self::packed_bytes) (312 with 4 regimes, 12 classes and 20 models), its name and some 30 bytes.
+///
+/// As an adapter of a market maker it learns from every recorded score: the tenant's habit for the chosen model moves a
+/// fiftieth of the way to 20 nats times how much better the answer was than expected (guesses; [`learning`](Self::learning) sets them). Give it the
+/// numbers of regimes and models of the market maker: a table of another number of models changes nothing there, and regimes or classes that it
+/// does not have get no habits. It is not part of a market maker's snapshot and cannot be saved by itself.
 ///
 /// ```
 /// use hanzo_hmm::market::{SignTable, TenantAdapter};
@@ -69,8 +74,8 @@ impl SignTable {
         Ok(Self { regimes, classes, models, cached, rate: RATE, nats: NATS, tenants: Mutex::new(tenants) })
     }
 
-    /// How recorded scores change habits: `rate` in [0, 1] of the way to `nats` in [0, 1000] a unit of surprise. A rate of 0 leaves habits to
-    /// [`learn`](Self::learn) alone.
+    /// How recorded scores change habits: `rate` in [0, 1] of the way to `nats` in [0, 1000] a unit of surprise, held in [-8, 8]. A rate of 0 leaves
+    /// habits to [`learn`](Self::learn) alone.
     ///
     /// # Errors
     /// `InvalidConfig` for numbers outside these ranges.

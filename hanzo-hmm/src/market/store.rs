@@ -8,10 +8,12 @@ use super::builder::MarketMakerBuilder;
 use super::market_maker::MarketMaker;
 use crate::Error;
 
-/// Keeps [snapshots](MarketMaker::snapshot) under keys. The crate opens no file and no database itself; maps of bytes are stores, and the rest is the caller's.
+/// Keeps [snapshots](MarketMaker::snapshot) under keys. The crate opens no file and no database itself; maps of bytes are stores, and the rest is
+/// the caller's.
 ///
 /// # Guarantees
-/// After [`save`](Self::save) has returned `Ok`, [`load`](Self::load) gives those bytes. After an error it gives them or the ones before, never a mixture.
+/// After [`save`](Self::save) has returned `Ok`, [`load`](Self::load) gives those bytes. After an error it gives them or the ones before, never
+/// a mixture.
 ///
 /// A folder of files, which a crash leaves whole:
 ///

@@ -5,7 +5,20 @@ use serde::{Deserialize, Serialize};
 use super::regime::Regime;
 use super::request::{RouteOptions, RoutingDecision, RoutingRequest};
 
-/// Body of a call.
+/// Body of a call. Keys that are not its own are ignored, and values are checked by [`route`](crate::MarketMaker::route).
+///
+/// ```
+/// use hanzo_hmm::market::{RouteAnswer, RouteCall, RouteOptions};
+/// use hanzo_hmm::{Config, MarketMaker};
+///
+/// let body = r#"{ "user_id": "tenant-42", "input": "What is a lattice?", "preferences": { "min_quality": 0.7 } }"#;
+/// let (tenant, request, options) = serde_json::from_str::<RouteCall>(body)?.into_parts();
+/// let options = RouteOptions { now: Some(1_000), ..options }; // milliseconds of your clock
+/// let market = MarketMaker::builder(Config::default()).build()?;
+/// let answer = RouteAnswer::from(&market.route(&tenant, &request, &options)?);
+/// assert!(serde_json::to_string(&answer)?.contains("\"expected_quality\":"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RouteCall {
     /// The tenant.
@@ -32,7 +45,8 @@ pub struct RouteCallPreferences {
 }
 
 impl RouteCall {
-    /// The arguments of [`MarketMaker::route`](crate::MarketMaker::route): tenant, request and options.
+    /// The arguments of [`MarketMaker::route`](crate::MarketMaker::route): tenant, request and options. The time is not in them: set
+    /// [`RouteOptions::now`].
     pub fn into_parts(self) -> (String, RoutingRequest, RouteOptions) {
         let mut request = RoutingRequest { input: self.input, context: self.context, ..RoutingRequest::default() };
         request.preferences.quality_threshold = self.preferences.min_quality.unwrap_or(0.0);
