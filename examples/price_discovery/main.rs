@@ -76,6 +76,7 @@ fn play(o: &Options) -> Result<String, Failure> {
         }
         // Short ticks keep the error of the integration small; the impulse belongs to the first.
         let mut report = market.tick(1.0 / TICKS, &loads)?;
+        largest = largest.max(report.imbalance.abs());
         for _ in 1..TICKS as u32 {
             report = market.tick(1.0 / TICKS, &[])?;
             largest = largest.max(report.imbalance.abs());
