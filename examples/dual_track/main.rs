@@ -195,11 +195,12 @@ fn run(options: &Options) -> Result<String, Box<dyn Error>> {
         report.stalls
     );
     text += &latencies(&options.scenario, report);
-    if let (Some(first), Some(last)) = (report.checkpoints.first(), report.checkpoints.last()) {
-        let span = (last.0 - first.0).max(SECOND) as f64 / SECOND as f64;
+    if let [first, .., last] = report.checkpoints[..] {
+        // What the first one settled was given before it.
+        let span = (last.0 - first.0).max(1) as f64 / SECOND as f64;
         text += &format!(
             "settled a second between the first and the last checkpoint: {:.0}{}\n",
-            report.settled as f64 / span,
+            report.settled.saturating_sub(first.1) as f64 / span,
             if options.scenario == "down" { "; the paper: 1,200 of 2,000 a second" } else { "" }
         );
     }
