@@ -377,6 +377,31 @@ fn failing_models_cool_down_and_come_back() {
     market.route("t", &r, &at(7_007)).unwrap();
 }
 
+/// Nobody says what time it is: a pause would never end. What is left is what was learned: the other one is preferred.
+#[test]
+fn without_a_clock_failing_models_stay_in_service() {
+    let models = vec![ModelSpec::new("failing", 0.001), ModelSpec::new("other", 0.001)];
+    let market = MarketMaker::builder(Config::default().buckets(16).models(models)).build().unwrap();
+    let r = plain().0;
+    let only = RouteOptions { denied_models: vec!["other".into()], ..RouteOptions::default() };
+    for _ in 0..5 {
+        let d = market.route("t", &r, &only).unwrap();
+        market.record_outcome(d.id, &Outcome::failure(Status::ServerError, 5)).unwrap();
+    }
+    let mut failing = 0;
+    for _ in 0..30 {
+        let d = market.route("t", &r, &RouteOptions::default()).unwrap();
+        assert!(d.rejected.is_empty());
+        failing += u32::from(d.model == "failing");
+        let outcome = match d.model.as_str() {
+            "failing" => Outcome::failure(Status::ServerError, 5),
+            _ => Outcome::success(0.7, 20, 0.0),
+        };
+        market.record_outcome(d.id, &outcome).unwrap();
+    }
+    assert!(failing < 10, "{failing}");
+}
+
 #[test]
 fn a_flood_from_one_tenant_is_capped() {
     let models = vec![ModelSpec::new("bad", 0.001), ModelSpec::new("other", 0.001)];

@@ -12,7 +12,8 @@ use crate::Result;
 /// pause twice as long. A probe without an outcome counts as lost after the pause that its failure would have begun.
 ///
 /// Times are those of the decisions ([`RouteOptions::now`](super::RouteOptions::now)), and an outcome counts as come at the time of its decision
-/// plus its latency. Where no times are given the clock stands still, and a model that was taken out of service never comes back.
+/// plus its latency. As long as none was given, which is the time 0, no model is taken out of service, as it could never come back: what is
+/// learned of its health still speaks against it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct CooldownPolicy {

@@ -35,7 +35,7 @@ use crate::{Error, Result};
 /// drawn except from a seed that is given.
 ///
 /// # In a gateway
-/// - [`route`](Self::route) every request, with the [time](RouteOptions::now): without it a model that was taken out of service never comes back. An
+/// - [`route`](Self::route) every request, with the [time](RouteOptions::now): without it no model is taken out of service. An
 ///   [`Admission`] sets the worst cost aside before the decision.
 /// - Call the model; if it fails, the next of the decision's fallbacks, which are eligible, too.
 /// - [`record_outcome`](Self::record_outcome) for every decision, failures and timeouts included: it learns, ends cooldowns, and commits what was

@@ -90,7 +90,8 @@ pub struct RouteOptions {
     /// later. Each further request costs one more evaluation of every model. Default 1.
     pub horizon: usize,
     /// The time of the decision, not before that of an earlier one (`ClockBackwards { seen, .. }`; where threads read a clock before they ask,
-    /// ask again with `seen`). Without it, the latest time seen: give it, because [cooldowns](super::CooldownPolicy) end by it alone.
+    /// ask again with `seen`). Without it, the latest time seen: give it always or never, as [cooldowns](super::CooldownPolicy) begin
+    /// and end by it alone.
     pub now: Option<Millis>,
     /// If given, the model is drawn from the choice probabilities with this seed; otherwise the best one is taken. Use another seed for each
     /// decision.

@@ -89,7 +89,8 @@ impl Scoring<'_> {
                 service.expected_latency_ms(),
             );
             let mut eligible = eligibility::check(model, spec, request, options, &estimate, refused);
-            if let Some(until) = service.cooldown.blocked_until(now) {
+            // At 0 nobody has said what time it is, and no pause would ever end.
+            if let Some(until) = service.cooldown.blocked_until(now).filter(|_| now > 0) {
                 let (limit, actual) = (now as f64, until as f64);
                 refused.push(Refusal { model, reason: RejectionReason::Cooldown, limit, actual });
                 eligible = false;
