@@ -209,7 +209,7 @@ fn write_report(folder: &Path, series: &Series, outcome: &Outcome) -> Result<std
         .iter()
         .enumerate()
         .map(|(k, (bic, _))| Bar {
-            name: format!("{} states", k + 1),
+            name: if k == 0 { "1 state".into() } else { format!("{} states", k + 1) },
             value: worst - bic,
             text: format!("BIC {bic:.1}"),
         })

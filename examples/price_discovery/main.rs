@@ -89,7 +89,7 @@ fn play(o: &Options) -> Result<String, Failure> {
             track.push((f64::from(second), value));
         }
         if second % 5 == 0 || second == 11 {
-            let bar = "#".repeat((ratios[SHOCKED].min(3.0) * 8.0).round() as usize);
+            let bar = "#".repeat((ratios[SHOCKED].min(6.0) * 4.0).round() as usize);
             out.push_str(&format!(
                 "{second:>8}  {:>5.3} {bar:<24}{:>9.5}{:>10.5}{:>10.5}{:>11.1e}\n",
                 ratios[SHOCKED], report.energy, report.work, report.heat, report.imbalance

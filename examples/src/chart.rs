@@ -98,8 +98,11 @@ impl Lines {
             let dash = if line.dashed { " stroke-dasharray='6 4'" } else { "" };
             let _ = write!(svg, "<path d='{path}' fill='none' stroke='{}' stroke-width='1.8'{dash}/>", colour(i));
         }
-        let lines = self.lines.iter().enumerate().map(|(i, l)| (colour(i), l.name.as_str(), 1.0));
-        let bands = self.band_names.iter().enumerate().map(|(i, n)| (shade(i), n.as_str(), 0.45));
+        let lines = self.lines.iter().enumerate().map(|(i, l)| {
+            let form = if l.dashed { Swatch::Dashed } else { Swatch::Full };
+            (colour(i), l.name.as_str(), form)
+        });
+        let bands = self.band_names.iter().enumerate().map(|(i, n)| (shade(i), n.as_str(), Swatch::Pale));
         legend(&mut svg, lines.chain(bands));
         svg.push_str("</svg>");
         svg
@@ -132,7 +135,7 @@ impl Stack {
                 below += part;
             }
         }
-        legend(&mut svg, self.names.iter().enumerate().map(|(i, n)| (colour(i), n.as_str(), 1.0)));
+        legend(&mut svg, self.names.iter().enumerate().map(|(i, n)| (colour(i), n.as_str(), Swatch::Full)));
         svg.push_str("</svg>");
         svg
     }
@@ -183,9 +186,9 @@ pub fn escape(text: &str) -> String {
     })
 }
 
-/// Colour of the i-th series (Okabe and Ito's palette, told apart by colour-blind readers).
+/// Colour of the i-th series (Okabe and Ito's palette without its yellow, black last; told apart by colour-blind readers).
 pub fn colour(i: usize) -> &'static str {
-    const PALETTE: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#555555"];
+    const PALETTE: [&str; 8] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#888888", "#000000"];
     PALETTE[i % PALETTE.len()]
 }
 
@@ -271,16 +274,29 @@ fn grid(svg: &mut String, x: &Axis, y: &Axis) {
     }
 }
 
-fn legend<'a>(svg: &mut String, entries: impl Iterator<Item = (&'static str, &'a str, f64)>) {
+/// How an entry of the legend looks.
+#[derive(Debug, Clone, Copy)]
+enum Swatch {
+    /// A line or a layer.
+    Full,
+    Dashed,
+    /// A band behind the lines.
+    Pale,
+}
+
+fn legend<'a>(svg: &mut String, entries: impl Iterator<Item = (&'static str, &'a str, Swatch)>) {
     let mut at = LEFT;
-    for (fill, name, opacity) in entries {
-        let _ = write!(
-            svg,
-            "<rect x='{at:.1}' y='6' width='12' height='12' fill='{fill}' opacity='{opacity}'/>\
-             <text x='{:.1}' y='16'>{}</text>",
-            at + 16.0,
-            escape(name)
-        );
+    for (colour, name, form) in entries {
+        let _ = match form {
+            Swatch::Full => write!(svg, "<rect x='{at:.1}' y='6' width='12' height='12' fill='{colour}'/>"),
+            Swatch::Pale => {
+                write!(svg, "<rect x='{at:.1}' y='6' width='12' height='12' fill='{colour}' opacity='0.45'/>")
+            }
+            Swatch::Dashed => {
+                write!(svg, "<path d='M{at:.1} 12h12' stroke='{colour}' stroke-width='2.4' stroke-dasharray='5 2'/>")
+            }
+        };
+        let _ = write!(svg, "<text x='{:.1}' y='16'>{}</text>", at + 16.0, escape(name));
         at += 34.0 + 6.8 * name.chars().count() as f64;
     }
 }
