@@ -8,26 +8,13 @@ use hanzo_snow::settlement::{
     Input, Memory, Message, Output, QuorumCertificate, Replica, ReplicaConfig, ReplicaError, Root, Timeout,
 };
 use hanzo_snow::{
-    Committee, DualConfig, DualInput, DualTrack, MAX_VALIDATORS, MessageError, NodeId, Params, Sign, Signature,
-    SignatureError, Timestamp, ValidatorSet, VerifyAll,
+    Committee, DualConfig, DualInput, DualTrack, MAX_VALIDATORS, MessageError, Params, Signature, Timestamp,
+    ValidatorSet,
 };
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-#[derive(Debug, Clone)]
-struct Unsigned;
-
-impl Sign for Unsigned {
-    fn sign(&self, _: &[u8]) -> Result<Signature, SignatureError> {
-        Ok(Signature::from([]))
-    }
-}
-
-impl VerifyAll for Unsigned {
-    fn verify_all(&self, _: &[(NodeId, &[u8], &[u8])]) -> Result<(), SignatureError> {
-        Ok(())
-    }
-}
+use crate::support::unsigned::Unsigned;
 
 fn committee() -> Committee {
     Committee::new([9; 32], 0, ValidatorSet::new((0..4).map(|n| ([n; 32], 1))).unwrap()).unwrap()

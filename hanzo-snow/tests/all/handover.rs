@@ -6,33 +6,18 @@ use std::time::Duration;
 
 use hanzo_snow::settlement::{self, Message, Replica, ReplicaConfig, Root};
 use hanzo_snow::{
-    Block, BlockRef, Committee, Engine, EngineConfig, Input, NodeId, Output, Params, PollId, Sign, Signature,
-    SignatureError, Timestamp, ValidatorSet, VerifyAll,
+    Block, BlockRef, Committee, Engine, EngineConfig, Input, NodeId, Output, Params, PollId, Timestamp, ValidatorSet,
 };
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+
+use crate::support::unsigned::Unsigned;
 
 type Id = [u8; 32];
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
 const NODES: usize = 20;
-
-/// Everybody is who he says: the network of this test does not lie.
-#[derive(Debug, Clone)]
-struct Unsigned;
-
-impl Sign for Unsigned {
-    fn sign(&self, _: &[u8]) -> Result<Signature, SignatureError> {
-        Ok(Signature::from([]))
-    }
-}
-
-impl VerifyAll for Unsigned {
-    fn verify_all(&self, _: &[(NodeId, &[u8], &[u8])]) -> Result<(), SignatureError> {
-        Ok(())
-    }
-}
 
 fn name(node: usize) -> NodeId {
     [node as u8 + 1; 32]
