@@ -184,6 +184,7 @@ pub fn markdown(ratios: &[Ratio]) -> String {
 
 fn duration(seconds: f64) -> String {
     match seconds {
+        s if s < 1e-9 => format!("{:.1} ps", s * 1e12),
         s if s < 1e-6 => format!("{:.1} ns", s * 1e9),
         s if s < 1e-3 => format!("{:.2} µs", s * 1e6),
         s if s < 1.0 => format!("{:.2} ms", s * 1e3),
@@ -271,6 +272,12 @@ mod tests {
         assert_eq!(read, Ok(vec![]));
         assert_eq!(lines("{\"peer\": 1}"), Err(1));
         assert_eq!(lines("\nnothing"), Err(2));
+    }
+
+    #[test]
+    fn a_time_keeps_its_digits() {
+        let shown = [3.04e-11, 1.54e-9, 2.5e-6, 0.25, 90.0].map(duration);
+        assert_eq!(shown, ["30.4 ps", "1.5 ns", "2.50 µs", "250.00 ms", "90.00 s"]);
     }
 
     #[test]

@@ -431,7 +431,7 @@ fn settlement_splits_where_a_rule_is_broken() {
 }
 
 #[test]
-#[ignore = "slow: 50 million states"]
+#[ignore = "50 million states: cargo test --release -p hanzo-conformance --test snow -- --ignored"]
 fn settlement_splits_without_locks_slow_() {
     finds_a_split(4, 3, Broken::Unlocked, 16);
 }

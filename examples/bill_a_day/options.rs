@@ -12,20 +12,19 @@ use lexopt::prelude::{Long, Short, ValueExt as _};
 use crate::work::Work;
 
 pub(crate) const HELP: &str = "\
-bill_a_day: meters this machine while it works, and bills it
+Meters this machine while three child processes work (one hashes, one multiplies matrices now and then, one fills a cache), and
+bills it. Processor time and memory are read from /proc, so this runs on Linux.
 
-usage: bill_a_day [OPTIONS]
+Usage: cargo run --release --example bill_a_day -- [OPTIONS]
 
-  --seconds N       how long to work and meter (default 24; a day has 86400)
-  --interval-ms N   how often to read the meters (default 200)
-  --basis WORD      what is billed: reserved, used or max (default used)
-  --price N         base units per CU-hour (default 1250000; a base unit is a billionth of a token)
-  --currency CODE   ISO 4217 code of the FOCUS files, a token being one of it (default USD)
+Options:
+  --seconds N       how long to work and meter; a day has 86400 [default: 24]
+  --interval-ms N   how often to read the meters [default: 200]
+  --basis WORD      what is billed: reserved, used or max [default: used]
+  --price N         base units per CU-hour; a base unit is a billionth of a token [default: 1250000]
+  --currency CODE   ISO 4217 code of the FOCUS files, a token being one of it [default: USD]
   --report DIR      write bill.html, focus_1_0.csv, focus_1_2.csv and journal.bin into DIR
-  --help            this text
-
-Three child processes work: one hashes, one multiplies matrices now and then, one fills a cache. Their processor time and
-memory are read from /proc, so this runs on Linux.
+  --help            print this
 ";
 
 #[derive(Debug)]

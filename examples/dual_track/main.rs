@@ -14,9 +14,11 @@ use lexopt::ValueExt as _;
 use schedules::Schedules;
 
 const HELP: &str = "\
-dual_track SCENARIO [OPTIONS]: the certified fast path and its settlement, in one simulated network
+The certified fast path and its settlement, in one simulated network.
 
-scenarios
+Usage: cargo run --release --example dual_track -- SCENARIO [OPTIONS]
+
+Scenarios:
   regions     validators over ten regions: when transactions are certified and settled
   near        the same in one region
   surge       a quarter of the time at --rate, half of it at ten times that, the rest at --rate again
@@ -25,14 +27,17 @@ scenarios
   schedules   many small networks, each under faults drawn from a number: crashes, partitions, twins, clocks, loss;
               an error if one contradicts itself, loses something or stops
 
-options
-  --nodes N      validators, of equal stake (40)
-  --rate N       transactions a second, all validators together (400)
-  --seconds N    simulated seconds of load (4)
-  --seed N       (0)
-  --first N      the first schedule (0)
-  --count N      schedules (1000)
-  --threads N    (1)
+Options:
+  --nodes N      validators, of equal stake, 4 to 200 [default: 40]
+  --rate N       transactions a second, all validators together, 1 to 20000 [default: 400]
+  --seconds N    simulated seconds of load, 1 to 600 [default: 4]
+  --seed N       same seed, same result [default: 0]
+  --help         print this
+
+Of schedules:
+  --first N      the first one [default: 0]
+  --count N      how many [default: 1000]
+  --threads N    1 to 256 [default: 1]
   --change       the validators change twice while the faults last
   --forget       nodes forget their votes when they begin again: an error unless that is found out
 ";
@@ -66,25 +71,18 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     while let Some(argument) = parser.next()? {
         match argument {
             Long("help") | Short('h') => return Ok(None),
-            Long("nodes") => options.nodes = parser.value()?.parse()?,
-            Long("rate") => options.rate = parser.value()?.parse()?,
-            Long("seconds") => options.seconds = parser.value()?.parse()?,
+            Long("nodes") => options.nodes = program::number(&mut parser, "nodes", 4..=200)?,
+            Long("rate") => options.rate = program::number(&mut parser, "rate", 1..=20_000)?,
+            Long("seconds") => options.seconds = program::number(&mut parser, "seconds", 1..=600)?,
             Long("seed") => options.seed = parser.value()?.parse()?,
             Long("first") => options.schedules.first = parser.value()?.parse()?,
-            Long("count") => options.schedules.count = parser.value()?.parse()?,
-            Long("threads") => options.schedules.threads = parser.value()?.parse()?,
+            Long("count") => options.schedules.count = program::number(&mut parser, "count", 1..=u64::MAX)?,
+            Long("threads") => options.schedules.threads = program::number(&mut parser, "threads", 1..=256)?,
             Long("change") => options.schedules.change_validators = true,
             Long("forget") => options.schedules.weakness = Weakness::NoPersistence,
             Value(scenario) if options.scenario.is_empty() => options.scenario = scenario.string()?,
             other => return Err(other.unexpected()),
         }
-    }
-    let limits = (4..=200).contains(&options.nodes) && (1..=20_000).contains(&options.rate);
-    if !limits || !(1..=600).contains(&options.seconds) {
-        return Err("4 to 200 nodes, a rate of 1 to 20000 and 1 to 600 seconds".into());
-    }
-    if options.schedules.count == 0 || !(1..=256).contains(&options.schedules.threads) {
-        return Err("1 schedule or more, 1 to 256 threads".into());
     }
     if !["regions", "near", "surge", "down", "colluders", "schedules"].contains(&options.scenario.as_str()) {
         return Err(format!("no scenario '{}'", options.scenario).into());

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hanzo_examples::program;
 use lexopt::prelude::*;
 
 /// What `--help` prints.
@@ -68,25 +69,7 @@ pub(crate) enum Command {
 /// # Errors
 ///
 /// One line that says what is wrong.
-pub(crate) fn parse(arguments: lexopt::Parser) -> Result<Option<Command>, String> {
-    let Some(command) = read(arguments).map_err(|error| error.to_string())? else { return Ok(None) };
-    match &command {
-        Command::Trial(Options { nodes, .. }) | Command::Validator(ValidatorOptions { nodes, .. })
-            if !(4..=16).contains(nodes) =>
-        {
-            Err("--nodes must be 4 to 16".into())
-        }
-        Command::Trial(options) if !(1..=2_000).contains(&options.rate) => Err("--rate must be 1 to 2000".into()),
-        Command::Trial(options) if !(1..=3_600).contains(&options.seconds) => Err("--seconds must be 1 to 3600".into()),
-        Command::Trial(options) if options.kills > 100 => Err("--kills must be 0 to 100".into()),
-        Command::Validator(options) if options.position >= options.nodes => {
-            Err("--position must be below --nodes".into())
-        }
-        _ => Ok(Some(command)),
-    }
-}
-
-fn read(mut arguments: lexopt::Parser) -> Result<Option<Command>, lexopt::Error> {
+pub(crate) fn parse(mut arguments: lexopt::Parser) -> Result<Option<Command>, lexopt::Error> {
     let mut options = Options { nodes: 4, rate: 50, seconds: 9, kills: 1, seed: 0, dir: None };
     let (mut validator, mut position, mut again) = (false, None, false);
     while let Some(argument) = arguments.next()? {
@@ -94,10 +77,10 @@ fn read(mut arguments: lexopt::Parser) -> Result<Option<Command>, lexopt::Error>
             Value(word) if word == "validator" && !validator => validator = true,
             Long("position") if validator => position = Some(arguments.value()?.parse()?),
             Long("again") if validator => again = true,
-            Long("nodes") => options.nodes = arguments.value()?.parse()?,
-            Long("rate") => options.rate = arguments.value()?.parse()?,
-            Long("seconds") => options.seconds = arguments.value()?.parse()?,
-            Long("kills") => options.kills = arguments.value()?.parse()?,
+            Long("nodes") => options.nodes = program::number(&mut arguments, "nodes", 4..=16)?,
+            Long("rate") => options.rate = program::number(&mut arguments, "rate", 1..=2_000)?,
+            Long("seconds") => options.seconds = program::number(&mut arguments, "seconds", 1..=3_600)?,
+            Long("kills") => options.kills = program::number(&mut arguments, "kills", 0..=100)?,
             Long("seed") => options.seed = arguments.value()?.parse()?,
             Long("dir") => options.dir = Some(arguments.value()?.into()),
             Long("help") | Short('h') => return Ok(None),
@@ -111,6 +94,9 @@ fn read(mut arguments: lexopt::Parser) -> Result<Option<Command>, lexopt::Error>
         return Err("a validator needs --position and --dir".into());
     };
     let Options { nodes, seed, .. } = options;
+    if position >= nodes {
+        return Err("--position must be below --nodes".into());
+    }
     Ok(Some(Command::Validator(ValidatorOptions { position, again, nodes, seed, dir })))
 }
 
@@ -127,7 +113,7 @@ mod tests {
             panic!("a validator")
         };
         assert_eq!((options.position, options.again, options.nodes), (3, false, 4));
-        assert_eq!(of(&["--help"]), Ok(None));
+        assert_eq!(of(&["--help"]).unwrap(), None);
         let bad: [&[&str]; 9] = [
             &["--nodes", "3"],
             &["--nodes", "17"],

@@ -13,11 +13,16 @@ use hanzo_examples::program;
 use lexopt::prelude::*;
 
 const HELP: &str = "\
-usage: price_discovery [--shock J] [--load U] [--seconds N] [--report FILE]
-  --shock J     impulse on the log price of the second model after 10 s, in [-100, 100] (default 1.5)
-  --load U      utilisation of that model from 10 s to 40 s, in [0, 1] (default 0.95)
-  --seconds N   market time (default 90)
-  --report FILE writes an HTML page there with prices and energies drawn
+One model's price under a step of load and an impulse: how far it moves, how it comes back, where the energy goes.
+
+Usage: cargo run --release --example price_discovery -- [OPTIONS]
+
+Options:
+  --shock J       impulse on the log price of the second model after 10 s, -100 to 100 [default: 1.5]
+  --load U        utilisation of that model from 10 s to 40 s, 0 to 1 [default: 0.95]
+  --seconds N     market time [default: 90]
+  --report FILE   write an HTML page with prices and energies drawn
+  --help          print this
 ";
 
 /// Why the example stops.

@@ -16,20 +16,23 @@ use routers::{Kind, Learning, build};
 use table::Outcomes;
 
 const HELP: &str = "\
-usage: route_models [--data FOLDER] [--scores CSV --prices JSON --questions JSONL]
-                    [--seeds N] [--buckets N] [--scenarios cold,warm,...] [--tune] [--no-aiq] [--curves CSV]
-                    [--neighbours N] [--shared]
-  --data FOLDER   folder with llmrouter_9models_scores.csv, llmrouter_9models_prices.json and llmrouter_questions.jsonl.gz;
-                  default: market/ in the folder that HANZO_TEST_DATA names; without either, a small made-up table is played
-  --scores, --prices, --questions   the three files, if they have other names
-  --seeds N       shuffled orders a scenario (default 20)
-  --buckets N     hashed text features (default 256)
-  --scenarios     of cold, warm, file, outage, telemetry, feedback (default all)
-  --tune          rows i mod 3 = 0 and order seeds 100.. only, as settings may be chosen on
-  --no-aiq        leave out AIQ, ten prices of a dollar on five orders
-  --neighbours N  the EFE routers look for the nearest of the last N outcomes (default 0, at most 16,384)
-  --shared        the EFE routers learn a part of the quality that all models share
-  --curves FILE   cumulative regret against the best fixed model, 50 points a router and scenario, as CSV
+Plays routers on a table of real outcomes, scenario by scenario, and prints the mean utility of each.
+
+Usage: cargo run --release --example route_models -- [OPTIONS]
+
+Options:
+  --data FOLDER     folder with llmrouter_9models_scores.csv, llmrouter_9models_prices.json and llmrouter_questions.jsonl.gz
+                    [default: market/ in the folder that HANZO_TEST_DATA names; without either, a small made-up table]
+  --scores CSV --prices JSON --questions JSONL   the three files, if they have other names
+  --seeds N         shuffled orders a scenario [default: 20]
+  --buckets N       hashed text features [default: 256]
+  --scenarios LIST  of cold, warm, file, outage, telemetry, feedback, parted by commas [default: all]
+  --tune            rows i mod 3 = 0 and order seeds 100.. only, as settings may be chosen on
+  --no-aiq          leave out AIQ, ten prices of a dollar on five orders
+  --neighbours N    the EFE routers look for the nearest of the last N outcomes, at most 16384 [default: 0]
+  --shared          the EFE routers learn a part of the quality that all models share
+  --curves FILE     cumulative regret against the best fixed model, 50 points a router and scenario, as CSV
+  --help            print this
 ";
 
 /// Why the example stops.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use hanzo::snow::simulate::Byzantine;
+use hanzo_examples::program;
 use lexopt::prelude::*;
 
 /// What `--help` prints.
@@ -46,26 +47,14 @@ pub(crate) struct Options {
 /// # Errors
 ///
 /// One line that says what is wrong.
-pub(crate) fn parse(arguments: lexopt::Parser) -> Result<Option<Options>, String> {
-    read(arguments).map_err(|error| error.to_string()).and_then(|options| match options {
-        Some(options) if !(1..=1_000).contains(&options.blocks) => Err("--blocks must be 1 to 1000".into()),
-        Some(options) if !(1..=1_000_000).contains(&options.interval_ms) => {
-            Err("--interval-ms must be 1 to 1000000".into())
-        }
-        Some(options) if options.faulty > 50 => Err("--faulty must be 0 to 50".into()),
-        Some(options) if options.drop > 500 => Err("--drop must be 0 to 500".into()),
-        other => Ok(other),
-    })
-}
-
-fn read(mut arguments: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
+pub(crate) fn parse(mut arguments: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     let strategy = Byzantine::Silent;
     let mut options = Options { blocks: 20, interval_ms: 2_000, faulty: 0, strategy, drop: 0, seed: 1, report: None };
     while let Some(argument) = arguments.next()? {
         match argument {
-            Long("blocks") => options.blocks = arguments.value()?.parse()?,
-            Long("interval-ms") => options.interval_ms = arguments.value()?.parse()?,
-            Long("faulty") => options.faulty = arguments.value()?.parse()?,
+            Long("blocks") => options.blocks = program::number(&mut arguments, "blocks", 1..=1_000)?,
+            Long("interval-ms") => options.interval_ms = program::number(&mut arguments, "interval-ms", 1..=1_000_000)?,
+            Long("faulty") => options.faulty = program::number(&mut arguments, "faulty", 0..=50)?,
             Long("strategy") => {
                 let name = arguments.value()?.string()?;
                 options.strategy = match name.as_str() {
@@ -79,7 +68,7 @@ fn read(mut arguments: lexopt::Parser) -> Result<Option<Options>, lexopt::Error>
                     _ => return Err(format!("no strategy is called {name:?}").into()),
                 };
             }
-            Long("drop") => options.drop = arguments.value()?.parse()?,
+            Long("drop") => options.drop = program::number(&mut arguments, "drop", 0..=500)?,
             Long("seed") => options.seed = arguments.value()?.parse()?,
             Long("report") => options.report = Some(arguments.value()?.into()),
             Long("help") | Short('h') => return Ok(None),
@@ -98,7 +87,7 @@ mod tests {
         let of = |arguments: &[&str]| parse(lexopt::Parser::from_args(arguments));
         let options = of(&["--blocks", "3", "--faulty", "10", "--strategy", "lie"]).unwrap().unwrap();
         assert_eq!((options.blocks, options.faulty, options.strategy), (3, 10, Byzantine::Lie));
-        assert_eq!(of(&["--help"]), Ok(None));
+        assert_eq!(of(&["--help"]).unwrap(), None);
         for bad in [&["--blocks", "0"][..], &["--faulty", "51"], &["--strategy", "nice"], &["--drop", "501"], &["x"]] {
             assert!(of(bad).is_err(), "{bad:?}");
         }

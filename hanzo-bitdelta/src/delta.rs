@@ -216,7 +216,7 @@ impl PackedDelta {
     pub fn to_reference_i32(&self, plane: usize) -> Result<Vec<i32>> {
         let (rows, cols) = (self.rows(), self.cols());
         if plane >= self.planes() {
-            return Err(Error::InvalidOptions { what: "plane", value: plane as u64 });
+            return Err(Error::InvalidOptions { what: "plane (below planes())", value: plane as f64 });
         }
         Extent::check(&[rows, cols.next_multiple_of(32)], &[rows, cols])?;
         let (grid, tiles) = (self.grid(), self.plane(plane));

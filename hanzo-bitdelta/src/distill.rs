@@ -253,7 +253,7 @@ pub fn distill(
 ) -> Result<(Adapter, DistillReport)> {
     let rate = options.learning_rate;
     if !(rate > 0.0 && rate.is_finite()) {
-        return Err(Error::InvalidOptions { what: "learning rate (its bits)", value: rate.to_bits() });
+        return Err(Error::InvalidOptions { what: "learning rate (above 0)", value: rate });
     }
     let start = Scales::of(adapter)?;
     let mut scales = start.clone();

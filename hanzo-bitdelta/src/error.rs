@@ -44,8 +44,8 @@ pub enum Error {
     InvalidOptions {
         /// The option and its rule.
         what: &'static str,
-        /// The value given.
-        value: u64,
+        /// The value given; whole numbers above 2^53 are rounded.
+        value: f64,
     },
     /// A scale is negative, `-0.0`, not finite, or does not fit the stored type.
     #[error("scale {index} is {value}, which cannot be stored")]

@@ -65,7 +65,7 @@ impl Gram {
     /// [`Error::InvalidOptions`] when there are no samples; else as for [`new`](Self::new) and [`push`](Self::push).
     pub fn from_inputs(inputs: MatRef<'_, f32>) -> Result<Self> {
         if inputs.rows() == 0 {
-            return Err(Error::InvalidOptions { what: "calibration samples", value: 0 });
+            return Err(Error::InvalidOptions { what: "calibration samples", value: 0.0 });
         }
         let mut gram = Self::new(inputs.cols())?;
         gram.push(inputs)?;
@@ -151,7 +151,7 @@ impl Gram {
     fn check(&self, delta: MatRef<'_, f32>) -> Result<()> {
         Extent::check(&[delta.rows(), delta.cols()], &[delta.rows(), self.cols])?;
         if self.samples == 0 {
-            return Err(Error::InvalidOptions { what: "calibration samples", value: 0 });
+            return Err(Error::InvalidOptions { what: "calibration samples", value: 0.0 });
         }
         check_finite("delta", delta)
     }

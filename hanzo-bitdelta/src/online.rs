@@ -100,7 +100,7 @@ impl OnlineDelta {
     /// [`Error::InvalidOptions`] for a share outside of that.
     pub fn decay(&mut self, share: f32) -> Result<()> {
         if !(0.0..=1.0).contains(&share) {
-            return Err(Error::InvalidOptions { what: "decay (its bits)", value: u64::from(share.to_bits()) });
+            return Err(Error::InvalidOptions { what: "share to forget (0 to 1)", value: f64::from(share) });
         }
         self.sum.iter_mut().for_each(|value| *value *= 1.0 - share);
         Ok(())

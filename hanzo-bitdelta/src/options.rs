@@ -165,11 +165,11 @@ pub(crate) fn check_planes(planes: usize) -> Result<()> {
     if (1..=MAX_PLANES).contains(&planes) {
         return Ok(());
     }
-    Err(Error::InvalidOptions { what: "planes (1 to 4)", value: u64::try_from(planes).unwrap_or(u64::MAX) })
+    Err(Error::InvalidOptions { what: "planes (1 to 4)", value: planes as f64 })
 }
 
 pub(crate) const MAX_PLANES: usize = 4;
 
 fn invalid_block(columns: u32) -> Error {
-    Error::InvalidOptions { what: "block (a positive multiple of 32)", value: u64::from(columns) }
+    Error::InvalidOptions { what: "block (a positive multiple of 32)", value: f64::from(columns) }
 }

@@ -52,7 +52,7 @@ fn a_tenant_costs_less_than_400_bytes() {
 }
 
 #[test]
-#[ignore = "slow: a million tenants"]
+#[ignore = "a million tenants, seconds: cargo test --release -p hanzo-hmm --test market_memory -- --ignored"]
 fn a_million_tenants_slow_() {
     let held = bytes(1_000_000);
     println!("{} MB", held / 1_000_000);

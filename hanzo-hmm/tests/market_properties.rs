@@ -197,7 +197,7 @@ fn all_eight_bit_reserves_agree_with_plain_arithmetic() {
 
 /// The bound of a harmonic well, `(h omega)^2 / 4` of the energy, holds for all times.
 #[test]
-#[ignore = "ten million steps; run with --ignored"]
+#[ignore = "ten million steps: cargo test --release -p hanzo-hmm --test market_properties -- --ignored"]
 fn verlet_stays_in_its_energy_bound_slow_() {
     let wells = TodaWells::new(vec![1.0], vec![0.0]).unwrap().asymmetry(0.0).unwrap();
     let mut s = PhaseSpace::new(vec![1.0], vec![0.0], vec![1.0]).unwrap();

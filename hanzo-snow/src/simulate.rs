@@ -10,6 +10,7 @@
 //! of links are thousandths, where 1,000 and more is always.
 
 mod adversary;
+mod agenda;
 mod builder;
 mod dual;
 mod flat;

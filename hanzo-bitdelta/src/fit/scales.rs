@@ -189,7 +189,7 @@ impl ScaleAccumulator {
         };
         let rows = rows.ok_or(Error::InvalidOptions {
             what: "planes of a scale accumulator (1, with a scale for the tensor or each row)",
-            value: packed.planes() as u64,
+            value: packed.planes() as f64,
         })?;
         let mut scales = packed.scales().to_vec();
         scales[..rows].fill(1.0);
@@ -239,7 +239,7 @@ impl ScaleAccumulator {
     /// [`Error::InvalidOptions`] when there were no samples; [`Error::InvalidScale`] when a scale does not fit its type.
     pub fn finish(&self) -> Result<PackedDelta> {
         if self.samples == 0 {
-            return Err(Error::InvalidOptions { what: "calibration samples", value: 0 });
+            return Err(Error::InvalidOptions { what: "calibration samples", value: 0.0 });
         }
         let mut scales = self.packed.scales().to_vec();
         for ((scale, &product), &square) in scales.iter_mut().zip(&self.products).zip(&self.squares) {

@@ -80,10 +80,10 @@ pub fn error_feedback(
     signs: &SignOptions,
 ) -> Result<PackedDelta> {
     if options.planes != 1 {
-        return Err(Error::InvalidOptions { what: "planes under error feedback (1)", value: options.planes as u64 });
+        return Err(Error::InvalidOptions { what: "planes under error feedback (1)", value: options.planes as f64 });
     }
     if !(signs.damping >= 0.0 && signs.damping.is_finite()) {
-        return Err(Error::InvalidOptions { what: "damping (its bits)", value: signs.damping.to_bits() });
+        return Err(Error::InvalidOptions { what: "damping (0 or more)", value: signs.damping });
     }
     gram.check(delta)?;
     let mut packed = PackedDelta::from_delta(delta, options)?;

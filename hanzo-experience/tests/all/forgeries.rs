@@ -311,7 +311,7 @@ fn no_mutated_proof_is_accepted() {
 }
 
 #[test]
-#[ignore = "ten million proofs; run with `cargo test --release --test all forgeries:: -- --ignored`"]
+#[ignore = "ten million proofs: cargo test --release -p hanzo-experience --test all forgeries:: -- --ignored"]
 fn no_mutated_proof_is_accepted_slow_() {
     assert_eq!(accepted_mutations(10_000_000, 2), 0);
 }

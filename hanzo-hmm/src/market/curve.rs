@@ -32,6 +32,28 @@ impl Reserves {
     pub fn flipped(self) -> Self {
         Self::new(self.output, self.input)
     }
+
+    /// What every curve asks of a payment of `dx` before it prices it.
+    pub(super) fn may_take(&self, dx: u128) -> Result<()> {
+        if dx == 0 {
+            return Err(Error::ZeroAmount);
+        }
+        if self.input == 0 || self.output == 0 {
+            return Err(Error::InsufficientLiquidity);
+        }
+        self.input.checked_add(dx).map(drop).ok_or(Error::Overflow)
+    }
+
+    /// What every curve asks of `dy`, which is to be bought, before it prices it.
+    pub(super) fn may_give(&self, dy: u128) -> Result<()> {
+        if dy == 0 {
+            return Err(Error::ZeroAmount);
+        }
+        if self.input == 0 || dy >= self.output {
+            return Err(Error::InsufficientLiquidity);
+        }
+        Ok(())
+    }
 }
 
 /// The value of a curve's invariant, or of an increasing function of it: a 256-bit integer.
@@ -229,13 +251,7 @@ impl Default for ConstantProduct {
 
 impl Curve for ConstantProduct {
     fn amount_out(&self, r: &Reserves, dx: u128) -> Result<u128> {
-        if dx == 0 {
-            return Err(Error::ZeroAmount);
-        }
-        if r.input == 0 || r.output == 0 {
-            return Err(Error::InsufficientLiquidity);
-        }
-        r.input.checked_add(dx).ok_or(Error::Overflow)?;
+        r.may_take(dx)?;
         if let Some(fits) = self.amount_out_in_words(r, dx) {
             return Ok(fits);
         }
@@ -246,12 +262,7 @@ impl Curve for ConstantProduct {
     }
 
     fn amount_in(&self, r: &Reserves, dy: u128) -> Result<u128> {
-        if dy == 0 {
-            return Err(Error::ZeroAmount);
-        }
-        if r.input == 0 || dy >= r.output {
-            return Err(Error::InsufficientLiquidity);
-        }
+        r.may_give(dy)?;
         let quotient = match self.quotient_in_words(r, dy) {
             Some(fits) => fits,
             None => {

@@ -68,13 +68,7 @@ impl LmsrCurve {
 
 impl Curve for LmsrCurve {
     fn amount_out(&self, r: &Reserves, dx: u128) -> Result<u128> {
-        if dx == 0 {
-            return Err(Error::ZeroAmount);
-        }
-        if r.input == 0 || r.output == 0 {
-            return Err(Error::InsufficientLiquidity);
-        }
-        r.input.checked_add(dx).ok_or(Error::Overflow)?;
+        r.may_take(dx)?;
         let scale = U256::from(self.fee.denominator());
         let part = U256::from(self.depth) * scale;
         let (x, y) = (U256::from(r.input) * scale, U256::from(r.output) * scale);
@@ -90,12 +84,7 @@ impl Curve for LmsrCurve {
     }
 
     fn amount_in(&self, r: &Reserves, dy: u128) -> Result<u128> {
-        if dy == 0 {
-            return Err(Error::ZeroAmount);
-        }
-        if r.input == 0 || dy >= r.output {
-            return Err(Error::InsufficientLiquidity);
-        }
+        r.may_give(dy)?;
         let part = U256::from(self.depth);
         let (x, y, after) = (r.input, r.output, r.output - dy);
         let least = x.min(after);

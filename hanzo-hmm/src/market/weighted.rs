@@ -65,13 +65,7 @@ impl Curve for WeightedProduct {
         if self.input == self.output {
             return self.fee.constant_product().amount_out(r, dx);
         }
-        if dx == 0 {
-            return Err(Error::ZeroAmount);
-        }
-        if r.input == 0 || r.output == 0 {
-            return Err(Error::InsufficientLiquidity);
-        }
-        r.input.checked_add(dx).ok_or(Error::Overflow)?;
+        r.may_take(dx)?;
         // The part is at most 1, so what is left is at most the reserve.
         let left = u128::try_from(self.left(r, dx)).unwrap_or(r.output);
         Ok(r.output.saturating_sub(left))
@@ -81,12 +75,7 @@ impl Curve for WeightedProduct {
         if self.input == self.output {
             return self.fee.constant_product().amount_in(r, dy);
         }
-        if dy == 0 {
-            return Err(Error::ZeroAmount);
-        }
-        if r.input == 0 || dy >= r.output {
-            return Err(Error::InsufficientLiquidity);
-        }
+        r.may_give(dy)?;
         let part = Fraction::ratio(U256::from(r.output - dy), U256::from(r.output), Round::Down).power(
             self.output,
             self.input,

@@ -54,13 +54,7 @@ impl Curve for YieldSpace {
         if self.numerator == 0 {
             return self.fee.constant_product().amount_out(r, dx);
         }
-        if dx == 0 {
-            return Err(Error::ZeroAmount);
-        }
-        if r.input == 0 || r.output == 0 {
-            return Err(Error::InsufficientLiquidity);
-        }
-        r.input.checked_add(dx).ok_or(Error::Overflow)?;
+        r.may_take(dx)?;
         let net = U256::from(dx) * U256::from(self.fee.kept());
         let scale = U256::from(self.fee.denominator());
         if self.numerator == self.denominator {
@@ -83,12 +77,7 @@ impl Curve for YieldSpace {
         if self.numerator == 0 {
             return self.fee.constant_product().amount_in(r, dy);
         }
-        if dy == 0 {
-            return Err(Error::ZeroAmount);
-        }
-        if r.input == 0 || dy >= r.output {
-            return Err(Error::InsufficientLiquidity);
-        }
+        r.may_give(dy)?;
         let (x, y) = (U256::from(r.input), U256::from(r.output));
         let scale = U256::from(self.fee.denominator());
         let net = if self.numerator == self.denominator {

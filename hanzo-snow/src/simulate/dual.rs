@@ -6,10 +6,9 @@ mod report;
 mod schedule;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::cmp::Reverse;
 
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
@@ -20,6 +19,7 @@ pub use report::DualReport;
 pub use schedule::FaultSchedule;
 
 use super::SimulateError;
+use super::agenda::Agenda;
 use super::links::{Fault, Faults, Latency, happens};
 use crate::checkpoint::Hash;
 use crate::committee::{Committee, NodeId, Sign, VerifyAll};
@@ -96,10 +96,7 @@ pub struct DualSimulation<A = SimulatedKeys> {
     /// The last change that was asked for.
     wanted: Option<usize>,
     groups: Option<Vec<usize>>,
-    queue: BinaryHeap<Reverse<(u64, u64)>>,
-    events: BTreeMap<u64, Event>,
-    sequence: u64,
-    now: u64,
+    agenda: Agenda<Event>,
     network: ChaCha8Rng,
     trace: Sha256,
     /// The settlement block committed at each height.
@@ -135,24 +132,18 @@ impl<A: Sign + VerifyAll + Clone> DualSimulation<A> {
     /// [`SimulateError::NotDurable`] once an invariant is broken, [`SimulateError::Store`] where a node does not begin again;
     /// every later call returns the same.
     pub fn run_until(&mut self, until: u64) -> Result<(), SimulateError> {
-        while let Some(&Reverse((at, sequence))) = self.queue.peek().filter(|Reverse((at, _))| *at <= until) {
-            if let Some(broken) = self.broken {
-                return Err(broken);
-            }
-            self.queue.pop();
-            self.now = at;
-            if let Some(event) = self.events.remove(&sequence) {
-                self.run(event);
-            }
+        while self.broken.is_none()
+            && let Some(event) = self.agenda.next(until)
+        {
+            self.run(event);
         }
-        self.now = self.now.max(until);
         self.broken.map_or(Ok(()), Err)
     }
 
     /// Nanoseconds since the start.
     #[must_use]
     pub const fn now(&self) -> u64 {
-        self.now
+        self.agenda.now()
     }
 
     /// What was seen so far.
@@ -232,13 +223,7 @@ impl<A: Sign + VerifyAll + Clone> DualSimulation<A> {
     }
 
     fn clock(&self, instance: usize) -> Timestamp {
-        Timestamp::from_nanos(self.now.saturating_add_signed(self.peers[instance].clock))
-    }
-
-    fn schedule(&mut self, at: u64, event: Event) {
-        self.queue.push(Reverse((at.max(self.now), self.sequence)));
-        self.events.insert(self.sequence, event);
-        self.sequence += 1;
+        Timestamp::from_nanos(self.agenda.now().saturating_add_signed(self.peers[instance].clock))
     }
 
     fn reaches(&self, from: usize, to: usize) -> bool {
@@ -262,12 +247,12 @@ impl<A: Sign + VerifyAll + Clone> DualSimulation<A> {
             let slow = self.peers[from].slow.max(self.peers[to].slow);
             delay = (delay.saturating_mul(u64::from(slow)) / 1_000).max(1);
             let event = Event::Deliver { from, to, epoch, message: message.clone() };
-            self.schedule(self.now.saturating_add(delay), event);
+            self.agenda.enter_in(delay, event);
         }
     }
 
     fn run(&mut self, event: Event) {
-        self.trace.update(self.now.to_be_bytes());
+        self.trace.update(self.agenda.now().to_be_bytes());
         match event {
             Event::Deliver { from, to, epoch, message } => {
                 self.trace.update([0, from as u8, to as u8]);
@@ -303,7 +288,7 @@ impl<A: Sign + VerifyAll + Clone> DualSimulation<A> {
                 let (instance, tx) = self.load[at].clone();
                 if self.peers[instance].node.is_some() {
                     self.report.submitted += 1;
-                    self.submitted.entry(tx.keys()[0]).or_insert(self.now);
+                    self.submitted.entry(tx.keys()[0]).or_insert(self.agenda.now());
                     let now = self.clock(instance);
                     let node = self.peers[instance].node.as_mut();
                     if node.is_some_and(|node| node.handle(now, DualInput::Submit(tx)).is_err()) {
@@ -369,7 +354,7 @@ impl<A: Sign + VerifyAll + Clone> DualSimulation<A> {
         let committed = node.replica().committed();
         let poisoned = node.replica().is_poisoned();
         let due = node.poll_timeout().as_nanos().saturating_add_signed(self.peers[instance].clock.saturating_neg());
-        let due = due.max(self.now.saturating_add(1));
+        let due = due.max(self.agenda.now().saturating_add(1));
         if !self.peers[instance].byzantine {
             let known = *self.committed.entry(committed.height).or_insert(committed.id);
             if known != committed.id || poisoned {
@@ -378,7 +363,7 @@ impl<A: Sign + VerifyAll + Clone> DualSimulation<A> {
         }
         if self.peers[instance].wake.is_none_or(|wake| due < wake) {
             self.peers[instance].wake = Some(due);
-            self.schedule(due, Event::Wake(instance));
+            self.agenda.enter(due, Event::Wake(instance));
         }
     }
 
@@ -400,7 +385,7 @@ impl<A: Sign + VerifyAll + Clone> DualSimulation<A> {
             DualOutput::Broadcast { epoch, message } => {
                 self.check_durable(instance, epoch, &message);
                 if let DualMessage::Fast(FastMessage::Vertex(vertex)) = &message {
-                    self.sent.entry((instance, epoch, vertex.round())).or_insert(self.now);
+                    self.sent.entry((instance, epoch, vertex.round())).or_insert(self.agenda.now());
                 }
                 let message = Arc::new(message);
                 let own = self.peers[instance].identity;
@@ -413,17 +398,17 @@ impl<A: Sign + VerifyAll + Clone> DualSimulation<A> {
             DualOutput::Persist { token, records } => {
                 let incarnation = self.peers[instance].incarnation;
                 let event = Event::Persisted { instance, incarnation, token, records };
-                self.schedule(self.now.saturating_add(self.persist), event);
+                self.agenda.enter_in(self.persist, event);
             }
             DualOutput::CertificateFormed { id, round, certified } if honest => {
                 let Some(node) = self.peers[instance].node.as_ref() else { return };
                 if let Some(at) = self.sent.remove(&(instance, node.committee().epoch(), round)) {
-                    self.report.certificates.push(self.now - at);
+                    self.report.certificates.push(self.agenda.now() - at);
                 }
                 let Some((_, vertex)) = node.fast_path().dag().get(&id) else { return };
                 for tx in certified.iter().filter_map(|index| vertex.txs().get(*index as usize)) {
                     if let Some(at) = self.submitted.get(&tx.keys()[0]) {
-                        self.report.formed.push(self.now - at);
+                        self.report.formed.push(self.agenda.now() - at);
                     }
                 }
             }
@@ -439,7 +424,7 @@ impl<A: Sign + VerifyAll + Clone> DualSimulation<A> {
                 }
                 self.certified.insert((place.tx.keys()[0], place.tx.bytes().clone()));
                 if let Some(at) = self.submitted.get(&place.tx.keys()[0]) {
-                    self.report.certified.push(self.now - at);
+                    self.report.certified.push(self.agenda.now() - at);
                 }
             }
             DualOutput::Settled(settled) if honest => {
@@ -452,7 +437,7 @@ impl<A: Sign + VerifyAll + Clone> DualSimulation<A> {
                     self.broken = Some(SimulateError::Skipped { node: instance, epoch: key.0, sequence: key.1 });
                 }
                 if !self.settled.contains_key(&key) {
-                    self.report.checkpoints.push((self.now, settled.leaves.len() as u64));
+                    self.report.checkpoints.push((self.agenda.now(), settled.leaves.len() as u64));
                 }
                 if *self.settled.entry(key).or_insert(digest) != digest || settled.txs.len() != settled.leaves.len() {
                     self.broken = Some(SimulateError::Settlement { height: settled.height });
@@ -462,7 +447,7 @@ impl<A: Sign + VerifyAll + Clone> DualSimulation<A> {
                         self.report.settled += 1;
                     }
                     if let Some(at) = self.submitted.get(&tx.keys()[0]) {
-                        self.report.settlement.push(self.now - at);
+                        self.report.settlement.push(self.agenda.now() - at);
                     }
                 }
             }

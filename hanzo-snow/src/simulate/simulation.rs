@@ -3,15 +3,15 @@
 mod builder;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BinaryHeap};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::cmp::Reverse;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 use sha2::{Digest, Sha256};
 
 use super::adversary::{Adversary, Chains, Query, Service, View};
+use super::agenda::Agenda;
 use super::links::{Fault, Faults, Latency, happens};
 use super::{Id, SimulateError};
 use crate::block::BlockRef;
@@ -61,10 +61,7 @@ pub struct Simulation {
     block_bytes: usize,
     plan: Vec<Fault>,
     groups: Option<Vec<usize>>,
-    queue: BinaryHeap<Reverse<(u64, u64)>>,
-    events: BTreeMap<u64, Event>,
-    sequence: u64,
-    now: u64,
+    agenda: Agenda<Event>,
     network: ChaCha8Rng,
     seeds: ChaCha8Rng,
     gossip: ChaCha8Rng,
@@ -188,24 +185,18 @@ impl Simulation {
     /// [`SimulateError::Disagreement`] and [`SimulateError::NotDurable`] once an invariant is broken; every later call
     /// returns the same.
     pub fn run_until(&mut self, until: u64) -> Result<(), SimulateError> {
-        while let Some(&Reverse((at, sequence))) = self.queue.peek().filter(|Reverse((at, _))| *at <= until) {
-            if let Some(broken) = self.broken {
-                return Err(broken);
-            }
-            self.queue.pop();
-            self.now = at;
-            if let Some(event) = self.events.remove(&sequence) {
-                self.run(event);
-            }
+        while self.broken.is_none()
+            && let Some(event) = self.agenda.next(until)
+        {
+            self.run(event);
         }
-        self.now = self.now.max(until);
         self.broken.map_or(Ok(()), Err)
     }
 
     /// Nanoseconds since the start.
     #[must_use]
     pub const fn now(&self) -> u64 {
-        self.now
+        self.agenda.now()
     }
 
     /// How many blocks above genesis every honest node that is up has accepted.
@@ -255,12 +246,6 @@ impl Simulation {
         })
     }
 
-    fn schedule(&mut self, at: u64, event: Event) {
-        self.queue.push(Reverse((at.max(self.now), self.sequence)));
-        self.events.insert(self.sequence, event);
-        self.sequence += 1;
-    }
-
     fn is_up(&self, node: usize) -> bool {
         self.peers[node].engine.is_some() || self.peers[node].adversary.is_some()
     }
@@ -273,7 +258,7 @@ impl Simulation {
 
     fn note(&mut self, kind: u8, a: usize, b: usize, id: &Id) {
         self.trace.update([kind]);
-        for number in [self.now, a as u64, b as u64] {
+        for number in [self.agenda.now(), a as u64, b as u64] {
             self.trace.update(number.to_be_bytes());
         }
         self.trace.update(id);
@@ -299,7 +284,7 @@ impl Simulation {
             self.report.lost += 1;
             return;
         }
-        let mut leaves = self.now.saturating_add(held_back);
+        let mut leaves = self.agenda.now().saturating_add(held_back);
         let sending = size.saturating_mul(1_000_000_000).checked_div(self.links.uplink_bytes_per_second);
         if let Some(sending) = sending {
             leaves = leaves.max(self.peers[from].busy_until).saturating_add(sending);
@@ -315,7 +300,7 @@ impl Simulation {
             for slow in [self.peers[from].slow, self.peers[to].slow] {
                 delay = (u128::from(delay) * u128::from(slow) / 1_000).min(u128::from(u64::MAX)) as u64;
             }
-            self.schedule(
+            self.agenda.enter(
                 leaves.saturating_add(delay.max(1)),
                 Event::Deliver { from: here, to, message: message.clone() },
             );
@@ -334,7 +319,7 @@ impl Simulation {
                 }
             }
             Event::Wake(node) => {
-                if self.peers[node].wake == Some(self.now) {
+                if self.peers[node].wake == Some(self.agenda.now()) {
                     self.peers[node].wake = None;
                     self.tell(node, Input::Tick);
                 }
@@ -394,7 +379,7 @@ impl Simulation {
     fn deceive(&mut self, from: usize, to: usize, message: &Message) {
         let Some(mut adversary) = self.peers[to].adversary.take() else { return };
         let query_timeout = u64::try_from(self.params.query_timeout().as_nanos()).unwrap_or(u64::MAX);
-        let view = View { now: self.now, query_timeout, chains: &self.peers };
+        let view = View { now: self.agenda.now(), query_timeout, chains: &self.peers };
         match message {
             Message::Query { poll, block, .. } => {
                 let answers = adversary.answer(&view, &Query { node: to, from, block: *block });
@@ -421,7 +406,7 @@ impl Simulation {
                     (Service::Honest, Some(block)) => self.send(to, from, Message::Block(block), 0),
                     (Service::Honest, None) => self.send(to, from, Message::Missing(*id), 0),
                     (Service::Garbage, _) => {
-                        let mut header = BlockRef { id: *id, parent: *id, height: 1_000 + self.now % 7 };
+                        let mut header = BlockRef { id: *id, parent: *id, height: 1_000 + self.agenda.now() % 7 };
                         self.network.fill_bytes(&mut header.parent);
                         self.send(to, from, Message::Block(Block { header, bytes: [].into() }), 0);
                     }
@@ -435,7 +420,7 @@ impl Simulation {
 
     /// Gives an input to an honest node and does what it wants.
     fn tell(&mut self, node: usize, input: Input<Id, usize>) {
-        let clock = self.peers[node].clock_at(self.now);
+        let clock = self.peers[node].clock_at(self.agenda.now());
         let Some(engine) = self.peers[node].engine.as_mut() else { return };
         // Refused is only a changed validator set, of which there is none.
         let _ = engine.handle(clock, input);
@@ -455,11 +440,10 @@ impl Simulation {
                 }
                 Output::Fetch { from, id } => self.send(node, from, Message::Get(id), 0),
                 Output::Verify(id) => {
-                    self.schedule(self.now.saturating_add(self.verify), Event::Verified { node, incarnation, id });
+                    self.agenda.enter_in(self.verify, Event::Verified { node, incarnation, id });
                 }
                 Output::Persist { token, records } => {
-                    let at = self.now.saturating_add(self.persist);
-                    self.schedule(at, Event::Persisted { node, incarnation, token, records });
+                    self.agenda.enter_in(self.persist, Event::Persisted { node, incarnation, token, records });
                 }
                 Output::Accepted { id, height } => self.accept(node, id, height),
                 Output::BuildBlock { parent, height } => {
@@ -476,7 +460,7 @@ impl Simulation {
                         }
                     }
                 }
-                Output::Stalled(report) => self.report.stalls.push((self.now, node, report)),
+                Output::Stalled(report) => self.report.stalls.push((self.agenda.now(), node, report)),
                 Output::Rejected { .. } | Output::Confirmed { .. } => {}
             }
         }
@@ -485,10 +469,10 @@ impl Simulation {
         if let Some(timeout) = timeout {
             // At least a nanosecond on, so that time passes.
             let at = i128::from(timeout.as_nanos()) - i128::from(peer.clock);
-            let at = u64::try_from(at.max(i128::from(self.now) + 1)).unwrap_or(u64::MAX);
+            let at = u64::try_from(at.max(i128::from(self.agenda.now()) + 1)).unwrap_or(u64::MAX);
             if peer.wake.is_none_or(|wake| at < wake) {
                 self.peers[node].wake = Some(at);
-                self.schedule(at, Event::Wake(node));
+                self.agenda.enter(at, Event::Wake(node));
             }
         }
     }
@@ -506,7 +490,7 @@ impl Simulation {
             bytes: alloc::vec![variant; self.block_bytes].into(),
         };
         self.report.built += 1;
-        self.blocks.insert(block.header.id, (block.clone(), self.now));
+        self.blocks.insert(block.header.id, (block.clone(), self.agenda.now()));
         block
     }
 
@@ -516,7 +500,7 @@ impl Simulation {
             return;
         }
         if let Some((_, built)) = self.blocks.get(&id) {
-            self.report.finality.push(self.now - built);
+            self.report.finality.push(self.agenda.now() - built);
         }
         let at = (height - 1) as usize;
         if at == self.accepted.len() {
@@ -534,7 +518,7 @@ impl Simulation {
             return;
         };
         let count = adversary.conflicting_blocks();
-        let view = View { now: self.now, query_timeout: 0, chains: &self.peers };
+        let view = View { now: self.agenda.now(), query_timeout: 0, chains: &self.peers };
         let Some(parent) = view.majority().filter(|_| count > 0) else { return };
         let height = 1 + self.blocks.get(&parent).map_or(0, |(block, _)| block.header.height);
         let blocks: Vec<Block<Id>> = (0..count).map(|i| self.build(node, parent, height, i as u8)).collect();

@@ -148,7 +148,7 @@ fn a_fifth_of_byzantine_nodes_splits_no_network() {
 }
 
 #[test]
-#[ignore = "slow: a million networks of 1,000 nodes"]
+#[ignore = "a million networks of 1,000 nodes: cargo test --release -p hanzo-snow --test all lumped:: -- --ignored"]
 fn a_million_networks_agree_slow_() {
     agree(&live(), 1_000_000);
     agree(&Params::fast(), 10_000);

@@ -1,6 +1,6 @@
 //! Settings of a simulation of both tracks, and faults drawn from a seed.
 
-use alloc::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use rand_core::Rng;
@@ -16,6 +16,7 @@ use crate::sampler::ValidatorSet;
 use crate::sampler::units::below;
 use crate::settlement::{Memory, Root};
 use crate::simulate::SimulateError;
+use crate::simulate::agenda::Agenda;
 use crate::simulate::builder::stream;
 use crate::simulate::links::{Fault, Faults, Latency};
 use crate::store::MemoryStore;
@@ -220,10 +221,7 @@ impl DualSimulationBuilder {
             changes: Vec::new(),
             wanted: None,
             groups: None,
-            queue: BinaryHeap::new(),
-            events: BTreeMap::new(),
-            sequence: 0,
-            now: 0,
+            agenda: Agenda::new(),
             network: stream(self.seed, "dual network"),
             trace: Sha256::new(),
             committed: BTreeMap::new(),
@@ -255,16 +253,16 @@ impl DualSimulationBuilder {
         }
         for (at, fault) in self.plan {
             simulation.plan.push(fault);
-            simulation.schedule(at, Event::Fault(simulation.plan.len() - 1));
+            simulation.agenda.enter(at, Event::Fault(simulation.plan.len() - 1));
         }
         for (at, node, tx) in self.load {
             simulation.load.push((node, tx));
-            simulation.schedule(at, Event::Submit(simulation.load.len() - 1));
+            simulation.agenda.enter(at, Event::Submit(simulation.load.len() - 1));
         }
         for (at, stakes) in self.changes {
             let next = set(&stakes)?;
             simulation.changes.push(next.nodes().iter().copied().zip(next.stakes().iter().copied()).collect());
-            simulation.schedule(at, Event::Change(simulation.changes.len() - 1));
+            simulation.agenda.enter(at, Event::Change(simulation.changes.len() - 1));
         }
         Ok(simulation)
     }

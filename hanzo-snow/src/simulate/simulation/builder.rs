@@ -1,7 +1,7 @@
 //! Settings of a [`Simulation`].
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BinaryHeap};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use sha2::{Digest, Sha256};
@@ -12,6 +12,7 @@ use crate::params::Params;
 use crate::sampler::ValidatorSet;
 use crate::simulate::SimulateError;
 use crate::simulate::adversary::Adversary;
+use crate::simulate::agenda::Agenda;
 use crate::simulate::builder::stream;
 use crate::simulate::links::{Fault, Faults, Latency};
 use crate::store::MemoryStore;
@@ -182,10 +183,7 @@ impl SimulationBuilder {
             block_bytes: self.block_bytes,
             plan: Vec::new(),
             groups: None,
-            queue: BinaryHeap::new(),
-            events: BTreeMap::new(),
-            sequence: 0,
-            now: 0,
+            agenda: Agenda::new(),
             network: stream(self.seed, "network"),
             seeds: stream(self.seed, "nodes"),
             gossip: stream(self.seed, "gossip"),
@@ -218,10 +216,10 @@ impl SimulationBuilder {
         }
         for (at, fault) in self.plan {
             simulation.plan.push(fault);
-            simulation.schedule(at, Event::Fault(simulation.plan.len() - 1));
+            simulation.agenda.enter(at, Event::Fault(simulation.plan.len() - 1));
         }
         for (at, node) in self.proposals {
-            simulation.schedule(at, Event::Propose(node));
+            simulation.agenda.enter(at, Event::Propose(node));
         }
         Ok(simulation)
     }
