@@ -36,7 +36,8 @@ struct Options {
 }
 
 fn options(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
-    let mut options = Options { data: std::env::var_os("HANZO_TEST_DATA").map(Into::into), seed: 1 };
+    let data = std::env::var_os("HANZO_TEST_DATA").filter(|data| !data.is_empty()).map(Into::into);
+    let mut options = Options { data, seed: 1 };
     while let Some(argument) = parser.next()? {
         match argument {
             Long("data") => options.data = Some(parser.value()?.into()),

@@ -98,7 +98,8 @@ pub trait Admission {
     /// Why not.
     fn reserve(&self, request: &AdmissionRequest<'_>) -> Result<u64, Denial>;
 
-    /// Turns what was set aside into what was spent.
+    /// Turns what was set aside into what was spent: with fallbacks called ([`record_calls`](crate::MarketMaker::record_calls)) the sum of all
+    /// calls, which may be more than was set aside.
     fn commit(&self, reservation: u64, usd: f64);
 
     /// Gives back what was set aside.

@@ -20,7 +20,7 @@ use super::price_dynamics::{EnergyReport, Load, MAX_LOG_PRICE, PriceDynamics};
 use super::quote::{Mid, Millis, Quote};
 use super::regime::{Regime, RegimeModel};
 use super::request::{DecisionId, Outcome, RouteOptions, RoutingDecision, RoutingRequest};
-use super::routing::{Leftovers, Routing, check_request};
+use super::routing::{Leftovers, Routing, Settled, check_request};
 use super::scoring::{Surroundings, worst_case};
 use super::service::ServiceReport;
 use super::snapshot::{Reader, Writer, bad};
@@ -38,8 +38,8 @@ use crate::{Error, Result};
 /// - [`route`](Self::route) every request, with the [time](RouteOptions::now): without it no model is taken out of service. An
 ///   [`Admission`] sets the worst cost aside before the decision.
 /// - Call the model; if it fails, the next of the decision's fallbacks, which are eligible, too.
-/// - [`record_outcome`](Self::record_outcome) for every decision, failures and timeouts included: it learns, ends cooldowns, and commits what was
-///   set aside. A decision whose outcome never comes teaches nothing and keeps its features and its reservation until
+/// - [`record_outcome`](Self::record_outcome) for every decision, failures and timeouts included, or [`record_calls`](Self::record_calls) where
+///   fallbacks were called: they learn, end cooldowns, and commit what was set aside. A decision whose outcome never comes teaches nothing and keeps its features and its reservation until
 ///   [`Config::max_decisions`](crate::Config::max_decisions) more have been made; a worker that is lost needs an outcome from you
 ///   ([`Status::Timeout`](super::Status::Timeout)).
 /// - [`tick`](Self::tick) now and then with the loads, from one place: prices stand still without it, and move for the seconds that it is given.
@@ -203,14 +203,47 @@ impl MarketMaker {
     /// outside [0, 10^9]. Nothing is changed then, and the decision stays open.
     pub fn record_outcome(&self, id: DecisionId, outcome: &Outcome) -> Result<()> {
         let settled = lock(&self.routing).record_outcome(&self.config, id, outcome)?;
+        self.settle(settled);
+        Ok(())
+    }
+
+    /// [`record_outcome`](Self::record_outcome) where fallbacks were called: learns from every call, in their order, the chosen model first. The
+    /// `latency_ms` of each is that of its own call, and the next call begins when it ends. An [`Admission`] commits the sum of their dollars.
+    ///
+    /// What a fallback was expected to cost is not kept, so that nothing is learned of whether it cost more; the tenant's adapter is told of the
+    /// chosen model only.
+    ///
+    /// # Errors
+    /// Those of `record_outcome`; `OutOfRange` (`calls`) for none, for a first one that is not of the chosen model, and for a model twice, and
+    /// `OutOfRange` (`model`) for one that is not in the table. Nothing is changed then, and the decision stays open.
+    ///
+    /// ```
+    /// use hanzo_hmm::market::{Outcome, RouteOptions, Status};
+    /// use hanzo_hmm::{Config, MarketMaker, RoutingRequest};
+    ///
+    /// let market = MarketMaker::builder(Config::default()).build()?;
+    /// let decision = market.route("tenant-42", &RoutingRequest::default(), &RouteOptions::default())?;
+    /// let (first, next) = (decision.model.as_str(), decision.fallbacks[0].model.as_str());
+    /// let calls = [(first, Outcome::failure(Status::Timeout, 30_000)), (next, Outcome::success(0.7, 310, 0.002))];
+    /// market.record_calls(decision.id, &calls)?;
+    /// # Ok::<(), hanzo_hmm::Error>(())
+    /// ```
+    pub fn record_calls(&self, id: DecisionId, calls: &[(&str, Outcome)]) -> Result<()> {
+        let numbered = |(model, outcome): &(&str, Outcome)| Ok((self.find(|m| m.id == *model)?, *outcome));
+        let calls = calls.iter().map(numbered).collect::<Result<Vec<_>>>()?;
+        let settled = lock(&self.routing).record_calls(&self.config, id, &calls)?;
+        self.settle(settled);
+        Ok(())
+    }
+
+    fn settle(&self, settled: Settled) {
         self.recycle(settled.features);
         if let (Some(admission), Some(reservation)) = (&self.admission, settled.reservation) {
-            admission.commit(reservation, outcome.usd);
+            admission.commit(reservation, settled.usd);
         }
         if let (Some(adapter), Some(told)) = (&self.adapter, settled.told) {
             adapter.learn_outcome(&told.tenant, &told.regime, told.class, told.model, told.surprise);
         }
-        Ok(())
     }
 
     /// Learns from requests whose scores are known for all models or for several: a warm start before the first decision, or later.

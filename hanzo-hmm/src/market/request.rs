@@ -208,14 +208,14 @@ pub struct Candidate {
 
 /// What came of a decision.
 ///
-/// Record one for every decision, failures included. If a fallback served the request, the decision's outcome is still that of the model it chose;
-/// the fallback's own is not recorded (ask for another decision with the first model denied, if it is to be learned from).
+/// Record one for every decision, failures included; if fallbacks were called too,
+/// [one for each call](crate::MarketMaker::record_calls).
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Outcome {
     /// Quality of the answer in [0, 1]; `None` if there was none or nobody judged it.
     pub score: Option<f64>,
-    /// Time from the decision to the outcome in milliseconds; the outcome counts as come at the decision's time plus this.
+    /// Time of the call in milliseconds, from the decision on; the outcome counts as come at the decision's time plus this.
     pub latency_ms: u64,
     /// Dollars spent, in [0, 10^9].
     pub usd: f64,

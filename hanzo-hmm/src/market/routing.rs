@@ -37,6 +37,8 @@ pub(crate) struct Leftovers {
 pub(crate) struct Settled {
     /// What was set aside for the decision.
     pub(crate) reservation: Option<u64>,
+    /// Dollars spent on it.
+    pub(crate) usd: f64,
     /// Memory that is free again.
     pub(crate) features: Vec<f64>,
     /// For the tenant's adapter.
@@ -235,60 +237,65 @@ impl Routing {
 
     /// Learns from the outcome of a decision; returns what is left to do.
     pub(crate) fn record_outcome(&mut self, config: &Config, id: DecisionId, outcome: &Outcome) -> Result<Settled> {
-        let usd = non_negative("outcome usd", outcome.usd)?;
-        if usd > MAX_OUTCOME_USD {
-            return Err(Error::OutOfRange { what: "outcome usd" });
-        }
-        if let Some(score) = outcome.score {
-            // Before the score, so that an outcome recorded twice is called that.
-            self.log.get(id.get())?;
-            all_finite("score", &[score])?;
-            if !(0.0..=1.0).contains(&score) {
-                return Err(Error::OutOfRange { what: "score" });
-            }
-        }
+        let model = self.log.get(id.get())?.model;
+        self.record_calls(config, id, &[(model, *outcome)])
+    }
+
+    /// Learns from all calls that a decision led to, by number of the model, in their order; returns what is left to do.
+    pub(crate) fn record_calls(
+        &mut self,
+        config: &Config,
+        id: DecisionId,
+        calls: &[(usize, Outcome)],
+    ) -> Result<Settled> {
         let decision = self.log.get(id.get())?;
-        let model = decision.model;
+        check_calls(decision.model, calls)?;
         let late = self.log.next_id() - id.get() > config.max_lag;
         let kind = Kind { features: &decision.features, class: decision.class, regime: &decision.regime };
-        let healthy = self.service[model].health.probability();
-        let judged = Judged { outcome, limit_ms: decision.limit_ms, usd: decision.usd, healthy, late };
-        let prepared = &mut self.scratch.prepared;
-        if let Some(mut evidence) = self.learner.judge(model, &kind, &judged, prepared) {
-            let observed = self.tenants[decision.tenant].filter.observed();
-            if !observed {
-                evidence.regime.clone_from(&decision.regime);
-            }
-            let weight = grant(&self.shares[model], &self.tenants[decision.tenant], config.tenant_cap, model);
-            self.learner.learn(model, &kind, &judged, &evidence, weight, prepared)?;
-            let share = &mut self.shares[model];
-            let tenant = &mut self.tenants[decision.tenant];
-            share.tenants += usize::from(tenant.taught[model] == 0.0 && weight > 0.0);
-            share.total += weight;
-            tenant.taught[model] += weight;
-            if !late {
-                self.service[model].health.move_to(evidence.healthy, weight);
-                let mut likelihood = evidence.by_regime;
-                likelihood.iter_mut().for_each(|l| *l = l.powf(weight));
-                if observed {
-                    self.regimes.weigh(&mut tenant.filter, &likelihood)?;
+        let mut at = decision.made_at;
+        for &(model, ref outcome) in calls {
+            let healthy = self.service[model].health.probability();
+            // What a fallback was expected to cost is not kept.
+            let usd = if model == decision.model { decision.usd } else { 0.0 };
+            let judged = Judged { outcome, limit_ms: decision.limit_ms, usd, healthy, late };
+            let prepared = &mut self.scratch.prepared;
+            if let Some(mut evidence) = self.learner.judge(model, &kind, &judged, prepared) {
+                let observed = self.tenants[decision.tenant].filter.observed();
+                if !observed {
+                    evidence.regime.clone_from(&decision.regime);
                 }
-                if self.market.observed() {
-                    self.regimes.weigh(&mut self.market, &likelihood)?;
+                let weight = grant(&self.shares[model], &self.tenants[decision.tenant], config.tenant_cap, model);
+                self.learner.learn(model, &kind, &judged, &evidence, weight, prepared)?;
+                let share = &mut self.shares[model];
+                let tenant = &mut self.tenants[decision.tenant];
+                share.tenants += usize::from(tenant.taught[model] == 0.0 && weight > 0.0);
+                share.total += weight;
+                tenant.taught[model] += weight;
+                if !late {
+                    self.service[model].health.move_to(evidence.healthy, weight);
+                    let mut likelihood = evidence.by_regime;
+                    likelihood.iter_mut().for_each(|l| *l = l.powf(weight));
+                    if observed {
+                        self.regimes.weigh(&mut tenant.filter, &likelihood)?;
+                    }
+                    if self.market.observed() {
+                        self.regimes.weigh(&mut self.market, &likelihood)?;
+                    }
                 }
             }
+            at = at.saturating_add(outcome.latency_ms);
+            self.service[model].outcome(outcome, decision.limit_ms, at, &config.cooldown);
         }
-        let at = decision.made_at.saturating_add(outcome.latency_ms);
-        self.service[model].outcome(outcome, decision.limit_ms, at, &config.cooldown);
         let Some(closed) = self.log.take(id.get()) else { return Ok(Settled::default()) };
-        let told = outcome.score.map(|score| Told {
+        let told = calls.first().and_then(|(_, outcome)| outcome.score).map(|score| Told {
             tenant: self.tenants[closed.tenant].name.clone(),
             regime: closed.regime,
             class: closed.given_class,
             model: closed.model,
             surprise: score - closed.quality,
         });
-        Ok(Settled { reservation: closed.reservation, features: closed.features, told })
+        let usd = calls.iter().map(|(_, outcome)| outcome.usd).sum();
+        Ok(Settled { reservation: closed.reservation, usd, features: closed.features, told })
     }
 
     /// Learns the scores of all models for one request, as [`calibration`](super::calibration) found its regime.
@@ -495,6 +502,26 @@ pub(crate) fn check_request(tenant: &str, request: &RoutingRequest, options: &Ro
         ("cost", options.max_cost_usd),
     ] {
         limit.map_or(Ok(0.0), |limit| non_negative(what, limit))?;
+    }
+    Ok(())
+}
+
+/// Whether calls are those of a decision for `model`: that one first, none twice, with outcomes that can be learned from.
+fn check_calls(model: usize, calls: &[(usize, Outcome)]) -> Result<()> {
+    let twice = |n: usize| calls[..n].iter().any(|(before, _)| *before == calls[n].0);
+    if calls.first().is_none_or(|(first, _)| *first != model) || (1..calls.len()).any(twice) {
+        return Err(Error::OutOfRange { what: "calls" });
+    }
+    for (_, outcome) in calls {
+        if non_negative("outcome usd", outcome.usd)? > MAX_OUTCOME_USD {
+            return Err(Error::OutOfRange { what: "outcome usd" });
+        }
+        if let Some(score) = outcome.score {
+            all_finite("score", &[score])?;
+            if !(0.0..=1.0).contains(&score) {
+                return Err(Error::OutOfRange { what: "score" });
+            }
+        }
     }
     Ok(())
 }

@@ -21,9 +21,9 @@ pub struct ServiceReport {
     pub availability: f64,
     /// Expected latency in milliseconds: the mean of its answers, the catalogue's value counted as four.
     pub expected_latency_ms: f64,
-    /// Requests sent to it.
+    /// Decisions that chose it.
     pub decisions: u64,
-    /// Outcomes recorded.
+    /// Outcomes recorded, those as a fallback included.
     pub outcomes: u64,
     /// Mean of the scores recorded; `None` before the first.
     pub mean_score: Option<f64>,
