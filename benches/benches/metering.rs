@@ -282,10 +282,10 @@ fn arithmetic(c: &mut Criterion) {
         let fees = FeeSchedule::aci();
         b.iter(|| black_box(&amounts).iter().map(|&a| fees.split(a)[0]).sum::<u128>());
     });
-    // Rounded to the ninth decimal, what is left to the last: no carry.
+    // Rounded down to the ninth decimal and no carry, like `FeeSchedule::split`; what is left goes to one of them.
     let shares = [8_000, 800, 500, 400].map(|bps| Decimal::new(bps, 4));
     let tokens: Vec<Decimal> = amounts.iter().map(|a| Decimal::from_i128_with_scale((a >> 8) as i128, 9)).collect();
-    group.bench_function("split/rule=rounded shares=5 impl=rust_decimal", |b| {
+    group.bench_function("split/rule=stateless shares=5 impl=rust_decimal", |b| {
         b.iter(|| {
             let split = |amount: &Decimal| {
                 let parts = shares.map(|share| (amount * share).round_dp_with_strategy(9, RoundingStrategy::ToZero));

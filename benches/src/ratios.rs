@@ -3,7 +3,7 @@
 //! A benchmark's id is words parted by `/` and spaces. The word `impl=NAME` says whose work was timed: no such word, or a name that starts with `hanzo`, is
 //! ours. A peer stands beside each of ours whose words include all of its own, so that `ledger/transfer/accounts=10 impl=std` stands beside
 //! `ledger/transfer/accounts=10` and beside `ledger/transfer/ids=sequenced accounts=10`. Where a benchmark says how many elements it works on, or a line
-//! how many operations, the time is that of one.
+//! how many operations, the time is that of one, unless the peer beside it says no such number.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -19,7 +19,9 @@ pub struct Timing {
     words: BTreeSet<String>,
     /// `None` for ours without a name.
     by: Option<String>,
+    /// Of one element, where they are counted.
     seconds: f64,
+    elements: Option<f64>,
 }
 
 impl Timing {
@@ -39,7 +41,22 @@ impl Timing {
                 shown.push_str(word);
             }
         }
-        Some(Self { id: shown.trim_end_matches(['/', ' ']).to_owned(), words, by, seconds })
+        Some(Self { id: shown.trim_end_matches(['/', ' ']).to_owned(), words, by, seconds, elements: None })
+    }
+
+    /// The time of one of these elements or operations, from that of all.
+    #[must_use]
+    pub fn of(self, elements: f64) -> Option<Self> {
+        let seconds = self.seconds / elements;
+        (seconds.is_finite() && seconds > 0.0).then_some(Self { seconds, elements: Some(elements), ..self })
+    }
+
+    /// Of one element, or of all where the peer counts none.
+    fn beside(&self, peer: &Self) -> f64 {
+        match (self.elements, peer.elements) {
+            (Some(elements), None) => self.seconds * elements,
+            _ => self.seconds,
+        }
     }
 
     fn ours(&self) -> bool {
@@ -103,7 +120,7 @@ pub fn pairs(timings: &[Timing]) -> Vec<Ratio> {
     for ours in timings.iter().filter(|timing| timing.ours()) {
         for peer in timings.iter().filter(|timing| !timing.ours() && timing.words.is_subset(&ours.words)) {
             let name = peer.by.clone().unwrap_or_default();
-            found.push(Ratio { what: ours.name(), ours: ours.seconds, peer: name, theirs: peer.seconds });
+            found.push(Ratio { what: ours.name(), ours: ours.beside(peer), peer: name, theirs: peer.seconds });
         }
     }
     found.sort_by(|a, b| (&a.what, &a.peer).cmp(&(&b.what, &b.peer)));
@@ -127,8 +144,9 @@ pub fn criterion(folder: &Path) -> io::Result<Vec<Timing>> {
             let read = |name: &str| -> io::Result<Value> { Ok(serde_json::from_slice(&fs::read(path.join(name))?)?) };
             let (about, estimates) = (read("benchmark.json")?, read("estimates.json")?);
             let nanoseconds = estimates["median"]["point_estimate"].as_f64().unwrap_or(f64::NAN);
-            let elements = about["throughput"]["Elements"].as_f64().unwrap_or(1.0);
-            timings.extend(Timing::new(about["full_id"].as_str().unwrap_or_default(), nanoseconds * 1e-9 / elements));
+            let timing = Timing::new(about["full_id"].as_str().unwrap_or_default(), nanoseconds * 1e-9);
+            let elements = about["throughput"]["Elements"].as_f64();
+            timings.extend(timing.and_then(|timing| elements.map_or(Some(timing.clone()), |n| timing.of(n))));
         } else {
             timings.extend(criterion(&path)?);
         }
@@ -152,14 +170,17 @@ pub fn lines(text: &str) -> Result<Vec<Timing>, usize> {
         let case: Vec<String> = case.split(' ').map(shape).collect();
         let op = RENAMED.iter().find(|(theirs, _)| *theirs == op).map_or(op, |(_, ours)| ours);
         let id = format!("{op}/{} impl={}", case.join(" "), word("peer")?.replace(['/', ' '], "-"));
-        let operations = value["ops"].as_f64().unwrap_or(1.0);
-        timings.extend(value["seconds"].as_f64().and_then(|seconds| Timing::new(&id, seconds / operations)));
+        let timing = value["seconds"].as_f64().and_then(|seconds| Timing::new(&id, seconds));
+        let operations = value["ops"].as_f64();
+        timings.extend(timing.and_then(|timing| operations.map_or(Some(timing.clone()), |n| timing.of(n))));
     }
     Ok(timings)
 }
 
 /// What scripts call otherwise than the benchmarks do.
-const RENAMED: [(&str, &str); 6] = [
+const RENAMED: [(&str, &str); 7] = [
+    // One scale for all.
+    ("pack", "pack/granularity=tensor"),
     ("apply", "materialize"),
     ("unpack_matvec", "matvec/bitdelta::matvec"),
     ("dense_gemv", "matvec/bitdelta::matvec"),
@@ -253,6 +274,16 @@ mod tests {
         ]);
         let brief: Vec<_> = pairs(&all).iter().map(|r| (r.peer.clone(), r.speedup())).collect();
         assert_eq!(brief, [("std".to_owned(), 3.0), ("numpy".to_owned(), 2.0)]);
+    }
+
+    #[test]
+    fn a_whole_product_does_not_stand_beside_one_weight() {
+        let ours = timing("matvec/bitdelta::matvec/rows=64 cols=32", 2e-6).of(2048.0).expect("a positive time");
+        let dense = timing("matvec/rows=64 cols=32 impl=dense", 8e-6).of(2048.0).expect("a positive time");
+        let mut all = vec![ours, dense];
+        all.extend(lines(&line("numpy", "dense_gemv", "64x32", 10e-6)).expect("a line"));
+        let brief: Vec<_> = pairs(&all).iter().map(|r| (r.peer.clone(), r.ours, r.speedup().round())).collect();
+        assert_eq!(brief, [("dense".to_owned(), 2e-6 / 2048.0, 4.0), ("numpy".to_owned(), 2e-6, 5.0)]);
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub(crate) const PARSERS: &[Parser] = &[
     Parser { name: "hmm/filter", samples: filter, read: json::<FilterState>, memory: 512 },
     Parser { name: "hmm/quote", samples: market::quotes, read: market::quote, memory: 64 },
     Parser { name: "hmm/snapshot", samples: market::snapshots, read: market::snapshot, memory: 64 },
+    Parser { name: "hmm/sign_table", samples: market::signs, read: market::sign_table, memory: 64 },
     Parser { name: "hmm/route_call", samples: market::calls, read: market::call, memory: 512 },
     Parser { name: "hmm/market_config", samples: market::configs, read: json::<Config>, memory: 512 },
     Parser { name: "hmm/labelled_outcome", samples: market::labelled, read: market::label, memory: 512 },

@@ -2,7 +2,7 @@
 
 use hanzo_hmm::market::{
     Classes, ConstantProduct, Curve, Featuriser, HashedText, LabelledOutcome, Likelihood, ModelSpec, Outcome, Quote,
-    QuoteRequest, Regime, Reserves, RouteCall, RouteOptions, WeightedProduct,
+    QuoteRequest, Regime, Reserves, RouteCall, RouteOptions, SignTable, TenantAdapter, WeightedProduct,
 };
 use hanzo_hmm::{Config, MarketMaker, RoutingRequest};
 
@@ -61,11 +61,37 @@ pub(crate) fn snapshots() -> Vec<Vec<u8>> {
     (0..).zip(LIKELIHOODS).map(taught).collect()
 }
 
+/// A snapshot with its sum.
+fn sealed(body: &[u8]) -> Vec<u8> {
+    let sum = body.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    [body, &sum.to_be_bytes()].concat()
+}
+
+/// Tables of signs, without their sum.
+pub(crate) fn signs() -> Vec<Vec<u8>> {
+    let table = SignTable::with_regimes(2, 1, 3, 1).expect("a valid table");
+    for tenant in ["b", "a", "c"] {
+        table.learn(tenant, 1, 0, &[0.5, -0.5, 1.0]).expect("a known row");
+    }
+    let snapshot = table.snapshot();
+    vec![snapshot[..snapshot.len() - 8].to_vec()]
+}
+
+pub(crate) fn sign_table(bytes: &[u8]) -> bool {
+    let bytes = sealed(bytes);
+    let restored = SignTable::restore(&bytes);
+    if let Ok(table) = &restored {
+        let mut habit = [0.0; 3];
+        table.adjust("a", &[0.5, 0.5], 0, &mut habit);
+        assert!(habit.iter().all(|h| h.abs() <= 8.0), "{habit:?}");
+    }
+    canonical(&bytes, restored, SignTable::snapshot)
+}
+
 pub(crate) fn snapshot(bytes: &[u8]) -> bool {
     let Some((which, body)) = bytes.split_first() else { return false };
     let Some(likelihood) = LIKELIHOODS.get(usize::from(*which)) else { return false };
-    let sum = body.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
-    let sealed = [body, &sum.to_be_bytes()].concat();
+    let sealed = sealed(body);
     let restored = market(*likelihood).restore(&sealed);
     if let Ok(market) = &restored {
         // What was believed must serve.

@@ -23,7 +23,7 @@ use super::request::{DecisionId, Outcome, RouteOptions, RoutingDecision, Routing
 use super::routing::{Leftovers, Routing, Settled, check_request};
 use super::scoring::{Surroundings, worst_case};
 use super::service::ServiceReport;
-use super::snapshot::{Reader, Writer, bad};
+use super::snapshot::{self, Reader, Writer, bad};
 use crate::{Error, Result};
 
 /// Prices models, sells their capacity, and sends each request to the model with the least expected free energy.
@@ -447,7 +447,7 @@ impl MarketMaker {
     /// # Ok::<(), hanzo_hmm::Error>(())
     /// ```
     pub fn snapshot(&self) -> Vec<u8> {
-        let mut w = Writer::new();
+        let mut w = Writer::new(snapshot::MARKET);
         let routing = lock(&self.routing);
         w.u64(self.config.models.len() as u64);
         for m in &self.config.models {
@@ -471,7 +471,7 @@ impl MarketMaker {
     }
 
     pub(super) fn load(&self, bytes: &[u8]) -> Result<()> {
-        let mut r = Reader::new(bytes)?;
+        let mut r = Reader::new(snapshot::MARKET, bytes)?;
         let mut routing = lock(&self.routing);
         if r.u64()? != self.config.models.len() as u64 {
             return bad("models");

@@ -8,7 +8,8 @@ use std::hash::{BuildHasher, RandomState};
 #[derive(Debug)]
 pub(crate) struct Shelf {
     size: usize,
-    /// [`PER_BLOCK`] records each: growing moves none of them.
+    per_block: usize,
+    /// So many records each: growing moves none of them.
     blocks: Vec<Box<[u8]>>,
     names: Vec<u8>,
     /// Where each name ends.
@@ -23,6 +24,7 @@ impl Shelf {
     pub(crate) fn new(size: usize) -> Self {
         Self {
             size,
+            per_block: (BLOCK_BYTES / size.max(1)).clamp(1, 256),
             blocks: Vec::new(),
             names: Vec::new(),
             ends: Vec::new(),
@@ -36,9 +38,18 @@ impl Shelf {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
-        let record = self.index[self.seek(name)].checked_sub(1)? as usize;
-        let at = record % PER_BLOCK * self.size;
-        Some(&self.blocks[record / PER_BLOCK][at..at + self.size])
+        Some(self.record(self.index[self.seek(name)].checked_sub(1)? as usize))
+    }
+
+    /// All records with their names, in the order in which they were added.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let named = (0..self.len()).filter_map(|record| Some((record, std::str::from_utf8(self.name(record)).ok()?)));
+        named.map(|(record, name)| (name, self.record(record)))
+    }
+
+    fn record(&self, record: usize) -> &[u8] {
+        let at = record % self.per_block * self.size;
+        &self.blocks[record / self.per_block][at..at + self.size]
     }
 
     /// The record of this name, new ones zeroed.
@@ -53,16 +64,16 @@ impl Shelf {
                 }
                 place = self.seek(name);
             }
-            if self.ends.len().is_multiple_of(PER_BLOCK) {
-                self.blocks.push(vec![0; PER_BLOCK * self.size].into());
+            if self.ends.len().is_multiple_of(self.per_block) {
+                self.blocks.push(vec![0; self.per_block * self.size].into());
             }
             self.names.extend(name.as_bytes());
             self.ends.push(self.names.len() as u64);
             self.index[place] = self.ends.len() as u32;
         }
         let record = self.index[place] as usize - 1;
-        let at = record % PER_BLOCK * self.size;
-        &mut self.blocks[record / PER_BLOCK][at..at + self.size]
+        let at = record % self.per_block * self.size;
+        &mut self.blocks[record / self.per_block][at..at + self.size]
     }
 
     fn name(&self, record: usize) -> &[u8] {
@@ -90,11 +101,22 @@ impl Shelf {
     }
 }
 
-const PER_BLOCK: usize = 256;
+/// A block is no larger, unless one record is.
+const BLOCK_BYTES: usize = 1 << 17;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_records_take_little_more_than_themselves() {
+        let mut shelf = Shelf::new(BLOCK_BYTES + 1);
+        for name in ["a", "b"] {
+            shelf.place(name)[BLOCK_BYTES] = name.as_bytes()[0];
+        }
+        assert_eq!(shelf.blocks.iter().map(|b| b.len()).sum::<usize>(), 2 * (BLOCK_BYTES + 1));
+        assert_eq!(shelf.get("b").map(|r| r[BLOCK_BYTES]), Some(b'b'));
+    }
 
     #[test]
     fn every_name_keeps_its_record() {
@@ -105,6 +127,8 @@ mod tests {
         }
         shelf.place("").copy_from_slice(&[9; 4]);
         assert_eq!(shelf.len(), 1_001);
+        assert_eq!(shelf.iter().nth(7), Some(("tenant 7", &2_007u32.to_le_bytes()[..])));
+        assert_eq!(shelf.iter().count(), 1_001);
         for i in 0..1_000u32 {
             assert_eq!(shelf.get(&format!("tenant {i}")), Some(&(i + 2_000).to_le_bytes()[..]));
         }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::adapter::TenantAdapter;
 use super::regime::Regime;
 use super::shelf::Shelf;
+use super::snapshot::{self, Reader, Writer, bad};
 use crate::{Error, Result};
 
 /// What each tenant has come to prefer, as a sign and a size: one bit a (regime, class, model) and one `f32` a (regime, class).
@@ -18,7 +19,7 @@ use crate::{Error, Result};
 /// As an adapter of a market maker it learns from every recorded score: the tenant's habit for the chosen model moves a
 /// fiftieth of the way to 20 nats times how much better the answer was than expected (guesses; [`learning`](Self::learning) sets them). Give it the
 /// numbers of regimes and models of the market maker: a table of another number of models changes nothing there, and regimes or classes that it
-/// does not have get no habits. It is not part of a market maker's snapshot and cannot be saved by itself.
+/// does not have get no habits. It is not part of a market maker's snapshot: take its [own](Self::snapshot).
 ///
 /// ```
 /// use hanzo_hmm::market::{SignTable, TenantAdapter};
@@ -121,6 +122,83 @@ impl SignTable {
         Ok(())
     }
 
+    /// All that the table is and has learned, as bytes; the same calls before give the same bytes. Take it when you take the market maker's.
+    ///
+    /// ```
+    /// use hanzo_hmm::market::SignTable;
+    ///
+    /// let table = SignTable::new(1, 2, 100)?;
+    /// table.learn("tenant-42", 1, 0, &[0.4, -0.2])?;
+    /// let again = SignTable::restore(&table.snapshot())?;
+    /// assert_eq!(again.snapshot(), table.snapshot());
+    /// # Ok::<(), hanzo_hmm::Error>(())
+    /// ```
+    pub fn snapshot(&self) -> Vec<u8> {
+        let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut w = Writer::new(snapshot::SIGN_TABLE);
+        [self.regimes, self.classes, self.models, self.cached].iter().for_each(|&n| w.u64(n as u64));
+        w.f64s(&[self.rate, self.nats]);
+        let mut open: Vec<_> = tenants.open.iter().collect();
+        open.sort_unstable_by_key(|(_, (used, _))| *used);
+        w.u64(open.len() as u64);
+        for (name, (_, table)) in open {
+            w.bytes(name.as_bytes());
+            w.floats(table);
+        }
+        let mut packed: Vec<_> = tenants.packed.iter().filter(|(name, _)| !tenants.open.contains_key(*name)).collect();
+        packed.sort_unstable();
+        w.u64(packed.len() as u64);
+        for (name, table) in packed {
+            w.bytes(name.as_bytes());
+            w.bytes(table);
+        }
+        w.finish()
+    }
+
+    /// The table of a [`snapshot`](Self::snapshot). Takes memory in proportion to the bytes.
+    ///
+    /// # Errors
+    /// `BadSnapshot` for bytes that no snapshot has.
+    pub fn restore(bytes: &[u8]) -> Result<Self> {
+        let mut r = Reader::new(snapshot::SIGN_TABLE, bytes)?;
+        let mut size = || r.index(usize::MAX);
+        let (regimes, classes, models, cached) = (size()?, size()?, size()?, size()?);
+        let (rate, nats) = (r.f64()?, r.f64()?);
+        let table = Self::with_regimes(regimes, classes, models, cached).and_then(|table| table.learning(rate, nats));
+        let mut table = table.or_else(|_| bad("sign table"))?;
+        let cells = regimes * classes * models;
+        let (rows, length) = (regimes * classes, table.packed_bytes());
+        let tenants = table.tenants.get_mut().unwrap_or_else(PoisonError::into_inner);
+        tenants.clock = r.count(16)? as u64;
+        for used in 1..=tenants.clock {
+            let (name, values) = (name(&mut r)?, r.floats(cells)?);
+            if values.len() != cells || values.iter().any(|v| f64::from(v.abs()) > LARGEST) {
+                return bad("habits");
+            }
+            if tenants.open.insert(name.to_owned(), (used, values)).is_some() {
+                return bad("tenant");
+            }
+        }
+        if tenants.open.len() > cached {
+            return bad("tenants");
+        }
+        let mut last = None;
+        for _ in 0..r.count(16)? {
+            let (name, packed) = (name(&mut r)?, r.bytes()?);
+            if tenants.open.contains_key(name) || last.replace(name).is_some_and(|last| last >= name) {
+                return bad("tenant");
+            }
+            let sizes = packed.as_chunks::<4>().0.iter().take(rows).map(|bytes| f32::from_le_bytes(*bytes));
+            let unused = packed.last().is_some_and(|last| !cells.is_multiple_of(8) && last >> (cells % 8) != 0);
+            if packed.len() != length || unused || !sizes.map(f64::from).all(|size| (0.0..=LARGEST).contains(&size)) {
+                return bad("habits");
+            }
+            tenants.packed.place(name).copy_from_slice(packed);
+        }
+        r.finish()?;
+        Ok(table)
+    }
+
     /// Tenants known, and how many of them are packed.
     pub fn tenants(&self) -> (usize, usize) {
         let t = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
@@ -216,6 +294,12 @@ impl TenantAdapter for SignTable {
     }
 }
 
+/// A tenant's name.
+fn name<'a>(r: &mut Reader<'a>) -> Result<&'a str> {
+    let name = std::str::from_utf8(r.bytes()?).ok().filter(|name| name.len() <= MAX_TENANT_BYTES);
+    name.map_or_else(|| bad("tenant"), Ok)
+}
+
 const LARGEST: f64 = 8.0;
 const RATE: f64 = 0.02;
 const NATS: f64 = 20.0;
@@ -285,6 +369,49 @@ mod tests {
         assert_eq!(table.tenants(), (1, 0), "nothing was learned of b");
         for (rate, nats) in [(-0.1, 1.0), (1.1, 1.0), (0.5, f64::NAN), (0.5, 1e4)] {
             assert!(SignTable::new(1, 1, 1).unwrap().learning(rate, nats).is_err());
+        }
+    }
+
+    #[test]
+    fn a_restored_table_goes_on_as_if_nothing_had_been() {
+        let table = SignTable::with_regimes(3, 2, 5, 2).unwrap().learning(0.1, 10.0).unwrap();
+        let teach = |table: &SignTable, from: u32, to: u32| {
+            for i in from..to {
+                let name = format!("tenant {}", i * i % 7);
+                table.learn_outcome(&name, &[0.2, 0.5, 0.3], 1, i as usize % 5, f64::from(i % 3) - 1.0);
+            }
+        };
+        teach(&table, 0, 40);
+        let again = SignTable::restore(&table.snapshot()).unwrap();
+        assert_eq!(again.tenants(), table.tenants());
+        assert_eq!(again.tenants().1, 2, "some are packed");
+        for table in [&table, &again] {
+            teach(table, 40, 80);
+        }
+        assert_eq!(again.snapshot(), table.snapshot());
+    }
+
+    #[test]
+    fn bytes_of_no_table_are_refused() {
+        let table = SignTable::with_regimes(1, 1, 3, 1).unwrap();
+        table.learn("a", 0, 0, &[1.0, 2.0, 3.0]).unwrap();
+        table.learn("b", 0, 0, &[1.0; 3]).unwrap();
+        let good = table.snapshot();
+        for cut in 0..good.len() {
+            assert!(SignTable::restore(&good[..cut]).is_err(), "{cut}");
+        }
+        // With the sum put right, so that the fields themselves are looked at.
+        let with = |at: usize, byte: u8| {
+            let mut body = good[..good.len() - 8].to_vec();
+            body[at] = byte;
+            SignTable::restore(&Writer::new(&body).finish())
+        };
+        let body = snapshot::SIGN_TABLE.len();
+        assert!(with(body + 7, 1).is_ok());
+        let end = good.len() - 8;
+        // No regimes, a rate of NaN, a name that is there twice, one sign too many, a size above 8.
+        for (at, byte) in [(body + 7, 0), (body + 32, 0x7f), (end - 14, b'b'), (end - 1, 8), (end - 2, 0x7f)] {
+            assert!(matches!(with(at, byte), Err(Error::BadSnapshot { .. })), "{at}: {:?}", with(at, byte));
         }
     }
 

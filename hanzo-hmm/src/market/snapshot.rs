@@ -1,6 +1,6 @@
-//! The bytes of a market maker's state.
+//! The bytes of a market maker's state, and of a table of signs.
 //!
-//! ASCII `hanzo-hmm/market/v1`, the fields in the order of the parts that write them, big endian, lengths as 64-bit numbers, floats by their bits,
+//! ASCII `hanzo-hmm/market/v1` (`hanzo-hmm/signs/v1`), the fields in the order of the parts that write them, big endian, lengths as 64-bit numbers, floats by their bits,
 //! then FNV-1a 64 of everything before it. Whoever can forge the sum can forge the state: sign snapshots that travel.
 
 use super::features::{FNV_OFFSET, fnv};
@@ -11,8 +11,9 @@ use crate::{Error, Result};
 pub(crate) struct Writer(Vec<u8>);
 
 impl Writer {
-    pub(crate) fn new() -> Self {
-        Self(HEADER.to_vec())
+    /// Of a snapshot that begins with `header`.
+    pub(crate) fn new(header: &[u8]) -> Self {
+        Self(header.to_vec())
     }
 
     pub(crate) fn u64(&mut self, v: u64) {
@@ -59,12 +60,12 @@ pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     /// Checks header and sum.
-    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self> {
+    pub(crate) fn new(header: &[u8], bytes: &'a [u8]) -> Result<Self> {
         let Some((body, sum)) = bytes.split_last_chunk::<8>() else { return bad("length") };
         if body.iter().copied().fold(FNV_OFFSET, fnv) != u64::from_be_bytes(*sum) {
             return bad("checksum");
         }
-        body.strip_prefix(HEADER).map(Self).ok_or(Error::BadSnapshot { what: "version" })
+        body.strip_prefix(header).map(Self).ok_or(Error::BadSnapshot { what: "version" })
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
@@ -152,4 +153,8 @@ pub(crate) fn bad<T>(what: &'static str) -> Result<T> {
     Err(Error::BadSnapshot { what })
 }
 
-const HEADER: &[u8] = b"hanzo-hmm/market/v1";
+/// What the snapshot of a market maker begins with.
+pub(crate) const MARKET: &[u8] = b"hanzo-hmm/market/v1";
+
+/// What the snapshot of a [`SignTable`](super::SignTable) begins with.
+pub(crate) const SIGN_TABLE: &[u8] = b"hanzo-hmm/signs/v1";

@@ -116,18 +116,19 @@ impl KbsConfig {
 
     /// The first suite of the request that is on offer and strong enough.
     fn choose(&self, request: &Request) -> Result<HybridSuite, KbsError> {
-        let mut refused = KbsError::SuiteNotOffered;
+        let (mut strong, mut weak) = (false, None);
         for code in request.suites() {
             let Ok(suite) = HybridSuite::from_code(*code) else {
                 continue;
             };
             match request.tier().check_suite(suite) {
                 Ok(()) if self.suites.contains(&suite) => return Ok(suite),
-                Ok(()) => {}
-                Err(weak) => refused = weak.into(),
+                Ok(()) => strong = true,
+                Err(error) => weak = Some(error),
             }
         }
-        Err(refused)
+        // What would do is merely not on offer; only where nothing would is the request to blame.
+        Err(weak.filter(|_| !strong).map_or(KbsError::SuiteNotOffered, KbsError::from))
     }
 }
 
@@ -206,8 +207,8 @@ impl<V: EvidenceVerifier, K: KeyStore, S: ChallengeStore, B: DsaBackend + KemBac
     ///
     /// # Errors
     ///
-    /// [`KbsError::TierNotOffered`]; [`KbsError::SuiteNotOffered`], or [`Error::TierMismatch`] where one of the suites that will not do is too
-    /// weak for the tier; [`KbsError::Busy`] where too many sessions are live or the admission says no; [`KbsError::ClockOutOfRange`];
+    /// [`KbsError::TierNotOffered`]; [`KbsError::SuiteNotOffered`], or [`Error::TierMismatch`] where all suites of the request that this build knows
+    /// are too weak for the tier; [`KbsError::Busy`] where too many sessions are live or the admission says no; [`KbsError::ClockOutOfRange`];
     /// [`KbsError::StoreUnavailable`], and whatever the audit log's sink gives. No challenge is out then.
     pub fn challenge<R: CryptoRng + ?Sized>(
         &mut self,

@@ -174,6 +174,9 @@ fn tiers_and_suites_that_are_not_offered() {
     assert_eq!(got, Err(KbsError::SuiteNotOffered));
     let got = challenge(KbsConfig::new(), TIER, &[HybridSuite::MlKem512X25519]).unwrap_err();
     assert!(matches!(got, KbsError::Crypto(Error::TierMismatch { .. })));
+    // Beside a weak one there is one that would do: it is the broker that does not offer it.
+    let got = challenge(KbsConfig::new(), TIER, &[HybridSuite::MlKem512X25519, HybridSuite::MlKem1024]);
+    assert_eq!(got, Err(KbsError::SuiteNotOffered));
     let got = challenge(KbsConfig::new(), TIER, &[HybridSuite::MlKem512X25519, strong]);
     assert_eq!(got.unwrap().suite(), strong);
 
