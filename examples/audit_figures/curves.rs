@@ -73,7 +73,7 @@ pub(crate) fn table(title: &str, all: &[Measured]) -> Result<String> {
     let mut text = format!("\n{title}\n");
     let _ = writeln!(
         text,
-        "  {:<20} {:<18} {:>6} {:>11} {:>9} {:>9}  p0 at most",
+        "  {:<20} {:<20} {:>6} {:>11} {:>9} {:>9}  p0 at most",
         "comparator", "cheat", "AUC", "threshold", "at 0 FP", "at 1 % FP"
     );
     for measured in all {
@@ -85,7 +85,7 @@ pub(crate) fn table(title: &str, all: &[Measured]) -> Result<String> {
                 none.calibration().map_or_else(|_| "-".into(), |c| format!("{:.1e}", f64::from(c.p0_ppb()) / 1e9));
             let _ = writeln!(
                 text,
-                "  {:<20} {cheat:<18} {:>6.3} {:>11.3e} {:>8.1} % {:>8.1} %  {bound}",
+                "  {:<20} {cheat:<20} {:>6.3} {:>11.3e} {:>8.1} % {:>8.1} %  {bound}",
                 measured.name,
                 curve.auc(),
                 none.threshold,
@@ -97,8 +97,8 @@ pub(crate) fn table(title: &str, all: &[Measured]) -> Result<String> {
     Ok(text)
 }
 
-/// One chart a comparator: detection over false positives.
-pub(crate) fn charts(all: &[Measured]) -> Result<Vec<(String, String)>> {
+/// One chart a comparator, of what `of` names: detection over false positives.
+pub(crate) fn charts(of: &str, all: &[Measured]) -> Result<Vec<(String, String)>> {
     all.iter()
         .map(|measured| {
             let lines = measured
@@ -123,7 +123,7 @@ pub(crate) fn charts(all: &[Measured]) -> Result<Vec<(String, String)>> {
                 lines,
                 ..Lines::default()
             };
-            Ok((measured.name.clone(), chart.to_svg()))
+            Ok((format!("{of}: {}", measured.name), chart.to_svg()))
         })
         .collect()
 }

@@ -35,11 +35,15 @@ fn run(options: &Options) -> Result<()> {
     let rules::Figures { mut text, mut charts } = rules::figures(options.workers, options.seed)?;
     for (title, measured) in &measured {
         text += &curves::table(title, measured)?;
-        charts.extend(curves::charts(measured)?);
+        charts.extend(curves::charts(title.split(',').next().unwrap_or(title), measured)?);
     }
     program::show(&text);
     if let Some(folder) = &options.report {
-        let page = charts.iter().fold(Page::new("audit_figures"), |page, (title, svg)| page.chart(title, svg));
+        let page = Page::new("audit_figures").text(
+            "Charts of comparators show how many cheating runs are flagged over how many honest ones. Where all of the former are flagged and none \
+             of the latter, a curve lies on the left and upper edge, over those before it.",
+        );
+        let page = charts.iter().fold(page, |page, (title, svg)| page.chart(title, svg));
         let file = page::write(folder, "figures.html", &page.with_figures(&text))?;
         say!("\nwrote {}", file.display());
     }

@@ -165,13 +165,8 @@ fn run(options: &Options) -> Result<String, Box<dyn Error>> {
     let mut network = builder.build()?;
     let begin = Instant::now();
     network.run_until(load)?;
-    // Until everything has settled and a second more, so that every node has said so.
-    let settled = |network: &DualSimulation| {
-        network.report().settled == network.report().submitted && network.certified_unsettled() == 0
-    };
-    while !settled(&network) && network.now() < load + 14 * SECOND {
-        network.run_until(network.now() + SECOND / 4)?;
-    }
+    // And a second more, so that every node has said so.
+    network.run_until_settled(load + 14 * SECOND)?;
     network.run_until(network.now() + SECOND)?;
     let wall = begin.elapsed().as_secs_f64();
     let report = network.report();

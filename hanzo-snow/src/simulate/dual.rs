@@ -116,6 +116,9 @@ pub struct DualSimulation<A = SimulatedKeys> {
     report: DualReport,
 }
 
+/// Of a second, in nanoseconds.
+const QUARTER: u64 = 250_000_000;
+
 impl DualSimulation {
     /// A network of one node for each stake; one with a stake of 0 is no validator at first.
     #[must_use]
@@ -138,6 +141,24 @@ impl<A: Sign + VerifyAll + Clone> DualSimulation<A> {
             self.run(event);
         }
         self.broken.map_or(Ok(()), Err)
+    }
+
+    /// Runs until all that nodes have taken is settled, but no longer than to a moment; then whether it is. Load that is still to come
+    /// does not count. It looks four times a simulated second.
+    ///
+    /// # Errors
+    /// As [`run_until`](Self::run_until).
+    pub fn run_until_settled(&mut self, until: u64) -> Result<bool, SimulateError> {
+        loop {
+            let given = self.report.submitted - self.report.refused;
+            if self.report.settled >= given && self.certified_unsettled() == 0 {
+                return Ok(true);
+            }
+            if self.now() >= until {
+                return Ok(false);
+            }
+            self.run_until(until.min(self.now() + QUARTER))?;
+        }
     }
 
     /// Nanoseconds since the start.

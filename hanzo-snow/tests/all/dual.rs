@@ -25,6 +25,21 @@ fn a_quiet_network_settles_everything() -> Result<(), Error> {
 }
 
 #[test]
+fn a_run_ends_when_all_is_settled() -> Result<(), Error> {
+    let mut network = network(&[1; 4]).submit_every(0, 10 * MS, 20, 64).build()?;
+    network.run_until(200 * MS)?;
+    assert!(!network.run_until_settled(201 * MS)?);
+    assert_eq!(network.now(), 201 * MS);
+    assert!(network.run_until_settled(60 * SECOND)?);
+    assert!(network.report().settled == 20 && network.now() < 10 * SECOND, "{}", network.now());
+    // Nothing is left to do.
+    let now = network.now();
+    assert!(network.run_until_settled(60 * SECOND)?);
+    assert_eq!(network.now(), now);
+    Ok(())
+}
+
+#[test]
 fn equal_seeds_give_equal_traces() -> Result<(), Error> {
     let trace = |seed| {
         let builder = network(&[1; 4]).seed(seed).submit_every(0, 50 * MS, 20, 64).random_faults(seed, 1, 3 * SECOND);
