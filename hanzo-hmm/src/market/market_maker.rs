@@ -39,9 +39,9 @@ use crate::{Error, Result};
 ///   [`Admission`] sets the worst cost aside before the decision.
 /// - Call the model; if it fails, the next of the decision's fallbacks, which are eligible, too.
 /// - [`record_outcome`](Self::record_outcome) for every decision, failures and timeouts included, or [`record_calls`](Self::record_calls) where
-///   fallbacks were called: they learn, end cooldowns, and commit what was set aside. A decision whose outcome never comes teaches nothing and keeps its features and its reservation until
-///   [`Config::max_decisions`](crate::Config::max_decisions) more have been made; a worker that is lost needs an outcome from you
-///   ([`Status::Timeout`](super::Status::Timeout)).
+///   fallbacks were called: they learn, end cooldowns, and commit what was set aside. A decision whose outcome never comes teaches nothing and
+///   keeps its features and its reservation until [`Config::max_decisions`](crate::Config::max_decisions) more have been made; a worker that is
+///   lost needs an outcome from you ([`Status::Timeout`](super::Status::Timeout)).
 /// - [`tick`](Self::tick) now and then with the loads, from one place: prices stand still without it, and move for the seconds that it is given.
 /// - Keep a [`snapshot`](Self::snapshot) now and then, and one at the end; read [there](Self::snapshot) what is to be heeded after a crash.
 ///
