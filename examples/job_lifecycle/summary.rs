@@ -362,9 +362,10 @@ impl Summary {
                 (Some(epoch), Some(ms)) => format!("caught in epoch {epoch}, minute {:.1}", ms as f64 / 60_000.0),
                 _ => "at large".to_owned(),
             };
+            let answers = if row.bad_jobs == 1 { "answer" } else { "answers" };
             table.row(
                 &format!("  worker {} {}", row.worker, row.cheat),
-                format!("{} bad answers (chance to be caught {:.2}), {end}", row.bad_jobs, row.chance),
+                format!("{} bad {answers} (chance to be caught {:.2}), {end}", row.bad_jobs, row.chance),
             );
         }
         table.row("honest convicted", format!("{} (must be 0)", self.honest_convicted));
